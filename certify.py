@@ -1,0 +1,104 @@
+"""Certify a checkpoint: draw noisy copies of its data set's images, and turn the votes into certified radii."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import auto_cli
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import TQDMProgressBar
+
+from callbacks import CertificationCallback
+from lightning_rs.checkpoints import LoadedClassifier, data_of, load_checkpoint
+from lightning_rs.cli import CertifyParser, WandbMode, clean_exit, make_loggers, quiet_libraries
+from lightning_rs.results import RunDirectory
+
+
+def certify(
+    checkpoint: str,
+    sigma: float | None = None,
+    n0: int = 100,
+    n: int = 100_000,
+    alpha: float = 0.001,
+    mechanisms: list[str] = ["cohen", "cohen_two_sided"],  # noqa: B006
+    radii: list[float] | None = None,
+    data: str | None = None,
+    data_dir: str | None = None,
+    skip: int = 1,
+    limit: int | None = None,
+    indices: list[int] | None = None,
+    batch_size: int = 1000,
+    seed: int = 0,
+    accelerator: str = "auto",
+    devices: int | str = "auto",
+    num_nodes: int = 1,
+    output: str | None = None,
+    wandb_project: str = "lightning_rs",
+    wandb_mode: WandbMode = "auto",
+) -> None:
+    """Certify the test split with the classifier of a checkpoint.
+
+    Appends one record per finished example, prints certified accuracy per mechanism and radius, and writes table and
+    plots. Started again with the same arguments, it goes on where it stopped.
+
+    Args:
+        checkpoint: file that train.py wrote, for example runs/NAME/checkpoints/last.ckpt.
+        sigma: standard deviation of the noise in pixel units; that of the training when left out.
+        n0: noisy copies that select the class.
+        n: noisy copies that certify it.
+        alpha: failure probability of each certificate.
+        mechanisms: names of mechanisms; all use the same noisy copies.
+        radii: l2 radii of the table in pixel units; chosen to suit sigma when left out.
+        data: name of the data set; that of the training when left out.
+        data_dir: folder of the data set; that of the training when left out.
+        skip: certify every skip-th image.
+        limit: certify at most so many images.
+        indices: certify these images of the test split instead.
+        batch_size: noisy copies per call of the classifier.
+        seed: seed of the noise.
+        accelerator: cpu, gpu or auto.
+        devices: number of processes, or auto.
+        num_nodes: number of machines.
+        output: directory of the results; made beside the checkpoint when left out.
+        wandb_project: W&B project.
+        wandb_mode: auto is online if there is an API key, otherwise offline.
+    """
+    with clean_exit():
+        callback = CertificationCallback(
+            "test", 1, skip, limit, indices, n0, n, alpha, radii, mechanisms, batch_size, seed
+        )
+        loaded = load_checkpoint(checkpoint)
+        module = LoadedClassifier(loaded, loaded.sigma if sigma is None else sigma)
+        datamodule = data_of(loaded, data, data_dir=data_dir)
+        trainer_options: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes}
+        trainer = Trainer(
+            **trainer_options,
+            callbacks=[TQDMProgressBar(refresh_rate=0), callback],
+            limit_test_batches=1,  # The test loop only carries the certification, which reads the data set itself.
+            logger=False,
+            enable_checkpointing=False,
+            enable_model_summary=False,
+        )
+        run = callback.describe(trainer, module, datamodule.dataset("test"), type(datamodule).__name__)
+        directory = Path(output) if output else default_directory(Path(checkpoint), run)
+        RunDirectory(directory).check(run)
+        callback.output = str(directory)
+        trainer.loggers = make_loggers(directory, wandb_project, wandb_mode)
+    for logger in trainer.loggers:
+        logger.log_hyperparams({key: value for key, value in run.items() if key != "indices"})
+    trainer.test(module, datamodule=datamodule, verbose=False)
+
+
+def default_directory(checkpoint: Path, run: dict[str, Any]) -> Path:
+    """A directory in the checkpoint's run, named after what is certified, so that the same run finds it again."""
+    digest = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
+    folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
+    return folder / f"certify-sigma{run['sigma']:g}-n{run['n']}-{digest[:8]}"
+
+
+if __name__ == "__main__":
+    quiet_libraries()
+    auto_cli(certify, as_positional=False, parser_class=CertifyParser, description=__doc__)

@@ -1,0 +1,125 @@
+"""Read checkpoints. Nothing in a file can run code: only tensors and plain values load, and names are looked up."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pytorch_lightning import LightningModule
+from torch import nn
+
+from lightning_rs.checks import check_sigma
+from lightning_rs.data import ImageDataModule, get_dataset_class
+from lightning_rs.models import build_base_classifier
+
+_PREFIX = "base_classifier."
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A trained base classifier and what is known of its training.
+
+    Attributes:
+        base_classifier: the net with its normalisation, in evaluation mode, on the CPU.
+        architecture: its name in the registry.
+        num_classes: number of classes.
+        input_shape: (channels, height, width) of its images.
+        sigma: noise standard deviation of the training, in pixel units.
+        objective: name of the training objective.
+        data: `name` and `init_args` of the data module, or None if the training used another one.
+    """
+
+    base_classifier: nn.Module
+    architecture: str
+    num_classes: int
+    input_shape: tuple[int, ...]
+    sigma: float
+    objective: str
+    data: dict[str, Any] | None
+
+
+class LoadedClassifier(LightningModule):
+    """The base classifier of a checkpoint, as the module that a Trainer takes to certify it.
+
+    Its test step does nothing: `CertificationCallback` certifies at the end of the test epoch.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, sigma: float) -> None:
+        super().__init__()
+        self.base_classifier = checkpoint.base_classifier
+        self.num_classes = checkpoint.num_classes
+        self.sigma = check_sigma(sigma)
+        described = {"architecture": checkpoint.architecture, "objective": checkpoint.objective}
+        self.save_hyperparameters({**described, "sigma": sigma, "training_sigma": checkpoint.sigma})
+
+    def test_step(self, batch: Any, batch_idx: int) -> None:
+        pass
+
+
+def load_checkpoint(path: str | Path) -> Checkpoint:
+    """Load a checkpoint that `train.py` wrote.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a checkpoint of ours, one that needs code execution to load, or one that names an unknown
+            architecture.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise FileNotFoundError(f"no checkpoint at {path}")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch names no common class for what a broken or unsafe file raises.
+        reason = str(error).strip().split("\n")[0][:200]
+        raise ValueError(f"{path} is not a checkpoint that loads safely: {reason}") from None
+    missing = {"state_dict", "hyper_parameters", "lightning_rs"} - set(content if isinstance(content, dict) else ())
+    if missing:
+        raise ValueError(f"{path} is not a checkpoint of train.py: it lacks {', '.join(sorted(missing))}")
+    h, about = content["hyper_parameters"], content["lightning_rs"]
+    weights = {k[len(_PREFIX) :]: v for k, v in content["state_dict"].items() if k.startswith(_PREFIX)}
+    try:
+        base_classifier = build_base_classifier(
+            h["architecture"], h["num_classes"], h["input_shape"], h["mean"], h["std"]
+        )
+        base_classifier.load_state_dict(weights)
+        return Checkpoint(
+            base_classifier=base_classifier.eval(),
+            architecture=h["architecture"],
+            num_classes=int(h["num_classes"]),
+            input_shape=tuple(h["input_shape"]),
+            sigma=float(h["sigma"]),
+            objective=str(about["objective"]),
+            data=about["data"],
+        )
+    except (KeyError, TypeError, RuntimeError) as error:
+        raise ValueError(f"{path} does not fit the model that it names: {str(error).splitlines()[0]}") from None
+
+
+def data_of(checkpoint: Checkpoint, name: str | None = None, **overrides: Any) -> ImageDataModule:
+    """The data module of a checkpoint's training, or the one called `name`; `overrides` replace its arguments.
+
+    Raises:
+        ValueError: an unknown data set, an argument it does not take, or images and classes that do not fit the model.
+    """
+    known = checkpoint.data or {}
+    name = name or known.get("name")
+    if name is None:
+        raise ValueError("the checkpoint does not say which data set it was trained on: name one with --data")
+    cls = get_dataset_class(name)
+    init_args = dict(known["init_args"]) if name == known.get("name") else {}
+    init_args |= {key: value for key, value in overrides.items() if value is not None}
+    if (cls.num_classes, cls.shape) != (checkpoint.num_classes, checkpoint.input_shape):
+        raise ValueError(
+            f"the model tells {checkpoint.num_classes} classes of {_shape(checkpoint.input_shape)} images apart; "
+            f"{name} has {cls.num_classes} classes of {_shape(cls.shape)} images"
+        )
+    try:
+        return cls(**init_args)
+    except TypeError as error:
+        raise ValueError(f"{name} does not take these arguments: {error}") from None
+
+
+def _shape(shape: tuple[int, ...]) -> str:
+    return "x".join(map(str, shape))

@@ -1,0 +1,46 @@
+"""Checks of user input: each raises `ValueError` with one line that says what was expected and what came."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import pairwise
+
+
+def check_alpha(alpha: float) -> float:
+    """Return the failure probability `alpha` if it lies in the open interval (0, 1)."""
+    if not 0.0 < alpha < 1.0:
+        raise ValueError(f"alpha must lie in (0, 1), got {alpha}")
+    return float(alpha)
+
+
+def check_sigma(sigma: float) -> float:
+    """Return the noise standard deviation `sigma` if it is positive and finite."""
+    if not (sigma > 0.0 and math.isfinite(sigma)):
+        raise ValueError(f"sigma must be positive and finite, got {sigma}")
+    return float(sigma)
+
+
+def check_at_least(name: str, value: int, least: int) -> int:
+    """Return the integer `value` if it is no less than `least`."""
+    if int(value) != value or value < least:
+        raise ValueError(f"{name} must be an integer of at least {least}, got {value}")
+    return int(value)
+
+
+def check_known(kind: str, name: str, known: Iterable[str]) -> str:
+    """Return `name` if it is one of `known`; the error lists them."""
+    known = sorted(known)
+    if name not in known:
+        raise ValueError(f"unknown {kind} {name!r}; known: {', '.join(known)}")
+    return name
+
+
+def check_radii(radii: Iterable[float]) -> tuple[float, ...]:
+    """Return `radii` as floats if they are at least zero and strictly increasing."""
+    values = tuple(float(r) for r in radii)
+    if not values or not all(math.isfinite(r) and r >= 0.0 for r in values):
+        raise ValueError(f"radii must be one or more finite numbers >= 0, got {list(values)}")
+    if any(b <= a for a, b in pairwise(values)):
+        raise ValueError(f"radii must be strictly increasing, got {list(values)}")
+    return values

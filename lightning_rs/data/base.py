@@ -1,0 +1,151 @@
+"""What all data sets share: their description, their splits, their loaders and the subset to certify."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from pytorch_lightning import LightningDataModule
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from lightning_rs.checks import check_at_least, check_known
+
+SPLITS = ("train", "val", "test")
+
+
+class ImageDataModule(LightningDataModule):
+    """Images in [0, 1] with integer labels, in the splits `train`, `val` and `test`.
+
+    `val` is held out from the training images; certificates that are published come from `test`.
+
+    Attributes:
+        num_classes: number of classes.
+        shape: (channels, height, width).
+        mean, std: statistics of the training images per channel, in pixel units; the model normalises with them.
+
+    Args:
+        batch_size: images per training step and process.
+        num_workers: processes that load images.
+    """
+
+    num_classes: ClassVar[int]
+    shape: ClassVar[tuple[int, int, int]]
+    mean: ClassVar[tuple[float, ...]]
+    std: ClassVar[tuple[float, ...]]
+
+    def __init__(self, batch_size: int = 256, num_workers: int = 0) -> None:
+        super().__init__()
+        self.batch_size = check_at_least("batch_size", batch_size, 1)
+        self.num_workers = check_at_least("num_workers", num_workers, 0)
+        self._datasets: dict[str, Dataset] = {}
+
+    def load(self, split: str) -> Dataset:
+        """The data set of one split: index to (image tensor in [0, 1], int label)."""
+        raise TypeError(f"{type(self).__name__} must define load")
+
+    def dataset(self, split: str) -> Dataset:
+        """The data set of `split`, loaded once and checked.
+
+        Raises:
+            ValueError: an unknown split, or images that are not what the class says.
+            FileNotFoundError: the files are not there; the message says how to get them.
+        """
+        check_known("split", split, SPLITS)
+        if split not in self._datasets:
+            dataset = self.load(split)
+            check_image(dataset[0][0], self.shape)
+            self._datasets[split] = dataset
+        return self._datasets[split]
+
+    def setup(self, stage: str) -> None:
+        for split in {"fit": ("train", "val"), "validate": ("val",), "test": ("test",)}.get(stage, ()):
+            self.dataset(split)
+
+    def train_dataloader(self) -> DataLoader:
+        return self._loader("train", shuffle=True, drop_last=len(self.dataset("train")) >= self.batch_size)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader:
+        return self._loader("test")
+
+    def description(self) -> dict[str, Any]:
+        """Name and arguments, in plain values: enough to build the same data module again."""
+        return {"name": type(self).__name__, "init_args": dict(self.hparams)}
+
+    def _loader(self, split: str, **options: Any) -> DataLoader:
+        return DataLoader(
+            self.dataset(split),
+            batch_size=self.batch_size,
+            num_workers=self.num_workers,
+            persistent_workers=self.num_workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            **options,
+        )
+
+
+def certification_indices(
+    size: int, skip: int = 1, limit: int | None = None, indices: Sequence[int] | None = None
+) -> list[int]:
+    """Indices of the examples to certify: every `skip`-th of a data set of `size`, at most `limit`, or those listed.
+
+    Raises:
+        ValueError: skip or limit below 1; an index twice or outside the data set; indices together with skip or limit.
+    """
+    check_at_least("skip", skip, 1)
+    if limit is not None:
+        check_at_least("limit", limit, 1)
+    if indices is None:
+        return list(range(0, size, skip))[:limit]
+    if skip != 1 or limit is not None:
+        raise ValueError("give either indices, or skip and limit")
+    chosen = [int(i) for i in indices]
+    outside = [i for i in chosen if not 0 <= i < size]
+    if not chosen or outside:
+        raise ValueError(f"indices must be one or more in [0, {size - 1}], got {outside or chosen}")
+    if len(set(chosen)) < len(chosen):
+        raise ValueError("indices must not repeat")
+    return chosen
+
+
+def check_image(image: Tensor, shape: Sequence[int] | None = None) -> None:
+    """Refuse an image that is not a floating-point tensor of `shape` with pixels in [0, 1].
+
+    Sigma and radii are in units of that range, so an image in [0, 255] or a normalised one would be certified for
+    radii that mean something else.
+    """
+    if not (isinstance(image, Tensor) and image.is_floating_point()):
+        raise ValueError(f"images must be floating-point tensors, got {getattr(image, 'dtype', type(image).__name__)}")
+    if shape is not None and tuple(image.shape) != tuple(shape):
+        raise ValueError(f"images must have the shape {tuple(shape)}, got {tuple(image.shape)}")
+    low, high = float(image.min()), float(image.max())
+    if not (low >= 0.0 and high <= 1.0):
+        raise ValueError(f"pixels must lie in [0, 1], got [{low:g}, {high:g}]")
+
+
+def held_out(size: int, count: int) -> tuple[list[int], list[int]]:
+    """Indices of a data set of `size` that stay in training, and `count` evenly spaced ones that are held out."""
+    if not 1 <= count < size:
+        raise ValueError(f"val_size must lie in [1, {size - 1}], got {count}")
+    out = np.arange(count, dtype=np.int64) * size // count
+    stay = np.setdiff1d(np.arange(size), out)
+    return stay.tolist(), out.tolist()
+
+
+def train_or_val(split: str, build: Callable[[bool], Dataset], val_size: int) -> Subset:
+    """`train` or `val` of a data set whose training images come from `build(augmented)`."""
+    dataset = build(split == "train")
+    stay, out = held_out(len(dataset), val_size)
+    return Subset(dataset, stay if split == "train" else out)
+
+
+def require_folder(path: Path, what: str, advice: str) -> Path:
+    """Return `path` if it is a folder; otherwise one line that says what is missing and how to get it."""
+    if not path.is_dir():
+        raise FileNotFoundError(f"{what} not found at {path}: {advice}")
+    return path

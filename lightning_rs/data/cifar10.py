@@ -1,0 +1,48 @@
+"""CIFAR-10: 32x32 colour images."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from lightning_rs.data.torchvision_data import TorchvisionDataModule, import_torchvision
+
+
+class CIFAR10(TorchvisionDataModule):
+    """Colour images, 3x32x32: 50,000 training images, of which `val_size` are held out, and 10,000 test images.
+
+    Training images are cropped at random from a border of 4 and flipped at random. Mean and std are those of the
+    randomized-smoothing literature's checkpoints.
+
+    Source: A. Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009.
+
+    Args:
+        data_dir: folder that holds, or will hold, the data set (torchvision's layout).
+        batch_size: images per training step and process.
+        num_workers: processes that load images.
+        val_size: training images held out for validation, evenly spaced.
+        download: fetch the data set (170 MB) when it is not there.
+    """
+
+    num_classes = 10
+    shape = (3, 32, 32)
+    mean = (0.4914, 0.4822, 0.4465)
+    std = (0.2023, 0.1994, 0.2010)
+    title = "CIFAR-10"
+    megabytes = 170
+
+    def __init__(
+        self,
+        data_dir: str = "datasets",
+        batch_size: int = 256,
+        num_workers: int = 4,
+        val_size: int = 500,
+        download: bool = False,
+    ) -> None:
+        super().__init__(data_dir, batch_size, num_workers, val_size, download)
+        self.save_hyperparameters()
+
+    def train_transform(self) -> Callable:
+        transforms = import_torchvision().transforms
+        return transforms.Compose(
+            [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
+        )

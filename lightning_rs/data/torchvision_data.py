@@ -1,0 +1,81 @@
+"""What MNIST and CIFAR-10 share: torchvision's classes, in a folder of the user's, downloaded only when asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from torch.utils.data import Dataset
+
+from lightning_rs.data.base import ImageDataModule, train_or_val
+
+
+def import_torchvision() -> Any:
+    """torchvision, imported when a data set needs it; builds that do not match torch are named as such."""
+    try:
+        import torchvision
+    except RuntimeError as error:
+        raise ValueError(f"the installed torch and torchvision builds do not match: {error}") from None
+    return torchvision
+
+
+class TorchvisionDataModule(ImageDataModule):
+    """A data set of torchvision that has `root`, `train` and `download`.
+
+    Args:
+        data_dir: folder that holds, or will hold, the data set.
+        batch_size: images per training step and process.
+        num_workers: processes that load images.
+        val_size: training images held out for validation, evenly spaced.
+        download: fetch the data set when it is not there.
+    """
+
+    title: ClassVar[str]
+    megabytes: ClassVar[int]
+
+    def __init__(self, data_dir: str, batch_size: int, num_workers: int, val_size: int, download: bool) -> None:
+        super().__init__(batch_size, num_workers)
+        self.data_dir = Path(data_dir).expanduser()
+        self.val_size = val_size
+        self.download = download
+
+    def dataset_class(self) -> Callable[..., Dataset]:
+        """torchvision's class."""
+        return getattr(import_torchvision().datasets, type(self).__name__)
+
+    def train_transform(self) -> Callable:
+        """From a PIL image to an augmented tensor in [0, 1]."""
+        return self.eval_transform()
+
+    def eval_transform(self) -> Callable:
+        """From a PIL image to a tensor in [0, 1]."""
+        return import_torchvision().transforms.ToTensor()
+
+    def prepare_data(self) -> None:
+        if self.download and not self._present():
+            print(f"Downloading {self.title} ({self.megabytes} MB) to {self.data_dir}")
+            for train in (True, False):
+                self.dataset_class()(self.data_dir, train=train, download=True)
+
+    def load(self, split: str) -> Dataset:
+        if not self._present():
+            raise FileNotFoundError(
+                f"{self.title} not found in {self.data_dir}: set data_dir to the folder that holds it, "
+                f"or download: true to fetch it ({self.megabytes} MB)"
+            )
+        if split == "test":
+            return self.dataset_class()(self.data_dir, train=False, transform=self.eval_transform())
+        return train_or_val(split, self._training_images, self.val_size)
+
+    def _training_images(self, augmented: bool) -> Dataset:
+        transform = self.train_transform() if augmented else self.eval_transform()
+        return self.dataset_class()(self.data_dir, train=True, transform=transform)
+
+    def _present(self) -> bool:
+        try:
+            for train in (True, False):
+                self.dataset_class()(self.data_dir, train=train)
+        except (RuntimeError, FileNotFoundError):
+            return False
+        return True

@@ -1,0 +1,10 @@
+"""Figures of merit of certificates: pure functions, and torchmetrics that gather over processes."""
+
+from lightning_rs.metrics.certified import (
+    AverageCertifiedRadius,
+    CertifiedAccuracy,
+    average_certified_radius,
+    certified_accuracy,
+)
+
+__all__ = ["AverageCertifiedRadius", "CertifiedAccuracy", "average_certified_radius", "certified_accuracy"]

@@ -1,0 +1,180 @@
+"""Records on disk: a directory with one `run.json` and one append-only file of records per process."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_rs.mechanisms import Certificate
+
+
+@dataclass(frozen=True)
+class Record:
+    """What is known of one certified example.
+
+    Attributes:
+        index: index in its split of the data set.
+        label: true class.
+        clean_prediction: the base classifier's answer without noise.
+        selection: class to votes of the selection draws, only classes with votes.
+        counts: class to votes of the estimation draws, only classes with votes.
+        certificates: mechanism to its `prediction`, `radius`, `p_lower` and `p_upper`.
+        seconds: time that sampling and certifying took.
+    """
+
+    index: int
+    label: int
+    clean_prediction: int
+    selection: dict[int, int]
+    counts: dict[int, int]
+    certificates: dict[str, dict[str, Any]]
+    seconds: float
+
+    def to_json(self) -> str:
+        """One line; floats are written so that they read back to the bit."""
+        return json.dumps(asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, line: str) -> Record:
+        values = json.loads(line)
+        for field in ("selection", "counts"):
+            values[field] = {int(k): v for k, v in values[field].items()}
+        return cls(**values)
+
+    @property
+    def selected(self) -> int:
+        """The class that the selection votes chose (the estimation votes, without a selection stage)."""
+        votes = self.selection or self.counts
+        return min(votes, key=lambda c: (-votes[c], c))
+
+
+def sparse(counts: NDArray[np.int64]) -> dict[int, int]:
+    """Class to votes, of the classes with votes."""
+    return {int(c): int(counts[c]) for c in np.flatnonzero(counts)}
+
+
+def certificate_of(certificate: Certificate, row: int = 0) -> dict[str, Any]:
+    """One example's certificate in plain values."""
+
+    def plain(values: NDArray | None) -> float | None:
+        return None if values is None else float(values[row])
+
+    return {
+        "prediction": int(certificate.prediction[row]),
+        "radius": float(certificate.radius[row]),
+        "p_lower": plain(certificate.p_lower),
+        "p_upper": plain(certificate.p_upper),
+    }
+
+
+class RunDirectory:
+    """A certification on disk.
+
+    `run.json` says everything that makes the run comparable; `records-<process>.jsonl` holds one line per finished
+    example, written when it is finished. Opening the directory again with the same run goes on where it stopped.
+
+    Args:
+        path: the directory; made when the first process opens it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def check(self, run: dict[str, Any]) -> None:
+        """Refuse a directory that belongs to another run.
+
+        Raises:
+            ValueError: names what differs.
+        """
+        if not self.path.exists():
+            return
+        if not self.path.is_dir():
+            raise ValueError(f"{self.path} is not a directory")
+        file = self.path / "run.json"
+        if not file.exists():
+            if any(self.path.glob("records-*.jsonl")):
+                raise ValueError(f"{self.path} holds records but no run.json that says what they are of")
+            return
+        known = json.loads(file.read_text())
+        given = json.loads(json.dumps(run))
+        differing = [key for key in sorted({*known, *given}) if known.get(key) != given.get(key)]
+        if differing:
+            parts = [f"{key} ({_short(known.get(key))} there, {_short(given.get(key))} now)" for key in differing]
+            raise ValueError(f"{self.path} holds another run; it differs in {', '.join(parts)}")
+
+    def create(self, run: dict[str, Any]) -> None:
+        """Write `run.json`; one process does this, before any appends."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        temporary = self.path / "run.json.part"
+        temporary.write_text(json.dumps(run, indent=2) + "\n")
+        os.replace(temporary, self.path / "run.json")
+
+    def read(self) -> list[Record]:
+        """All finished examples of all processes, by index. A torn last line, from a run that was killed, is dropped.
+
+        Raises:
+            ValueError: a line that is not a record, with its file and number.
+        """
+        records: dict[int, Record] = {}
+        for file in sorted(self.path.glob("records-*.jsonl")):
+            lines = file.read_text().split("\n")
+            for number, line in enumerate(lines[:-1], start=1):  # What follows the last newline was torn.
+                try:
+                    record = Record.from_json(line)
+                except (ValueError, TypeError, KeyError, AttributeError) as error:
+                    raise ValueError(f"{file}, line {number}: not a record ({error})") from None
+                records.setdefault(record.index, record)
+        return [records[index] for index in sorted(records)]
+
+    def appender(self, process: int) -> RecordAppender:
+        """The records file of one process, open for appending."""
+        return RecordAppender(self.path / f"records-{process}.jsonl")
+
+
+class RecordAppender:
+    """Appends one line per finished example, flushed at once. A context manager."""
+
+    def __init__(self, path: Path) -> None:
+        if path.exists():
+            _drop_torn_line(path)
+        self._file = path.open("a")
+
+    def append(self, record: Record) -> None:
+        self._file.write(record.to_json() + "\n")
+        self._file.flush()
+
+    def __enter__(self) -> RecordAppender:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+
+def certificates_of(
+    records: Sequence[Record], mechanism: str
+) -> tuple[NDArray[np.int64], NDArray[np.float64], NDArray[np.int64]]:
+    """Predictions, radii and labels (B,) of one mechanism."""
+    certificates = [record.certificates[mechanism] for record in records]
+    return (
+        np.array([c["prediction"] for c in certificates], dtype=np.int64),
+        np.array([c["radius"] for c in certificates], dtype=np.float64),
+        np.array([record.label for record in records], dtype=np.int64),
+    )
+
+
+def _drop_torn_line(path: Path) -> None:
+    with path.open("rb+") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,7 @@
+"""A base classifier and Gaussian noise go in, statistics of the noisy draws come out."""
+
+from lightning_rs.smoothing.classifier import SmoothedClassifier
+from lightning_rs.smoothing.noise import NoiseStream, Stage
+from lightning_rs.smoothing.statistics import Statistics
+
+__all__ = ["NoiseStream", "SmoothedClassifier", "Stage", "Statistics"]

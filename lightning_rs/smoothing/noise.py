@@ -1,0 +1,91 @@
+"""The noise contract: draw t of an example is a function of (seed, example index, stage, t) alone."""
+
+from __future__ import annotations
+
+import hashlib
+from enum import IntEnum
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from lightning_rs.checks import check_at_least
+
+BLOCK = 100
+"""Draws per block. A block is always generated whole, so where batches cut a block does not matter. Part of the
+contract: another value gives other noise."""
+
+
+class Stage(IntEnum):
+    """What a draw is for. Stages of the same example never share noise: the proofs need independent samples."""
+
+    SELECTION = 0
+    ESTIMATION = 1
+    PREDICTION = 2
+
+
+class NoiseStream:
+    """Standard normal draws of one example and stage, addressed by draw number.
+
+    On the CPU a block comes from NumPy's Philox generator keyed by (seed, index), with (stage, block) in the upper
+    half of its counter: different blocks read disjoint parts of the generator's sequence. Elsewhere it comes from that
+    device's own generator, seeded with a 64-bit hash of the same four numbers. So CPU and GPU give different,
+    individually reproducible noise.
+
+    Args:
+        seed: seed of the whole certification, in [0, 2**64).
+        index: index of the example in its data set, in [0, 2**64).
+        stage: what the draws are for.
+        shape: shape of one input.
+        dtype: `torch.float32` or `torch.float64`; nothing coarser, since the proofs assume Gaussian noise.
+        device: where the draws are made.
+
+    Raises:
+        ValueError: another dtype, or a negative seed or index.
+    """
+
+    def __init__(
+        self,
+        seed: int,
+        index: int,
+        stage: Stage,
+        shape: tuple[int, ...],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        if dtype not in (torch.float32, torch.float64):
+            raise ValueError(f"noise is drawn in torch.float32 or torch.float64, got inputs of {dtype}")
+        self.seed = check_at_least("seed", seed, 0)
+        self.index = check_at_least("index", index, 0)
+        self.stage = Stage(stage)
+        self.device = torch.device(device)
+        self._partial = torch.empty((BLOCK, *shape), dtype=dtype, device=self.device)
+        self._partial_block = -1
+        self._generator = None if self.device.type == "cpu" else torch.Generator(self.device)
+
+    def fill(self, out: Tensor, start: int) -> Tensor:
+        """Write draws start, start + 1, ... into the rows of `out` (rows, *shape), and return it."""
+        done = 0
+        while done < len(out):
+            block, offset = divmod(start + done, BLOCK)
+            rows = out[done : done + BLOCK - offset]
+            if len(rows) == BLOCK:
+                self._draw(block, rows)
+            else:
+                if block != self._partial_block:
+                    self._draw(block, self._partial)
+                    self._partial_block = block
+                rows.copy_(self._partial[offset : offset + len(rows)])
+            done += len(rows)
+        return out
+
+    def _draw(self, block: int, out: Tensor) -> None:
+        if self._generator is None:
+            philox = np.random.Philox(key=[self.seed, self.index], counter=[0, 0, int(self.stage), block])
+            array = out.numpy()
+            np.random.Generator(philox).standard_normal(dtype=array.dtype, out=array)
+        else:
+            words = f"{self.seed},{self.index},{int(self.stage)},{block}"
+            digest = hashlib.blake2b(words.encode(), digest_size=8).digest()
+            self._generator.manual_seed(int.from_bytes(digest, "little"))
+            out.normal_(generator=self._generator)

@@ -1,0 +1,103 @@
+"""Train a base classifier under noise, certify it live, and certify the result.
+
+python train.py                                          the digits job of configs/default.yaml
+python train.py --config configs/cifar10/gaussian_0.25.yaml --data.data_dir /path/to/data
+python train.py --model.sigma 0.5 --trainer.max_epochs 200 --name my-run
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities import rank_zero_only
+
+from callbacks import CertificationCallback
+from lightning_rs.cli import TrainParser, clean_exit, free_directory, make_loggers, quiet_libraries
+from lightning_rs.data import SPLITS, ImageDataModule
+from lightning_rs.objectives import SmoothingModule
+
+DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "default.yaml"
+
+
+class TrainCLI(LightningCLI):
+    """LightningCLI with the data set's description linked into the model, and one directory for all that is written."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--name", type=str | None, default=None, help="Name of the run and of its directory.")
+        parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+        parser.add_argument("--wandb.project", type=str, default="lightning_rs", help="W&B project.")
+        parser.add_argument(
+            "--wandb.mode",
+            type=Literal["auto", "online", "offline", "disabled"],
+            default="auto",
+            help="auto: online if there is an API key, otherwise offline.",
+        )
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(CertificationCallback, "live_certification")
+        parser.add_lightning_class_args(CertificationCallback, "certification")
+        for target, attribute in (
+            ("num_classes", "num_classes"),
+            ("input_shape", "shape"),
+            ("mean", "mean"),
+            ("std", "std"),
+        ):
+            parser.link_arguments(
+                f"data.{attribute}", f"model.init_args.{target}", compute_fn=_plain, apply_on="instantiate"
+            )
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        config, objects = self.config, self.config_init
+        if not rank_zero_only.rank:
+            # Missing files and images that do not fit are found before anything is written.
+            self.datamodule.prepare_data()
+            for split in SPLITS:
+                self.datamodule.dataset(split)
+        name = config.name or "-".join(
+            [type(self.datamodule).__name__.lower(), type(self.model).__name__.lower(), f"sigma{self.model.sigma:g}"]
+        )
+        self.directory = free_directory(Path(config.runs), name)
+        objects.checkpoint.dirpath = str(self.directory / "checkpoints")
+        objects.certification.output = str(self.directory / "certification")
+        kwargs["default_root_dir"] = str(self.directory)
+        if config.trainer.logger is None or config.trainer.logger is True:
+            kwargs["logger"] = make_loggers(self.directory, config.wandb.project, config.wandb.mode)
+        chosen = any("ProgressBar" in callback.class_path for callback in config.trainer.callbacks or [])
+        if config.trainer.enable_progress_bar is not False and not chosen:
+            # Lightning's rich bar owns the terminal; certification shows its progress beside this one.
+            objects.trainer.callbacks = [*(objects.trainer.callbacks or []), TQDMProgressBar()]
+        return super().instantiate_trainer(**kwargs)
+
+
+def _plain(value: Any) -> Any:
+    return list(value) if isinstance(value, tuple) else value
+
+
+def main() -> None:
+    quiet_libraries()
+    with clean_exit():
+        cli = TrainCLI(
+            SmoothingModule,
+            ImageDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            run=False,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            trainer_defaults={"enable_model_summary": False},
+            save_config_kwargs={"overwrite": True},
+            parser_class=TrainParser,
+            parser_kwargs={"default_config_files": [str(DEFAULT_CONFIG)], "description": __doc__},
+        )
+    cli.trainer.fit(cli.model, datamodule=cli.datamodule)
+    checkpoint = cli.trainer.checkpoint_callback
+    best = "best" if checkpoint is not None and checkpoint.monitor else None
+    cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path=best, verbose=False)
+
+
+if __name__ == "__main__":
+    main()
