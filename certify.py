@@ -9,9 +9,8 @@ from typing import Any
 
 from jsonargparse import auto_cli
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import TQDMProgressBar
 
-from callbacks import CertificationCallback
+from callbacks import CertificationCallback, TrainingProgress
 from lightning_rs.checkpoints import LoadedClassifier, data_of, load_checkpoint
 from lightning_rs.cli import CertifyParser, WandbMode, clean_exit, make_loggers, quiet_libraries
 from lightning_rs.results import RunDirectory
@@ -76,7 +75,7 @@ def certify(
         trainer_options: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes}
         trainer = Trainer(
             **trainer_options,
-            callbacks=[TQDMProgressBar(refresh_rate=0), callback],
+            callbacks=[TrainingProgress(), callback],
             limit_test_batches=1,  # The test loop only carries the certification, which reads the data set itself.
             logger=False,
             enable_checkpointing=False,

@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from pytorch_lightning import Trainer
-from pytorch_lightning.callbacks import ModelCheckpoint, TQDMProgressBar
+from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 
-from callbacks import CertificationCallback
+from callbacks import CertificationCallback, TrainingProgress
 from lightning_rs.cli import TrainParser, clean_exit, free_directory, make_loggers, quiet_libraries
 from lightning_rs.data import SPLITS, ImageDataModule
 from lightning_rs.objectives import SmoothingModule
@@ -67,8 +67,7 @@ class TrainCLI(LightningCLI):
             kwargs["logger"] = make_loggers(self.directory, config.wandb.project, config.wandb.mode)
         chosen = any("ProgressBar" in callback.class_path for callback in config.trainer.callbacks or [])
         if config.trainer.enable_progress_bar is not False and not chosen:
-            # Lightning's rich bar owns the terminal; certification shows its progress beside this one.
-            objects.trainer.callbacks = [*(objects.trainer.callbacks or []), TQDMProgressBar()]
+            objects.trainer.callbacks = [*(objects.trainer.callbacks or []), TrainingProgress()]
         return super().instantiate_trainer(**kwargs)
 
 
@@ -97,6 +96,8 @@ def main() -> None:
     checkpoint = cli.trainer.checkpoint_callback
     best = "best" if checkpoint is not None and checkpoint.monitor else None
     cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path=best, verbose=False)
+    if cli.trainer.is_global_zero and checkpoint is not None and checkpoint.last_model_path:
+        print(f"Certify again, or otherwise: python certify.py --checkpoint {checkpoint.last_model_path}")
 
 
 if __name__ == "__main__":

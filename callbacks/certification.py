@@ -18,6 +18,7 @@ from tqdm import tqdm
 from lightning_rs.certification import CertificationSettings, certify_examples, describe_run
 from lightning_rs.checks import check_at_least, check_known, check_radii
 from lightning_rs.data import SPLITS, certification_indices
+from lightning_rs.progress import progress
 from lightning_rs.results import Record, RunDirectory, figures, write_report
 from lightning_rs.results.report import title
 from lightning_rs.results.summary import default_radii
@@ -145,14 +146,14 @@ class CertificationCallback(Callback):
         share = [i for i in run["indices"] if i not in known][trainer.global_rank :: trainer.world_size]
         appender = RunDirectory(self.output).appender(trainer.global_rank) if self.output else nullcontext()
         new = []
-        with appender as file, self._progress(trainer, len(share)) as progress:
+        with appender as file, self._progress(trainer, len(share)) as bar:
             for record in certify_examples(
                 classifier, pl_module.num_classes, run["sigma"], dataset, share, self.settings
             ):
                 if file is not None:
                     file.append(record)
                 new.append(record)
-                progress.update()
+                bar.update()
         self.records = sorted(finished + _gather(trainer, new), key=lambda record: record.index)
         self._log(trainer, prefix, run, time.perf_counter() - start)
 
@@ -181,8 +182,7 @@ class CertificationCallback(Callback):
         bar = trainer.progress_bar_callback
         # Two live displays would overwrite each other's lines.
         shown = trainer.is_global_zero and bar is not None and not isinstance(bar, RichProgressBar)
-        description = f"Certifying {self.split}"
-        return tqdm(total=examples, desc=description, unit="img", leave=False, smoothing=0, disable=not shown)
+        return progress(examples, f"Certifying {self.split}", "img", shown, leave=False)
 
     def _radii(self, sigma: float) -> tuple[float, ...]:
         return self.radii or default_radii(sigma)
