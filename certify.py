@@ -86,8 +86,6 @@ def certify(
         RunDirectory(directory).check(run)
         callback.output = str(directory)
         trainer.loggers = make_loggers(directory, wandb_project, wandb_mode)
-    for logger in trainer.loggers:
-        logger.log_hyperparams({key: value for key, value in run.items() if key != "indices"})
     trainer.test(module, datamodule=datamodule, verbose=False)
 
 

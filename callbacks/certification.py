@@ -194,6 +194,8 @@ class CertificationCallback(Callback):
         for logger in trainer.loggers:
             logger.log_metrics(named | {"epoch": trainer.current_epoch}, step=trainer.global_step)
             if isinstance(logger, WandbLogger) and trainer.is_global_zero and self.records:
+                settings = {key: value for key, value in run.items() if key != "indices"}
+                logger.experiment.config.update({prefix: settings}, allow_val_change=True)
                 plot = accuracy_plot(self.records, f"Certified accuracy, {title(run)}")
                 step = {"trainer/global_step": trainer.global_step}
                 logger.experiment.log({f"{prefix}/certified_accuracy": plot, **step})

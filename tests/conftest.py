@@ -1,0 +1,50 @@
+"""What tests share: a small trained run, made once by the real command line, and how commands are run."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+
+
+def run_script(script: str | Path, *arguments: object, cwd: Path, status: int | None = 0, **environment: str):
+    """Run a script as a user does, without terminal and without any W&B account; returns the finished process."""
+    clean = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "PL_", "COLUMNS"))}
+    clean |= {"HOME": str(cwd), "OMP_NUM_THREADS": "1", **environment}
+    command = [sys.executable, str(ROOT / script), *map(str, arguments)]
+    done = subprocess.run(
+        command, cwd=cwd, env=clean, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600
+    )
+    if status is not None:
+        assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
+    return done
+
+
+@pytest.fixture(scope="session")
+def trained(tmp_path_factory) -> Path:
+    """Working directory of a short `python train.py`; the run lies in runs/short."""
+    folder = tmp_path_factory.mktemp("trained")
+    done = run_script(
+        "train.py",
+        "--name=short",
+        "--trainer.max_epochs=12",
+        "--live_certification.every_n_epochs=6",
+        "--live_certification.limit=10",
+        "--certification.n=500",
+        "--certification.limit=40",
+        cwd=folder,
+    )
+    (folder / "stdout.txt").write_text(done.stdout)
+    (folder / "stderr.txt").write_text(done.stderr)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def checkpoint(trained: Path) -> Path:
+    return trained / "runs" / "short" / "checkpoints" / "last.ckpt"

@@ -1,0 +1,202 @@
+import numpy as np
+import pytest
+import torch
+from scipy.stats import norm
+from torch import nn
+
+from lightning_rs import SmoothedClassifier
+from lightning_rs.mechanisms import ABSTAIN
+from lightning_rs.smoothing.noise import NoiseStream, Stage
+
+
+class HalfSpace(nn.Module):
+    """Class 1 where w.x > b. Its smoothed version has the same boundary, so the true radius is the distance to it."""
+
+    def __init__(self, w, b):
+        super().__init__()
+        self.w, self.b = nn.Parameter(w), b
+
+    def forward(self, x):
+        margin = x.flatten(1) @ self.w - self.b
+        return torch.stack([-margin, margin], dim=1)
+
+
+class Slabs(nn.Module):
+    """Three classes cut by two parallel hyperplanes: 0 below `low`, 1 between, 2 above `high`, along a unit vector."""
+
+    def __init__(self, direction, low, high):
+        super().__init__()
+        self.direction, self.low, self.high = direction, low, high
+
+    def forward(self, x):
+        t = x.flatten(1) @ self.direction
+        return torch.stack([self.low - t, torch.minimum(t - self.low, self.high - t), t - self.high], dim=1)
+
+
+def test_linear_classifier_is_certified_to_its_distance():
+    """Every radius lies below the true distance, and at n = 1e5 above .93 of it for true p_A in [.7, .999]."""
+    torch.manual_seed(1)
+    sigma, dimension, alpha = 0.5, 64, 0.001
+    w = torch.randn(dimension)
+    w = 3.0 * w / w.norm()
+    distances = torch.linspace(-1.9, 1.9, 39)
+    base = torch.rand(len(distances), dimension)
+    base -= (base @ w / 9.0)[:, None] * w  # Onto the hyperplane w.x = 0, then off it by the distance.
+    x = (base + distances[:, None] * w / 3.0).view(-1, 1, 8, 8)
+    truth = ((x.double().flatten(1) @ w.double()) / w.double().norm()).numpy()
+    g = SmoothedClassifier(HalfSpace(w, 0.0), num_classes=2, sigma=sigma, batch_size=5000)
+    for name, certificate in g.certify(x, n0=100, n=100_000, alpha=alpha).items():
+        certified = certificate.prediction != ABSTAIN
+        assert np.array_equal(certificate.prediction[certified], (truth > 0)[certified])
+        assert np.all(certificate.radius <= np.abs(truth)), name
+        p_a = norm.cdf(np.abs(truth) / sigma)
+        clear = (p_a >= 0.7) & (p_a <= 0.999)
+        assert clear.sum() >= 20
+        assert np.all(certificate.radius[clear] >= 0.93 * np.abs(truth[clear])), name
+
+
+def test_slabs_are_certified_below_the_radius_of_their_true_probabilities():
+    torch.manual_seed(2)
+    sigma, dimension = 0.4, 30
+    direction = torch.randn(dimension)
+    direction /= direction.norm()
+    positions = torch.linspace(-0.6, 1.6, 23)
+    x = positions[:, None] * direction
+    g = SmoothedClassifier(Slabs(direction, 0.0, 1.0), num_classes=3, sigma=sigma, batch_size=2000)
+    t = positions.double().numpy()
+    p = np.stack([norm.cdf(-t / sigma), norm.cdf((1 - t) / sigma) - norm.cdf(-t / sigma), norm.sf((1 - t) / sigma)], 1)
+    statistics = g.sample(x, n0=100, n=20_000)
+    share = statistics.counts / 20_000
+    assert np.abs(share - p).max() < 5 * 0.5 / np.sqrt(20_000)
+    for certificate in g.certify(x, n0=100, n=20_000, alpha=0.001).values():
+        for i in np.flatnonzero(certificate.prediction != ABSTAIN):
+            a = certificate.prediction[i]
+            rival = np.delete(p[i], a).max()
+            assert certificate.radius[i] <= sigma / 2 * (norm.ppf(p[i, a]) - norm.ppf(rival))
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(), nn.Linear(8, 5))
+
+
+def test_votes_are_those_of_the_noise_contract(net):
+    """Counted again draw by draw, straight from the definition."""
+    x, sigma, index = torch.rand(1, 3, 2, 2), 0.7, 17
+    statistics = SmoothedClassifier(net, 5, sigma, batch_size=64, seed=9).sample(x, [index], n0=30, n=230)
+    net.eval()
+    for stage, draws, counts in (
+        (Stage.SELECTION, 30, statistics.selection_counts),
+        (Stage.ESTIMATION, 230, statistics.counts),
+    ):
+        noise = NoiseStream(9, index, stage, (3, 2, 2)).fill(torch.empty(draws, 3, 2, 2), 0)
+        expected = np.zeros(5, dtype=np.int64)
+        with torch.no_grad():
+            for row in noise:
+                expected[int(net((x[0] + sigma * row)[None]).argmax())] += 1
+        assert np.array_equal(counts[0], expected)
+
+
+def test_statistics_do_not_depend_on_order_batch_size_or_company(net):
+    x = torch.rand(6, 3, 2, 2)
+    together = SmoothedClassifier(net, 5, 0.5, batch_size=1000).sample(x, range(6), n0=20, n=1500)
+    for batch_size in (64, 1000):
+        g = SmoothedClassifier(net, 5, 0.5, batch_size=batch_size)
+        for i in reversed(range(6)):
+            alone = g.sample(x[i : i + 1], [i], n0=20, n=1500)
+            assert np.array_equal(alone.counts[0], together.counts[i])
+            assert np.array_equal(alone.selection_counts[0], together.selection_counts[i])
+
+
+def test_classifier_and_random_state_are_left_as_they_were(net):
+    net.train()
+    net[4].eval()
+    before = {key: value.clone() for key, value in net.state_dict().items()}
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    g = SmoothedClassifier(net, 5, 0.5)
+    g.certify(torch.rand(2, 3, 2, 2, generator=torch.Generator().manual_seed(1)), n0=10, n=100, alpha=0.01)
+    assert torch.equal(torch.rand(2), expected)
+    assert [m.training for m in net] == [True, True, True, True, False, True]
+    assert all(torch.equal(value, before[key]) for key, value in net.state_dict().items())
+    assert torch.is_grad_enabled()
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_modes_come_back_after_an_error(net):
+    net.train()
+    with pytest.raises(ValueError, match=r"must return 4 scores a row, \(100, 4\) in all; got \(100, 5\)"):
+        SmoothedClassifier(net, 4, 0.5).sample(torch.rand(1, 3, 2, 2), n0=100, n=100)
+    assert net.training
+    assert net[4].training
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_callables_and_float64_inputs():
+    g = SmoothedClassifier(lambda x: torch.stack([x[:, 0], -x[:, 0]], 1), 2, 1.0)
+    statistics = g.sample(torch.tensor([[3.0], [-3.0]], dtype=torch.float64), n0=10, n=1000)
+    assert statistics.counts[0, 0] > 980
+    assert statistics.counts[1, 1] > 980
+
+
+def test_ties_vote_for_the_lowest_class():
+    statistics = SmoothedClassifier(lambda x: torch.zeros(len(x), 3), 3, 1.0).sample(torch.zeros(1, 2), n0=5, n=50)
+    assert np.array_equal(statistics.counts, [[50, 0, 0]])
+
+
+def test_nan_counts_for_the_strongest_rival():
+    def classifier(x):
+        scores = torch.stack([torch.full_like(x[:, 0], 1.0), torch.zeros(len(x)), torch.zeros(len(x))], 1)
+        scores[:, 2] = torch.where(x[:, 0] > 1.5, 2.0, 0.0)
+        scores[x[:, 0] < -1.0] = torch.nan
+        return scores
+
+    statistics = SmoothedClassifier(classifier, 3, 1.0).sample(torch.zeros(1, 1), n0=50, n=10_000)
+    assert statistics.trials[0] == 10_000
+    assert statistics.counts[0, 1] == 0
+    expected = 10_000 * (norm.sf(1.5) + norm.cdf(-1.0))
+    assert abs(statistics.counts[0, 2] - expected) < 5 * np.sqrt(10_000 * 0.25)
+    with pytest.raises(ValueError, match="returned NaN for all 50 noisy copies of example 0"):
+        SmoothedClassifier(lambda x: x.new_full((len(x), 3), torch.nan), 3, 1.0).sample(torch.zeros(1, 1), n0=5, n=50)
+
+
+def test_predict_names_the_class_or_abstains():
+    w = torch.tensor([1.0, 0.0])
+    g = SmoothedClassifier(HalfSpace(w, 0.0), 2, sigma=1.0)
+    x = torch.tensor([[2.0, 5.0], [-2.0, 5.0], [0.0, 5.0]])
+    for test in ("top_two", "top_class"):
+        assert np.array_equal(g.predict(x, n=1000, alpha=0.001, test=test), [1, 0, ABSTAIN])
+
+
+def test_nothing_to_certify():
+    g = SmoothedClassifier(HalfSpace(torch.ones(2), 0.0), 2, 1.0)
+    assert g.certify(torch.empty(0, 2), n0=10, n=100, alpha=0.01)["cohen"].radius.shape == (0,)
+    assert g.predict(torch.empty(0, 2), n=10).shape == (0,)
+
+
+def test_bad_input():
+    f = HalfSpace(torch.ones(2), 0.0)
+    x = torch.zeros(2, 2)
+    for arguments, message in (
+        ({"num_classes": 1, "sigma": 1.0}, "num_classes must be an integer of at least 2, got 1"),
+        ({"num_classes": 2, "sigma": 0.0}, "sigma must be positive and finite, got 0.0"),
+        ({"num_classes": 2, "sigma": 1.0, "batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
+        ({"num_classes": 2, "sigma": 1.0, "seed": -1}, "seed must be an integer of at least 0, got -1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            SmoothedClassifier(f, **arguments)
+    g = SmoothedClassifier(f, 2, 1.0)
+    for call, message in (
+        (lambda: g.sample(x, [0], n0=1, n=1), "one integer for each of the 2 examples"),
+        (lambda: g.sample(x, [0.5, 1.5], n0=1, n=1), "one integer for each of the 2 examples"),
+        (lambda: g.sample(x, n0=1, n=0), "n must be an integer of at least 1, got 0"),
+        (lambda: g.sample(x.half(), n0=1, n=1), r"got inputs of torch\.float16"),
+        (lambda: g.certify(x, n=9), r"cohen cannot certify anything with n = 9 at alpha = 0.001: n must be >= 10"),
+        (lambda: g.certify(x, alpha=2), r"alpha must lie in \(0, 1\), got 2"),
+        (lambda: g.certify(x, mechanisms=["coen"]), "unknown mechanism 'coen'"),
+        (lambda: g.predict(x, n=10, test="t"), "unknown test 't'; known: top_class, top_two"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call()
