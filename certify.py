@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import auto_cli
+from jsonargparse.typing import PositiveInt
 from pytorch_lightning import Trainer
 
 from callbacks import CertificationCallback, TrainingProgress
@@ -31,8 +32,8 @@ def certify(
     indices: list[int] | None = None,
     batch_size: int = 1000,
     seed: int = 0,
-    accelerator: str = "auto",
-    devices: int | str = "auto",
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto",
+    devices: PositiveInt | Literal["auto"] = "auto",
     num_nodes: int = 1,
     output: str | None = None,
     wandb_project: str = "lightning_rs",
@@ -72,16 +73,19 @@ def certify(
         loaded = load_checkpoint(checkpoint)
         module = LoadedClassifier(loaded, loaded.sigma if sigma is None else sigma)
         datamodule = data_of(loaded, data, data_dir=data_dir)
-        trainer_options: dict[str, Any] = {"accelerator": accelerator, "devices": devices, "num_nodes": num_nodes}
+        dataset = datamodule.dataset("test")
+        callback.subset(dataset)
         trainer = Trainer(
-            **trainer_options,
+            accelerator=accelerator,
+            devices=devices,
+            num_nodes=num_nodes,
             callbacks=[TrainingProgress(), callback],
             limit_test_batches=1,  # The test loop only carries the certification, which reads the data set itself.
             logger=False,
             enable_checkpointing=False,
             enable_model_summary=False,
         )
-        run = callback.describe(trainer, module, datamodule.dataset("test"), type(datamodule).__name__)
+        run = callback.describe(trainer, module, dataset, type(datamodule).__name__)
         directory = Path(output) if output else default_directory(Path(checkpoint), run)
         RunDirectory(directory).check(run)
         callback.output = str(directory)

@@ -17,7 +17,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from callbacks import CertificationCallback, TrainingProgress
 from lightning_rs.cli import TrainParser, clean_exit, free_directory, make_loggers, quiet_libraries
-from lightning_rs.data import SPLITS, ImageDataModule
+from lightning_rs.data import ImageDataModule
 from lightning_rs.objectives import SmoothingModule
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "default.yaml"
@@ -54,8 +54,11 @@ class TrainCLI(LightningCLI):
         if not rank_zero_only.rank:
             # Missing files and images that do not fit are found before anything is written.
             self.datamodule.prepare_data()
-            for split in SPLITS:
-                self.datamodule.dataset(split)
+            self.datamodule.dataset("train")
+            for callback in (objects.live_certification, objects.certification):
+                callback.subset(self.datamodule.dataset(callback.split))
+        if config.name is not None and Path(config.name).name != config.name:
+            raise ValueError(f"name must be the name of a folder, got {config.name!r}")
         name = config.name or "-".join(
             [type(self.datamodule).__name__.lower(), type(self.model).__name__.lower(), f"sigma{self.model.sigma:g}"]
         )

@@ -112,6 +112,14 @@ class CertificationCallback(Callback):
         if self.split == "test" and self.output and self._run and trainer.is_global_zero:
             write_report(self.records, self._run, self._radii(self._run["sigma"]), self.output)
 
+    def subset(self, dataset: Dataset) -> list[int]:
+        """Indices of the examples to certify.
+
+        Raises:
+            ValueError: an index outside the data set.
+        """
+        return certification_indices(len(dataset), self.skip, self.limit, self.indices)
+
     def describe(
         self,
         trainer: Trainer,
@@ -122,7 +130,7 @@ class CertificationCallback(Callback):
     ) -> dict[str, Any]:
         """What would be certified, in plain values: the content of `run.json`. `classifier` stands in for the
         module's own."""
-        indices = certification_indices(len(dataset), self.skip, self.limit, self.indices)
+        indices = self.subset(dataset)
         classifier = classifier or pl_module.base_classifier
         return describe_run(
             classifier,

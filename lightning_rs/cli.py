@@ -17,6 +17,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 WandbMode = Literal["auto", "online", "offline", "disabled"]
 
@@ -35,11 +36,11 @@ def clean_exit() -> Iterator[None]:
     """Turn what a user can mend (bad values, missing files) into one line on stderr and exit status 2."""
     try:
         yield
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, MisconfigurationException) as error:
         fail(str(error))
 
 
-_IRRELEVANT_REMARKS = ("litlogger", "TPU available", "to estimate number of stepping batches")
+_IRRELEVANT_REMARKS = ("litlogger", "TPU available", "to estimate number of stepping batches", "limit_test_batches=1")
 
 
 def quiet_libraries() -> None:

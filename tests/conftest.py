@@ -5,18 +5,24 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
+import torch
+
+# Tests run in as many processes as there are cores.
+torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parent.parent
+HOME = tempfile.TemporaryDirectory()  # Without credentials, and apart from what the tests look at.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 
 def run_script(script: str | Path, *arguments: object, cwd: Path, status: int | None = 0, **environment: str):
     """Run a script as a user does, without terminal and without any W&B account; returns the finished process."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "PL_", "COLUMNS"))}
-    clean |= {"HOME": str(cwd), "OMP_NUM_THREADS": "1", **environment}
+    clean |= {"HOME": HOME.name, "OMP_NUM_THREADS": "1", **environment}
     command = [sys.executable, str(ROOT / script), *map(str, arguments)]
     done = subprocess.run(
         command, cwd=cwd, env=clean, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600

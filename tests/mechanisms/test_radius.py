@@ -40,7 +40,11 @@ def test_broadcasts():
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [((1.1, 0.0, 1.0), r"\[0, 1\]"), ((0.5, float("nan"), 1.0), r"\[0, 1\]"), ((0.6, 0.1, 0.0), "sigma must be positive")],
+    [
+        ((1.1, 0.0, 1.0), r"\[0, 1\]"),
+        ((0.5, float("nan"), 1.0), r"\[0, 1\]"),
+        ((0.6, 0.1, 0.0), "sigma must be positive"),
+    ],
 )
 def test_bad_input(arguments, message):
     with pytest.raises(ValueError, match=message):

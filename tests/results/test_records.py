@@ -1,0 +1,91 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from lightning_rs.mechanisms import get_mechanism
+from lightning_rs.results.records import Record, RunDirectory, certificate_of, certificates_of, sparse
+from lightning_rs.smoothing import Statistics
+
+RUN = {"data": "Digits", "split": "test", "sigma": 0.25, "n": 100, "indices": [0, 1, 2]}
+
+
+def record(index, label=1):
+    statistics = Statistics.from_counts([[2, 95 - index, 3 + index]], 0.25, [[0, 9, 1]])
+    certificates = {
+        name: certificate_of(get_mechanism(name).certify(statistics, 0.001)) for name in ("cohen", "cohen_two_sided")
+    }
+    return Record(
+        index, label, 1, sparse(statistics.selection_counts[0]), sparse(statistics.counts[0]), certificates, 0.1 * index
+    )
+
+
+def test_a_record_reads_back_to_the_bit():
+    original = record(3)
+    line = original.to_json()
+    assert "\n" not in line
+    assert Record.from_json(line) == original
+    assert original.counts == {0: 2, 1: 92, 2: 6}
+    assert original.selected == 1
+    prediction, radius, label = certificates_of([original], "cohen")
+    assert (prediction[0], label[0]) == (1, 1)
+    assert radius[0] == original.certificates["cohen"]["radius"] > 0
+
+
+def test_selected_class_of_ties_is_the_lowest():
+    assert replace(record(0), selection={2: 5, 1: 5}).selected == 1
+    assert replace(record(0), selection={}).selected == 1
+
+
+def test_directory_keeps_what_every_process_appends(tmp_path):
+    directory = RunDirectory(tmp_path / "a" / "b")
+    directory.check(RUN)
+    assert not directory.path.exists()
+    directory.create(RUN)
+    assert json.loads((directory.path / "run.json").read_text()) == RUN
+    for process, indices in ((0, (2, 0)), (1, (1,))):
+        with directory.appender(process) as file:
+            for index in indices:
+                file.append(record(index))
+    assert [r.index for r in directory.read()] == [0, 1, 2]
+    directory.check(RUN)
+
+
+@pytest.mark.parametrize("cut", [1, 20, 200])
+def test_a_torn_last_line_is_dropped_and_appending_goes_on(tmp_path, cut):
+    directory = RunDirectory(tmp_path)
+    directory.create(RUN)
+    with directory.appender(0) as file:
+        file.append(record(0))
+        file.append(record(1))
+    path = tmp_path / "records-0.jsonl"
+    content = path.read_bytes()
+    path.write_bytes(content[:-cut])
+    assert [r.index for r in directory.read()] == [0]
+    with directory.appender(0) as file:
+        file.append(record(1))
+    assert path.read_bytes() == content
+
+
+def test_another_run_is_refused_and_the_difference_named(tmp_path):
+    directory = RunDirectory(tmp_path)
+    directory.create(RUN)
+    with pytest.raises(ValueError, match=r"holds another run; it differs in n \(100 there, 200 now\)"):
+        directory.check(RUN | {"n": 200})
+    with pytest.raises(ValueError, match=r"differs in new \(null there, 1 now\), sigma \(0.25 there, 0.5 now\)"):
+        directory.check(RUN | {"sigma": 0.5, "new": 1})
+
+
+def test_bad_directories(tmp_path):
+    (tmp_path / "records-0.jsonl").write_text('{"index": 0}\n')
+    with pytest.raises(ValueError, match="holds records but no run.json"):
+        RunDirectory(tmp_path).check(RUN)
+    with pytest.raises(ValueError, match=r"records-0.jsonl, line 1: not a record"):
+        RunDirectory(tmp_path).read()
+    with pytest.raises(ValueError, match="is not a directory"):
+        RunDirectory(tmp_path / "records-0.jsonl").check(RUN)
+
+
+def test_sparse_counts():
+    assert sparse(np.array([0, 7, 0, 3])) == {1: 7, 3: 3}

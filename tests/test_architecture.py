@@ -1,0 +1,89 @@
+"""The design's rules about who may import whom, held by reading the imports."""
+
+import ast
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+# Lowest first. A package may import what stands before it.
+LAYERS = [
+    "lightning_rs.checks",
+    "lightning_rs.bounds",
+    "lightning_rs.mechanisms",
+    "lightning_rs.smoothing",
+    "lightning_rs.models",
+    "lightning_rs.data",
+    "lightning_rs.objectives",
+    "lightning_rs.metrics",
+    "lightning_rs.progress",
+    "lightning_rs.results",
+    "lightning_rs.certification",
+    "lightning_rs.checkpoints",
+    "lightning_rs.cli",
+    "callbacks",
+]
+FILES = [*ROOT.glob("lightning_rs/**/*.py"), *ROOT.glob("callbacks/*.py")]
+
+
+def imports(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module
+
+
+def layer(module):
+    return next((name for name in LAYERS if module == name or module.startswith(name + ".")), None)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_arrows_point_down(path):
+    module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
+    own = layer(module)
+    if own is None:
+        assert module == "lightning_rs.__init__"
+        return
+    for imported in imports(path):
+        other = layer(imported)
+        if other is not None:
+            assert LAYERS.index(other) <= LAYERS.index(own), f"{module} imports {imported}"
+        allowed = {
+            "torch": own not in ("lightning_rs.bounds", "lightning_rs.mechanisms", "lightning_rs.checks"),
+            "pytorch_lightning": LAYERS.index(own) > LAYERS.index("lightning_rs.models"),
+            "wandb": own in ("lightning_rs.results", "lightning_rs.cli"),
+            "matplotlib": own == "lightning_rs.results",
+        }
+        assert allowed.get(imported.split(".")[0], True), f"{module} imports {imported}"
+
+
+def test_every_module_has_a_place():
+    known = {layer(".".join(path.relative_to(ROOT).with_suffix("").parts)) for path in FILES}
+    assert known - {None} == set(LAYERS)
+
+
+def test_the_core_imports_with_torch_numpy_and_scipy_alone():
+    code = """
+import sys
+
+class OnlyTheCore:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in {"pytorch_lightning", "torchvision", "torchmetrics", "wandb", "matplotlib",
+                                  "jsonargparse", "sklearn", "rich", "tqdm", "lightning_fabric"}:
+            raise ImportError(name + " is not part of the core")
+
+sys.meta_path.insert(0, OnlyTheCore())
+import lightning_rs, lightning_rs.bounds, lightning_rs.mechanisms, lightning_rs.smoothing
+import torch
+g = lightning_rs.SmoothedClassifier(torch.nn.Linear(3, 2), 2, 0.5)
+print(g.certify(torch.zeros(1, 3), n0=10, n=100)["cohen"].radius.shape)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.stdout == "(1,)\n", done.stderr
+
+
+def test_ruff_finds_nothing():
+    done = subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout

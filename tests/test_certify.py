@@ -1,0 +1,144 @@
+"""`python certify.py`, as a user runs it."""
+
+import json
+from dataclasses import asdict
+
+import pytest
+import torch
+from conftest import run_script
+
+from lightning_rs.results import RunDirectory
+
+QUICK = ("--n=300", "--wandb_mode=disabled", "--accelerator=cpu")
+
+
+def certify(checkpoint, output, *arguments, **options):
+    return run_script(
+        "certify.py", "--checkpoint", checkpoint, "--output", output, *QUICK, *arguments, cwd=output.parent, **options
+    )
+
+
+def records(directory):
+    return [asdict(record) | {"seconds": 0.0} for record in RunDirectory(directory).read()]
+
+
+def test_the_checkpoint_of_a_training_is_certified_as_the_training_did(checkpoint, trained, tmp_path):
+    done = certify(checkpoint, tmp_path / "out", "--n=500", "--limit=40", "--batch_size=100", "--devices=1")
+    assert records(tmp_path / "out") == records(trained / "runs" / "short" / "certification")
+    table = (trained / "stdout.txt").read_text().split("Records, table")[0]
+    table = table[table.index("Certified accuracy (%)") :]
+    assert table in done.stdout
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
+        "certified_accuracy.png",
+        "hparams.yaml",
+        "metrics.csv",
+        "records-0.jsonl",
+        "run.json",
+        "table.csv",
+        "vote_shares.png",
+    ]
+
+
+def test_two_processes_give_the_records_of_one(checkpoint, tmp_path):
+    done = [
+        certify(checkpoint, tmp_path / f"of{devices}", "--limit=9", f"--devices={devices}", "--batch_size=100")
+        for devices in (1, 2)
+    ]
+    assert len(list((tmp_path / "of2").glob("records-*.jsonl"))) == 2
+    assert records(tmp_path / "of1") == records(tmp_path / "of2")
+    assert done[1].stdout.count("Certified accuracy (%)") == 1
+    tables = [d.stdout.split("Records, table")[0] for d in done]
+    assert tables[0] == tables[1]
+
+
+def test_order_and_batch_size(checkpoint, tmp_path):
+    """Backwards over the data: the same records to the bit. Other batch sizes: the same noise, so the same votes."""
+    forwards, backwards = list(range(6)), list(range(5, -1, -1))
+    certify(checkpoint, tmp_path / "a", f"--indices={forwards}", "--batch_size=1000")
+    certify(checkpoint, tmp_path / "b", f"--indices={backwards}", "--batch_size=1000")
+    certify(checkpoint, tmp_path / "c", f"--indices={forwards}", "--batch_size=64")
+    assert records(tmp_path / "a") == records(tmp_path / "b")
+    assert [r["counts"] for r in records(tmp_path / "a")] == [r["counts"] for r in records(tmp_path / "c")]
+
+
+def test_started_again_it_goes_on_and_another_run_is_refused(checkpoint, tmp_path):
+    out = tmp_path / "out"
+    certify(checkpoint, out, "--limit=8")
+    complete = records(out)
+    path = out / "records-0.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join(lines[:3]) + lines[3][:50])
+    done = certify(checkpoint, out, "--limit=8")
+    assert records(out) == complete
+    assert path.read_text().splitlines(keepends=True)[:3] == lines[:3]
+    assert "8 images" in done.stdout
+    done = certify(checkpoint, out, "--limit=8", "--alpha=0.01", status=2)
+    assert "holds another run; it differs in alpha (0.001 there, 0.01 now)" in done.stderr
+
+
+def test_sigma_radii_mechanisms_and_the_default_directory(checkpoint, tmp_path):
+    folder = tmp_path / "run" / "checkpoints"
+    folder.mkdir(parents=True)
+    copy = folder / "last.ckpt"
+    copy.write_bytes(checkpoint.read_bytes())
+    arguments = ("--sigma=0.4", "--limit=3", "--radii=[0.1,0.7]", "--mechanisms=[cohen]", "--skip=2")
+    done = run_script("certify.py", f"--checkpoint={copy}", *QUICK, *arguments, cwd=tmp_path)
+    (directory,) = [p for p in (tmp_path / "run").iterdir() if p.name.startswith("certify-sigma0.4-n300-")]
+    about = json.loads((directory / "run.json").read_text())
+    assert (about["sigma"], about["mechanisms"], about["indices"]) == (0.4, ["cohen"], [0, 2, 4])
+    assert "r=0.7" in done.stdout
+    assert "cohen_two_sided" not in done.stdout
+
+
+def test_wandb_run_of_its_own(checkpoint, tmp_path):
+    out = tmp_path / "out"
+    arguments = ("--n=100", "--limit=2", "--accelerator=cpu")
+    done = run_script("certify.py", f"--checkpoint={checkpoint}", f"--output={out}", *arguments, cwd=tmp_path)
+    assert "W&B: no API key found, logging offline" in done.stderr
+    assert len(list(out.glob("wandb/offline-run-*/*.wandb"))) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--sigma=0"], "error: sigma must be positive and finite, got 0.0"),
+        (["--alpha=0"], "error: alpha must lie in (0, 1), got 0.0"),
+        (["--n=3"], "error: cohen cannot certify anything with n = 3 at alpha = 0.001: n must be >= 10"),
+        (["--mechanisms=[coen]"], "error: unknown mechanism 'coen'; known: cohen, cohen_two_sided"),
+        (["--data=SVHN"], "error: unknown data set 'SVHN'; known: CIFAR10, Digits, ImageNet, MNIST"),
+        (
+            ["--data=CIFAR10"],
+            "error: the model tells 10 classes of 1x8x8 images apart; CIFAR10 has 10 classes of 3x32x32",
+        ),
+        (["--data_dir=x"], "error: Digits does not take these arguments: "),
+        (["--indices=[364]"], "error: indices must be one or more in [0, 363], got [364]"),
+        (["--radii=[1,0]"], "error: radii must be strictly increasing, got [1.0, 0.0]"),
+        (["--batch_size=0"], "error: batch_size must be an integer of at least 1, got 0"),
+        (["--n=many"], "error: n: Expected a int, got many"),
+        (["--devices=zero"], "error: "),
+        (["--accelerator=abacus"], "error: "),
+        (["--frobnicate=1"], "error: unrecognized arguments: --frobnicate=1"),
+    ],
+)
+def test_bad_input_gets_one_line_and_nothing_is_written(arguments, message, checkpoint, tmp_path):
+    out = tmp_path / "out"
+    done = run_script("certify.py", f"--checkpoint={checkpoint}", f"--output={out}", *arguments, cwd=tmp_path, status=2)
+    assert len(done.stderr.splitlines()) == 1, done.stderr
+    assert done.stderr.startswith(message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_bad_checkpoints(tmp_path):
+    for name, message in (("none.ckpt", "no checkpoint at"), ("text.ckpt", "is not a checkpoint that loads safely")):
+        if name == "text.ckpt":
+            (tmp_path / name).write_text("hello")
+        done = run_script("certify.py", f"--checkpoint={name}", cwd=tmp_path, status=2)
+        assert message in done.stderr
+        assert len(done.stderr.splitlines()) == 1
+    torch.save({"model": 1}, tmp_path / "text.ckpt")
+    done = run_script("certify.py", "--checkpoint=text.ckpt", cwd=tmp_path, status=2)
+    assert "is not a checkpoint of train.py: it lacks hyper_parameters, lightning_rs, state_dict" in done.stderr
+    assert (
+        "error: the following arguments are required: checkpoint"
+        in run_script("certify.py", cwd=tmp_path, status=2).stderr
+    )

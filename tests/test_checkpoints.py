@@ -1,0 +1,76 @@
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+
+from lightning_rs.checkpoints import data_of, load_checkpoint
+from lightning_rs.data import Digits
+
+
+def test_a_checkpoint_of_train_loads_with_its_weights_and_data(checkpoint):
+    content = torch.load(checkpoint, weights_only=True)
+    loaded = load_checkpoint(checkpoint)
+    assert (loaded.architecture, loaded.num_classes, loaded.input_shape) == ("digits_cnn", 10, (1, 8, 8))
+    assert (loaded.sigma, loaded.objective) == (0.25, "Gaussian")
+    assert not loaded.base_classifier.training
+    weights = loaded.base_classifier.state_dict()
+    for key, value in content["state_dict"].items():
+        if key.startswith("base_classifier."):
+            assert torch.equal(weights.pop(key.removeprefix("base_classifier.")), value)
+    assert not weights
+    data = data_of(loaded)
+    assert isinstance(data, Digits)
+    assert data.batch_size == 64
+    accuracy = loaded.base_classifier(data.dataset("test").tensors[0]).argmax(1) == data.dataset("test").tensors[1]
+    assert accuracy.float().mean() > 0.9
+
+
+class Malicious:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+def test_a_checkpoint_that_runs_code_is_refused_and_not_run(tmp_path):
+    witness = tmp_path / "witness"
+    path = tmp_path / "evil.ckpt"
+    torch.save({"state_dict": Malicious(witness)}, path)
+    with pytest.raises(ValueError, match="evil.ckpt is not a checkpoint that loads safely"):
+        load_checkpoint(path)
+    path.write_bytes(pickle.dumps(Malicious(witness)))
+    with pytest.raises(ValueError, match="evil.ckpt is not a checkpoint that loads safely"):
+        load_checkpoint(path)
+    assert not witness.exists()
+
+
+def test_what_is_not_a_checkpoint(tmp_path, checkpoint):
+    path = tmp_path / "file.ckpt"
+    with pytest.raises(FileNotFoundError, match="no checkpoint at"):
+        load_checkpoint(path)
+    path.write_text("hello")
+    with pytest.raises(ValueError, match="is not a checkpoint that loads safely"):
+        load_checkpoint(path)
+    torch.save([1, 2], path)
+    with pytest.raises(ValueError, match="lacks hyper_parameters, lightning_rs, state_dict"):
+        load_checkpoint(path)
+    content = torch.load(checkpoint, weights_only=True)
+    for change, message in (
+        ({"architecture": "os.system"}, "unknown model 'os.system'; known: cifar_resnet110"),
+        ({"num_classes": 7}, "does not fit the model that it names"),
+    ):
+        torch.save(content | {"hyper_parameters": content["hyper_parameters"] | change}, path)
+        with pytest.raises(ValueError, match=message):
+            load_checkpoint(path)
+
+
+def test_data_that_do_not_fit(checkpoint):
+    loaded = load_checkpoint(checkpoint)
+    with pytest.raises(ValueError, match="10 classes of 1x8x8 images apart; CIFAR10 has 10 classes of 3x32x32 images"):
+        data_of(loaded, "CIFAR10")
+    with pytest.raises(ValueError, match="unknown data set 'SVHN'"):
+        data_of(loaded, "SVHN")
+    with pytest.raises(ValueError, match="Digits does not take these arguments"):
+        data_of(loaded, data_dir="/nowhere")

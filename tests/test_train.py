@@ -1,0 +1,194 @@
+"""`python train.py`, as a user runs it."""
+
+import csv
+import json
+import math
+
+import pytest
+import torch
+import wandb_reader
+import yaml
+from conftest import ROOT, run_script
+from PIL import Image
+
+CONFIGS = sorted(path for path in ROOT.glob("configs/*/*.yaml"))
+
+
+def test_a_run_writes_all_it_promises(trained):
+    run = trained / "runs" / "short"
+    assert sorted(p.name for p in run.iterdir()) == [
+        "certification",
+        "checkpoints",
+        "config.yaml",
+        "hparams.yaml",
+        "metrics.csv",
+        "wandb",
+    ]
+    assert (run / "checkpoints" / "last.ckpt").is_file()
+    certification = run / "certification"
+    assert sorted(p.name for p in certification.iterdir()) == [
+        "certified_accuracy.png",
+        "records-0.jsonl",
+        "run.json",
+        "table.csv",
+        "vote_shares.png",
+    ]
+    records = [json.loads(line) for line in (certification / "records-0.jsonl").read_text().splitlines()]
+    assert [r["index"] for r in records] == list(range(40))
+    about = json.loads((certification / "run.json").read_text())
+    assert about["indices"] == list(range(40))
+    assert (about["data"], about["split"], about["sigma"], about["n"], about["alpha"]) == (
+        "Digits",
+        "test",
+        0.25,
+        500,
+        0.001,
+    )
+    for name in ("certified_accuracy.png", "vote_shares.png"):
+        with Image.open(certification / name) as image:
+            assert image.format == "PNG"
+
+
+def test_what_it_prints(trained):
+    out, err = (trained / "stdout.txt").read_text(), (trained / "stderr.txt").read_text()
+    assert "Digits test, digits_cnn, σ = 0.25, n = 500, α = 0.001" in out
+    assert "cohen_two_sided" in out
+    assert all(column in out for column in ("r=0", "r=0.25", "r=0.5", "r=0.75", "ACR", "abstain"))
+    assert "40 images; base classifier: clean accuracy" in out
+    assert "runs/short/certification" in out
+    assert "python certify.py --checkpoint" in out
+    assert err.count("W&B: no API key found, logging offline") == 1
+    assert "Traceback" not in err
+    assert "Warning" not in err
+
+
+def test_the_logs_hold_every_figure(trained):
+    with (trained / "runs" / "short" / "metrics.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert {"train/loss", "train/noisy_accuracy", "val/loss", "val/noisy_accuracy", "val/clean_accuracy"} <= set(
+        rows[0]
+    )
+    live = [row for row in rows if row["certify/cohen/acr"]]
+    assert [row["epoch"] for row in live] == ["5", "11"]
+    final = [row for row in rows if row["certify_test/cohen/acr"]]
+    assert len(final) == 1
+    with (trained / "runs" / "short" / "certification" / "table.csv").open() as file:
+        table = {row["mechanism"]: row for row in csv.DictReader(file)}
+    for mechanism in ("cohen", "cohen_two_sided"):
+        assert final[0][f"certify_test/{mechanism}/acr"] == table[mechanism]["acr"]
+        assert final[0][f"certify_test/{mechanism}/accuracy@0.25"] == table[mechanism]["certified_accuracy@0.25"]
+
+
+def test_one_wandb_run_holds_the_series_the_plot_and_the_settings(trained):
+    (path,) = trained.glob("runs/short/wandb/offline-run-*/*.wandb")
+    history = wandb_reader.history(path)
+    series = [row for row in history if "certify/cohen/acr" in row]
+    assert [row["epoch"] for row in series] == [5, 11]
+    for mechanism in ("cohen", "cohen_two_sided"):
+        for radius in ("0", "0.25", "0.5", "0.75"):
+            assert all(0.0 <= row[f"certify/{mechanism}/accuracy@{radius}"] <= 1.0 for row in series)
+    assert len([row for row in history if "certify_test/cohen_two_sided/accuracy@0.5" in row]) == 1
+    assert len([row for row in history if "val/noisy_accuracy" in row]) == 12
+
+    tables = [row for row in history if row.get("certify_test/certified_accuracy_table/nrows")]
+    (file,) = path.parent.glob("files/media/table/certify_test/*.table.json")
+    content = json.loads(file.read_text())
+    assert tables[0]["certify_test/certified_accuracy_table/nrows"] == len(content["data"]) == 2 * 101
+    assert {row[1] for row in content["data"]} == {"cohen", "cohen_two_sided"}
+    certified = {row[1]: row[2] for row in reversed(content["data"])}  # The first row of each line: radius 0.
+    final = next(row for row in history if "certify_test/cohen/acr" in row)
+    assert certified["cohen"] == final["certify_test/cohen/accuracy@0"]
+    config = wandb_reader.config(path)
+    assert config["sigma"] == 0.25
+    assert config["certify_test"]["n"] == 500
+    assert "Vega2" in json.dumps(config["_wandb/visualize/certify_test/certified_accuracy"])
+
+
+def test_the_written_config_runs_again_and_gives_the_same_weights(trained, tmp_path):
+    config = trained / "runs" / "short" / "config.yaml"
+    run_script("train.py", "--config", config, "--name=again", "--wandb.mode=disabled", cwd=tmp_path)
+    assert not (tmp_path / "runs" / "again" / "wandb").exists()
+    weights = [
+        torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+        for folder in (trained / "runs" / "short", tmp_path / "runs" / "again")
+    ]
+    assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
+
+
+def test_two_processes_make_one_run(tmp_path):
+    done = run_script(
+        "train.py",
+        "--trainer.max_epochs=1",
+        "--trainer.devices=2",
+        "--trainer.accelerator=cpu",
+        "--live_certification.every_n_epochs=1",
+        "--live_certification.limit=3",
+        "--live_certification.n=100",
+        "--certification.n=100",
+        "--certification.limit=5",
+        cwd=tmp_path,
+    )
+    assert done.stderr.count("W&B: no API key found") == 1
+    assert [p.name for p in (tmp_path / "runs").iterdir()] == ["digits-gaussian-sigma0.25"]
+    assert len(list(tmp_path.glob("runs/*/wandb/offline-run-*"))) == 1
+    files = sorted(tmp_path.glob("runs/*/certification/records-*.jsonl"))
+    indices = [[json.loads(line)["index"] for line in file.read_text().splitlines()] for file in files]
+    assert indices == [[0, 2, 4], [1, 3]]
+    assert done.stdout.count("Certified accuracy (%)") == 1
+    assert "5 images" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--model.sigma=-1"], "error: sigma must be positive and finite, got -1.0"),
+        (["--model.sigma=abc"], "error: sigma: Expected a float, got abc"),
+        (["--model.sgma=1"], "error: Option 'sgma' is not accepted"),
+        (["--model.architecture=vgg"], "error: unknown model 'vgg'; known: cifar_resnet110, "),
+        (["--model=Macro"], "error: unknown objective 'Macro'; known: Gaussian"),
+        (["--data=SVHN"], "error: unknown data set 'SVHN'; known: CIFAR10, Digits, ImageNet, MNIST"),
+        (["--data=MNIST"], "error: digits_cnn takes 1x8x8 images, the data set has 1x28x28"),
+        (["--data=MNIST", "--model.architecture=lenet"], "error: MNIST not found in datasets: set data_dir to the"),
+        (["--certification.n=9"], "error: cohen cannot certify anything with n = 9 at alpha = 0.001: n must be >= 10"),
+        (["--certification.alpha=1"], "error: alpha must lie in (0, 1), got 1.0"),
+        (["--certification.indices=[364]"], "error: indices must be one or more in [0, 363], got [364]"),
+        (["--certification.mechanisms=[coen]"], "error: unknown mechanism 'coen'; known: cohen, cohen_two_sided"),
+        (["--name=../../x/y"], "error: name must be the name of a folder, got '../../x/y'"),
+    ],
+)
+def test_bad_input_gets_one_line_and_nothing_is_written(arguments, message, tmp_path):
+    done = run_script("train.py", *arguments, cwd=tmp_path, status=2)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("Seed set to")]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith(message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_there_are_configs_for_every_data_set_and_sigma():
+    names = {f"{path.parent.name}/{path.name}" for path in CONFIGS}
+    for data in ("digits", "mnist", "cifar10", "imagenet"):
+        for sigma in ("0.12", "0.25", "0.50", "1.00"):
+            assert f"{data}/gaussian_{sigma}.yaml" in names
+
+
+@pytest.mark.parametrize("path", CONFIGS, ids=lambda p: f"{p.parent.name}/{p.name}")
+def test_configs_leave_nothing_to_the_default(path):
+    """They are merged over the digits job, whose learning rate and batch size must not leak into them."""
+    config = yaml.safe_load(path.read_text())
+    default = yaml.safe_load((ROOT / "configs" / "default.yaml").read_text())
+    for section in ("model", "data"):
+        assert set(default[section]["init_args"]) <= set(config[section]["init_args"])
+    assert set(default["live_certification"]) - {"split"} <= set(config["live_certification"])
+    assert set(default["certification"]) - {"split"} <= set(config["certification"])
+    assert "max_epochs" in config["trainer"]
+    sigma = config["model"]["init_args"]["sigma"]
+    assert math.isclose(sigma, float(path.stem.split("_")[1]))
+
+
+@pytest.mark.parametrize("data", ["digits", "mnist", "cifar10", "imagenet"])
+def test_configs_are_accepted(data, tmp_path):
+    config = ROOT / "configs" / data / "gaussian_0.50.yaml"
+    done = run_script("train.py", "--config", config, "--print_config", cwd=tmp_path)
+    printed = yaml.safe_load(done.stdout)
+    assert printed["model"]["init_args"]["sigma"] == 0.5
+    assert printed["trainer"]["max_epochs"] == yaml.safe_load(config.read_text())["trainer"]["max_epochs"]
