@@ -15,8 +15,8 @@ from torch.utils.data import Dataset
 
 from lightning_rs.checks import check_alpha, check_at_least
 from lightning_rs.data import check_image
-from lightning_rs.mechanisms import check_trials, resolve_mechanisms
-from lightning_rs.results.records import Record, certificate_of, sparse
+from lightning_rs.mechanisms import check_trials, required_fields, resolve_mechanisms
+from lightning_rs.results.records import Record, certificate_of, sparse, stored_statistics
 from lightning_rs.smoothing import SmoothedClassifier
 from lightning_rs.smoothing.classifier import device_of, evaluating
 
@@ -29,7 +29,7 @@ class CertificationSettings:
         n0: draws that select the class.
         n: draws that certify it.
         alpha: failure probability of one example's certificate.
-        mechanisms: names of mechanisms; all see the same draws.
+        mechanisms: names of mechanisms, with options if any: `salman:bound=betting`. All see the same draws.
         batch_size: noisy copies per call of the base classifier.
         seed: seed of the noise.
 
@@ -73,12 +73,13 @@ def certify_examples(
         base_classifier, num_classes, sigma, batch_size=settings.batch_size, seed=settings.seed
     )
     mechanisms = resolve_mechanisms(settings.mechanisms)
+    fields = required_fields(mechanisms)
     for index in indices:
         image, label = dataset[index]
         check_image(image)
         start = time.perf_counter()
         x = image.unsqueeze(0)
-        statistics = smoothed.sample(x, [index], settings.n0, settings.n)
+        statistics = smoothed.sample(x, [index], settings.n0, settings.n, fields=fields)
         with evaluating(base_classifier), torch.inference_mode():
             clean = int(base_classifier(x.to(device_of(base_classifier, x))).argmax())
         certificates = {name: m.certify(statistics, settings.alpha) for name, m in mechanisms.items()}
@@ -90,6 +91,7 @@ def certify_examples(
             counts=sparse(statistics.counts[0]),
             certificates={name: certificate_of(certificate) for name, certificate in certificates.items()},
             seconds=time.perf_counter() - start,
+            statistics=stored_statistics(statistics),
         )
 
 

@@ -152,7 +152,10 @@ def test_two_processes_make_one_run(tmp_path):
         (["--certification.n=9"], "error: cohen cannot certify anything with n = 9 at alpha = 0.001: n must be >= 10"),
         (["--certification.alpha=1"], "error: alpha must lie in (0, 1), got 1.0"),
         (["--certification.indices=[364]"], "error: indices must be one or more in [0, 363], got [364]"),
-        (["--certification.mechanisms=[coen]"], "error: unknown mechanism 'coen'; known: cohen, cohen_two_sided"),
+        (
+            ["--certification.mechanisms=[coen]"],
+            "error: unknown mechanism 'coen'; known: cohen, cohen_two_sided, cullen, ",
+        ),
         (["--name=../../x/y"], "error: name must be the name of a folder, got '../../x/y'"),
     ],
 )

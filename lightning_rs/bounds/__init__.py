@@ -1,6 +1,39 @@
 """Confidence bounds and tests: numbers in, numbers out. Everything broadcasts and is float64."""
 
+from lightning_rs.bounds.bernstein import (
+    empirical_bernstein_lower,
+    empirical_bernstein_upper,
+    predictable_plugin_lower,
+)
+from lightning_rs.bounds.betting import betting_lower
 from lightning_rs.bounds.binomial_test import top_class_p_value, top_two_p_value
 from lightning_rs.bounds.clopper_pearson import clopper_pearson_lower, clopper_pearson_upper
+from lightning_rs.bounds.distribution import binomial_survival_lower, dkw_epsilon, dkw_survival_lower
+from lightning_rs.bounds.hoeffding import hoeffding_kl_lower, hoeffding_kl_upper, hoeffding_lower, hoeffding_upper
+from lightning_rs.bounds.proportion_difference import proportion_difference_lower
+from lightning_rs.bounds.randomized import randomized_clopper_pearson_lower, randomized_clopper_pearson_upper
+from lightning_rs.bounds.sequences import sequential_log_wealth, union_bound_schedule, union_bound_thresholds
 
-__all__ = ["clopper_pearson_lower", "clopper_pearson_upper", "top_class_p_value", "top_two_p_value"]
+__all__ = [
+    "betting_lower",
+    "binomial_survival_lower",
+    "clopper_pearson_lower",
+    "clopper_pearson_upper",
+    "dkw_epsilon",
+    "dkw_survival_lower",
+    "empirical_bernstein_lower",
+    "empirical_bernstein_upper",
+    "hoeffding_kl_lower",
+    "hoeffding_kl_upper",
+    "hoeffding_lower",
+    "hoeffding_upper",
+    "predictable_plugin_lower",
+    "proportion_difference_lower",
+    "randomized_clopper_pearson_lower",
+    "randomized_clopper_pearson_upper",
+    "sequential_log_wealth",
+    "top_class_p_value",
+    "top_two_p_value",
+    "union_bound_schedule",
+    "union_bound_thresholds",
+]

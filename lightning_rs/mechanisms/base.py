@@ -8,17 +8,28 @@ from typing import ClassVar, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_rs.bounds import clopper_pearson_lower, clopper_pearson_upper
 from lightning_rs.checks import check_alpha
+from lightning_rs.mechanisms.thresholds import SCORE_THRESHOLDS
 
 ABSTAIN = -1
 """The prediction of a mechanism that cannot name the smoothed classifier's class."""
 
 
-class VoteStatistics(Protocol):
-    """What a mechanism on hard votes reads of `lightning_rs.smoothing.Statistics`, for B examples and K classes."""
+class Statistics(Protocol):
+    """What mechanisms read of `lightning_rs.smoothing.Statistics`, which describes the fields."""
 
     sigma: float
     counts: NDArray[np.int64]
+    selection_counts: NDArray[np.int64] | None
+    score_sum: NDArray[np.float64] | None
+    score_square_sum: NDArray[np.float64] | None
+    margin_sum: NDArray[np.float64] | None
+    margin_square_sum: NDArray[np.float64] | None
+    score_histogram: NDArray[np.int64] | None
+    margin_histogram: NDArray[np.int64] | None
+    scores: NDArray[np.float32] | None
+    uniform: NDArray[np.float64] | None
 
     @property
     def trials(self) -> NDArray[np.int64]: ...
@@ -53,6 +64,9 @@ class Mechanism:
 
     Attributes:
         name: the registry's name.
+        label: the name with the options that were given, under which results are kept.
+        smoothing: `hard` if it certifies the majority vote, `soft` if the largest expected score. These are two
+            different classifiers: a certificate of one says nothing about the other.
         norm: the norm of the certified ball: `l2`, `l1`, `linf` or `l2_subspace`.
         requires: the fields of `Statistics` that it reads.
         sound: True, or False with the reason in `unsound_because` for procedures kept as published.
@@ -60,36 +74,41 @@ class Mechanism:
     """
 
     name: ClassVar[str]
+    smoothing: ClassVar[str] = "hard"
     norm: ClassVar[str] = "l2"
-    requires: ClassVar[frozenset[str]] = frozenset({"counts"})
+    requires: frozenset[str] = frozenset({"counts"})
     sound: ClassVar[bool] = True
     unsound_because: ClassVar[str] = ""
     source: ClassVar[str]
+    label: str = ""
 
-    def certify(self, statistics: VoteStatistics, alpha: float) -> Certificate:
+    def certify(self, statistics: Statistics, alpha: float) -> Certificate:
         """Certify every example of `statistics` with failure probability at most `alpha` each.
 
         Raises:
-            ValueError: alpha outside (0, 1).
+            ValueError: alpha outside (0, 1), or statistics without a field that the mechanism requires.
         """
         alpha = check_alpha(alpha)
+        missing = sorted(field for field in self.requires if getattr(statistics, field, None) is None)
+        if missing:
+            raise ValueError(f"{self.name} needs {', '.join(missing)}, which these statistics do not hold")
         if statistics.same_sample_selection:
             # The class was picked by the votes that also certify it: a wrong class may be picked because its count is
             # high by chance. Half of alpha covers that for any number of classes.
             alpha /= 2.0
         return self._certify(statistics, alpha)
 
-    def _certify(self, statistics: VoteStatistics, alpha: float) -> Certificate:
+    def _certify(self, statistics: Statistics, alpha: float) -> Certificate:
         raise TypeError(f"{type(self).__name__} must define _certify")
 
     def minimum_trials(self, alpha: float) -> int:
-        """The least n at which unanimous votes are certified at `alpha`; with fewer the mechanism always abstains."""
-        # A class with alpha ** (1 / n) > 1/2 is certified by every mechanism that is exact on unanimous votes, and
-        # none certifies less; doubling finds an n that works, and bisection the least.
-        high = 1
+        """The least n at which the clearest possible draws are certified; with fewer the mechanism always abstains."""
+        high = 2
         while self._abstains(high, alpha):
             high *= 2
-        low = high // 2
+            if high > 2**40:
+                raise ValueError(f"{self.label or self.name} cannot certify anything at alpha = {alpha} with any n")
+        low = high // 2 if high > 2 else 0
         while high - low > 1:
             middle = (low + high) // 2
             low, high = (middle, high) if self._abstains(middle, alpha) else (low, middle)
@@ -100,18 +119,28 @@ class Mechanism:
 
 
 class _Unanimous:
-    """Statistics of one example whose `trials` votes all name the first of two classes."""
+    """Statistics of one example all of whose `trials` draws say, with score 1, the first of two classes."""
 
-    same_sample_selection = False
     sigma = 1.0
+    same_sample_selection = False
 
     def __init__(self, trials: int) -> None:
-        self.counts = np.array([[trials, 0]], dtype=np.int64)
-        self.trials = np.array([trials], dtype=np.int64)
+        self.trials = np.array([trials])
         self.selected = np.zeros(1, dtype=np.int64)
+        self.counts = self.selection_counts = np.array([[trials, 0]])
+        self.score_sum = self.score_square_sum = np.array([[trials, 0.0]])
+        self.margin_sum = np.array([float(trials)])
+        self.margin_square_sum = np.array([[0.0, trials]])
+        self.score_histogram = self.margin_histogram = np.zeros((1, len(SCORE_THRESHOLDS) + 1), dtype=np.int64)
+        self.score_histogram[0, -1] = trials
+        self.uniform = np.array([0.5])
+
+    @property
+    def scores(self) -> NDArray[np.float32]:
+        return np.ones((1, int(self.trials[0])), dtype=np.float32)
 
 
-def top_and_rival(statistics: VoteStatistics) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def top_and_rival(statistics: Statistics) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Votes of the selected class and of its strongest rival in the estimation sample, each (B,) int64."""
     rows = np.arange(len(statistics.counts))
     rivals = statistics.counts.copy()
@@ -119,8 +148,35 @@ def top_and_rival(statistics: VoteStatistics) -> tuple[NDArray[np.int64], NDArra
     return statistics.counts[rows, statistics.selected], rivals.max(axis=1)
 
 
-def hard_certificate(
-    statistics: VoteStatistics,
+def two_sided_bounds(
+    statistics: Statistics, alpha: float, top_share: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Clopper-Pearson bounds on hard votes, valid together with probability 1 - alpha: (rest, p_lower, p_upper).
+
+    p_lower bounds the selected class at top_share * alpha; p_upper every other class at the rest of alpha, at the
+    largest rival count; rest = 1 - p_lower, formed without subtraction. p_upper is cut off at rest.
+
+    No correction for the number of classes is needed: given the selected class the true runner-up is fixed, not random,
+    and the bound at the largest rival count is at least the bound at the true runner-up's, which alone has to hold.
+    """
+    top, rival = top_and_rival(statistics)
+    trials = statistics.trials
+    alpha_top = top_share * alpha
+    alpha_rival = alpha - alpha_top
+    rest = clopper_pearson_upper(trials - top, trials, alpha_top)
+    p_upper = np.minimum(clopper_pearson_upper(rival, trials, alpha_rival), rest)
+    return rest, clopper_pearson_lower(top, trials, alpha_top), p_upper
+
+
+def check_share(name: str, share: float) -> float:
+    """Return `share` of alpha if it lies in (0, 1), so that both parts are positive and add up to alpha."""
+    if not 0.0 < share < 1.0:
+        raise ValueError(f"{name} must lie in (0, 1), got {share}")
+    return float(share)
+
+
+def certificate_of_selected(
+    statistics: Statistics,
     radius: NDArray[np.float64],
     p_lower: NDArray[np.float64] | None = None,
     p_upper: NDArray[np.float64] | None = None,

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from lightning_rs.results.records import Record, certificates_of
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; line styles tell overlapping curves apart.
@@ -21,8 +20,10 @@ STYLES = ("-", "--", "-.", ":")
 
 def certified_accuracy(records: Sequence[Record], title: str, path: Path) -> None:
     """Certified accuracy against radius, one step curve per mechanism."""
-    figure, axes = _figure()
-    for i, mechanism in enumerate(records[0].certificates):
+    mechanisms = list(records[0].certificates)
+    crowded = len(mechanisms) > 5
+    figure, axes = new_figure(size=(9.0, 4.8) if crowded else (6.4, 4.2))
+    for i, mechanism in enumerate(mechanisms):
         x, y = curve(records, mechanism)
         style = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i % len(STYLES)], "linewidth": 1.8}
         axes.step(x, 100 * y, where="post", label=mechanism, **style)
@@ -30,13 +31,17 @@ def certified_accuracy(records: Sequence[Record], title: str, path: Path) -> Non
     axes.set_ylabel("certified accuracy (%)")
     axes.set_xlim(left=0)
     axes.set_ylim(0, 101)
-    axes.legend(title="mechanism", frameon=False)
-    _finish(figure, axes, title, path)
+    if crowded:
+        figure.legend(title="mechanism", frameon=False, loc="outside right upper", fontsize=8)
+    else:
+        axes.legend(title="mechanism", frameon=False)
+    axes.grid(color="0.9", linewidth=0.6)
+    finish(figure, title, path)
 
 
 def vote_shares(records: Sequence[Record], title: str, path: Path) -> None:
     """Share of noisy copies that vote for the selected class, examples in ascending order, right and wrong ones."""
-    figure, axes = _figure()
+    figure, axes = new_figure()
     shares = np.array([r.counts.get(r.selected, 0) / sum(r.counts.values()) for r in records])
     right = np.array([r.selected == r.label for r in records])
     order = np.argsort(shares, kind="stable")
@@ -50,7 +55,8 @@ def vote_shares(records: Sequence[Record], title: str, path: Path) -> None:
     axes.set_ylabel("share of votes for the selected class")
     axes.set_ylim(0, 1.02)
     axes.legend(title="selected class", frameon=False)
-    _finish(figure, axes, title, path)
+    axes.grid(color="0.9", linewidth=0.6)
+    finish(figure, title, path)
 
 
 def curve(records: Sequence[Record], mechanism: str) -> tuple[np.ndarray, np.ndarray]:
@@ -61,17 +67,19 @@ def curve(records: Sequence[Record], mechanism: str) -> tuple[np.ndarray, np.nda
     return x, 1.0 - np.searchsorted(right, x, side="right") / len(right)
 
 
-def _figure() -> tuple[Figure, Axes]:
+def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 4.2)) -> tuple[Figure, Any]:
+    """A figure that draws without a display, and its axes: one, or an array (rows, columns)."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(6.4, 4.2), layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     FigureCanvasAgg(figure)
-    return figure, figure.add_subplot()
+    return figure, figure.subplots(rows, columns, squeeze=rows * columns == 1)
 
 
-def _finish(figure: Figure, axes: Axes, title: str, path: Path) -> None:
-    axes.set_title(title, fontsize=10)
-    axes.grid(color="0.9", linewidth=0.6)
-    axes.spines[["top", "right"]].set_visible(False)
+def finish(figure: Figure, title: str, path: Path) -> None:
+    """Give every axis the house style, the figure its title, and write the file."""
+    for axes in figure.axes:
+        axes.spines[["top", "right"]].set_visible(False)
+    figure.suptitle(title, fontsize=10)
     figure.savefig(path, dpi=160)

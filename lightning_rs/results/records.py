@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_rs.mechanisms import Certificate
+from lightning_rs.smoothing import Statistics
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,8 @@ class Record:
         counts: class to votes of the estimation draws, only classes with votes.
         certificates: mechanism to its `prediction`, `radius`, `p_lower` and `p_upper`.
         seconds: time that sampling and certifying took.
+        statistics: the other fields of `Statistics` that the mechanisms asked for, but for single scores: a number, a
+            list over the classes, or of a histogram the bins with draws.
     """
 
     index: int
@@ -36,6 +39,7 @@ class Record:
     counts: dict[int, int]
     certificates: dict[str, dict[str, Any]]
     seconds: float
+    statistics: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """One line; floats are written so that they read back to the bit."""
@@ -44,8 +48,8 @@ class Record:
     @classmethod
     def from_json(cls, line: str) -> Record:
         values = json.loads(line)
-        for field in ("selection", "counts"):
-            values[field] = {int(k): v for k, v in values[field].items()}
+        for votes in ("selection", "counts"):
+            values[votes] = {int(k): v for k, v in values[votes].items()}
         return cls(**values)
 
     @property
@@ -58,6 +62,16 @@ class Record:
 def sparse(counts: NDArray[np.int64]) -> dict[int, int]:
     """Class to votes, of the classes with votes."""
     return {int(c): int(counts[c]) for c in np.flatnonzero(counts)}
+
+
+def stored_statistics(statistics: Statistics) -> dict[str, Any]:
+    """The one example's fields beside its votes, in plain values; single scores are too many to keep."""
+    stored = {}
+    for name in statistics.held:
+        if name not in ("counts", "selection_counts", "scores"):
+            values = getattr(statistics, name)[0]
+            stored[name] = sparse(values) if name.endswith("histogram") else values.tolist()
+    return stored
 
 
 def certificate_of(certificate: Certificate, row: int = 0) -> dict[str, Any]:

@@ -12,8 +12,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from lightning_rs.mechanisms import PAIR_RADII
 from lightning_rs.results import plots
 from lightning_rs.results.records import Record
+from lightning_rs.results.simplex import Lead, draw_simplex, leads_on_records, pairs_of
 from lightning_rs.results.summary import clean_accuracy, noisy_accuracy, summarize
 
 
@@ -24,6 +26,11 @@ def write_report(records: Sequence[Record], run: dict[str, Any], radii: Sequence
     plots.certified_accuracy(records, title(run), directory / "certified_accuracy.png")
     plots.vote_shares(records, title(run), directory / "vote_shares.png")
     print_table(records, run, radii)
+    for smoothing in ("hard", "soft"):
+        print_leads(leads_on_records(records, smoothing), smoothing)
+    drawn = [name for name in PAIR_RADII if name in run["mechanisms"]]
+    if len(drawn) > 2:
+        draw_simplex(directory / "simplex.png", drawn, examples=pairs_of(records), title=title(run))
     Console().print(f"Records, table and plots: [bold]{directory}[/bold]", soft_wrap=True)
 
 
@@ -38,7 +45,7 @@ def title(run: dict[str, Any]) -> str:
 def print_table(records: Sequence[Record], run: dict[str, Any], radii: Sequence[float]) -> None:
     """Print certified accuracy per mechanism and radius, ACR and abstentions. Nothing is rounded up."""
     table = Table(title=f"Certified accuracy (%)\n{title(run)}", title_style="bold")
-    table.add_column("mechanism")
+    table.add_column("mechanism", no_wrap=True)
     for r in radii:
         table.add_column(f"r={r:g}", justify="right")
     table.add_column("ACR", justify="right")
@@ -46,10 +53,7 @@ def print_table(records: Sequence[Record], run: dict[str, Any], radii: Sequence[
     for mechanism, s in summarize(records, radii).items():
         cells = [_percent(s.certified_accuracy[float(r)]) for r in radii]
         table.add_row(mechanism, *cells, f"{_floor(s.acr, 4):.4f}", _percent(s.abstention_rate, up=True))
-    console = Console()
-    # A pipe has no width to respect; a table cut to 80 columns would lose its figures.
-    if not console.is_terminal:
-        console = Console(width=max(80, 34 + 9 * len(radii)))
+    console = _console(table)
     console.print()
     console.print(table)
     console.print(
@@ -58,6 +62,22 @@ def print_table(records: Sequence[Record], run: dict[str, Any], radii: Sequence[
             f"accuracy under noise {_percent(noisy_accuracy(records))} %; radii and ACR in l2, pixels in [0, 1]"
         )
     )
+
+
+def print_leads(rows: Sequence[Lead], smoothing: str) -> None:
+    """Print which mechanism certifies most, for which share of the examples, by how much; nothing for two or less."""
+    if len(rows) <= 2:
+        return
+    table = Table(
+        title=f"Largest radius among the mechanisms of the {smoothing} smoothed classifier", title_style="bold"
+    )
+    for column in ("mechanism", "largest or equal (%)", "largest alone (%)", "mean gain over the next (%)"):
+        first = column == "mechanism"
+        table.add_column(column, justify="left" if first else "right", no_wrap=first)
+    for row in rows:
+        gain = "" if math.isnan(row.gain) else "certifies alone" if math.isinf(row.gain) else _percent(row.gain)
+        table.add_row(row.mechanism, _percent(row.share), _percent(row.alone), gain)
+    _console(table).print(table)
 
 
 def write_csv(records: Sequence[Record], radii: Sequence[float], path: Path) -> None:
@@ -70,6 +90,14 @@ def write_csv(records: Sequence[Record], radii: Sequence[float], path: Path) -> 
         for mechanism, s in summarize(records, radii).items():
             accuracies = [s.certified_accuracy[float(r)] for r in radii]
             writer.writerow([mechanism, *accuracies, s.acr, s.abstention_rate, len(records)])
+
+
+def _console(table: Table) -> Console:
+    """A console as wide as the table in a pipe, which has no width to respect: cut off, it would lose figures."""
+    console = Console()
+    if console.is_terminal:
+        return console
+    return Console(width=max(80, Console(width=10_000).measure(table).maximum))
 
 
 def _floor(value: float, digits: int) -> float:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import dataclasses
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -12,10 +13,21 @@ from torch import Tensor, nn
 
 from lightning_rs.bounds import top_class_p_value, top_two_p_value
 from lightning_rs.checks import check_alpha, check_at_least, check_known, check_sigma
-from lightning_rs.mechanisms import ABSTAIN, Certificate, Mechanism, check_trials, resolve_mechanisms
+from lightning_rs.mechanisms import (
+    ABSTAIN,
+    SCORE_THRESHOLDS,
+    Certificate,
+    Mechanism,
+    check_trials,
+    required_fields,
+    resolve_mechanisms,
+)
 from lightning_rs.smoothing.noise import Stage
-from lightning_rs.smoothing.sampler import Sampler, select_and_count
+from lightning_rs.smoothing.sampler import Sampler, count_nan_against
 from lightning_rs.smoothing.statistics import Statistics
+from lightning_rs.smoothing.tally import SCORE_FIELDS
+
+FIELDS = frozenset(field.name for field in dataclasses.fields(Statistics)) - {"sigma"}
 
 
 class SmoothedClassifier:
@@ -64,38 +76,42 @@ class SmoothedClassifier:
             check_at_least("seed", seed, 0),
         )
 
-    def sample(self, x: Tensor, index: ArrayLike | None = None, n0: int = 100, n: int = 100_000) -> Statistics:
-        """Votes of n0 selection and n estimation draws of every example.
+    def sample(
+        self,
+        x: Tensor,
+        index: ArrayLike | None = None,
+        n0: int = 100,
+        n: int = 100_000,
+        *,
+        fields: Collection[str] = (),
+    ) -> Statistics:
+        """Statistics of n0 selection and n estimation draws of every example.
 
         Args:
             x: (B, *shape) inputs, float32 or float64.
             index: (B,) their indices, which with the seed determine their noise; 0, 1, ... when left out.
             n0: draws that select the class. 0 selects by the estimation votes; mechanisms then spend half of alpha.
             n: draws that certify it.
+            fields: fields of `Statistics` to collect beside the counts; see `required_fields`.
 
         Returns:
             Statistics of the B examples.
 
         Raises:
-            ValueError: n < 1, n0 < 0, as many indices as examples are not given, or the base classifier fails.
+            ValueError: n < 1, n0 < 0, as many indices as examples are not given, unknown fields, fields that depend on
+                the selected class without selection draws, or the base classifier fails.
         """
         check_at_least("n0", n0, 0)
         check_at_least("n", n, 1)
+        for field in fields:
+            check_known("field of Statistics", field, FIELDS)
+        of_selected = sorted(set(fields) & (SCORE_FIELDS | {"selection_counts"}))
+        if of_selected and not n0:
+            raise ValueError(f"n0 must be at least 1 to collect {', '.join(of_selected)}, got 0")
         images, indices = self._inputs(x, index)
-        selections, counts = [], []
         with evaluating(self.base_classifier), torch.inference_mode():
-            for image, i in zip(images, indices, strict=True):
-                estimation = self._sampler.votes(image, i, Stage.ESTIMATION, n)
-                selection = self._sampler.votes(image, i, Stage.SELECTION, n0) if n0 else estimation
-                selected, counted = select_and_count(selection, estimation)
-                selections.append(selected)
-                counts.append(counted)
-        shape = (-1, self.num_classes)
-        return Statistics(
-            self.sigma,
-            np.array(counts, dtype=np.int64).reshape(shape),
-            np.array(selections, dtype=np.int64).reshape(shape) if n0 else None,
-        )
+            parts = [self._sampler.sample(image, i, n0, n, fields) for image, i in zip(images, indices, strict=True)]
+        return Statistics.concatenate(parts) if parts else self._nothing(n0, n, fields)
 
     def certify(
         self,
@@ -118,7 +134,7 @@ class SmoothedClassifier:
         """
         resolved = resolve_mechanisms(mechanisms)
         check_trials(resolved, n, alpha)
-        statistics = self.sample(x, index, n0, n)
+        statistics = self.sample(x, index, n0, n, fields=required_fields(resolved))
         return {name: mechanism.certify(statistics, alpha) for name, mechanism in resolved.items()}
 
     def predict(
@@ -146,11 +162,18 @@ class SmoothedClassifier:
         with evaluating(self.base_classifier), torch.inference_mode():
             for image, i in zip(images, indices, strict=True):
                 votes = self._sampler.votes(image, i, Stage.PREDICTION, n)
-                _, counts = select_and_count(votes, votes)
+                counts = count_nan_against(votes, int(votes[:-1].argmax()))
                 runner_up, top = np.sort(counts)[-2:]
                 p_value = top_two_p_value(top, runner_up) if test == "top_two" else top_class_p_value(top, n)
                 answers.append(int(counts.argmax()) if p_value <= alpha else ABSTAIN)
         return np.array(answers, dtype=np.int64)
+
+    def _nothing(self, n0: int, n: int, fields: Collection[str]) -> Statistics:
+        """Statistics of no example at all."""
+        widths = {"margin_sum": (), "uniform": (), "scores": (n,)}
+        widths |= {name: (len(SCORE_THRESHOLDS) + 1,) for name in ("score_histogram", "margin_histogram")}
+        names = {"counts", *fields, *(("selection_counts",) if n0 else ())}
+        return Statistics(self.sigma, **{name: np.zeros((0, *widths.get(name, (self.num_classes,)))) for name in names})
 
     def _inputs(self, x: Tensor, index: ArrayLike | None) -> tuple[Tensor, list[int]]:
         """The inputs on the base classifier's device, and their indices."""

@@ -22,6 +22,13 @@ class Stage(IntEnum):
     SELECTION = 0
     ESTIMATION = 1
     PREDICTION = 2
+    RANDOMIZATION = 3
+
+
+def uniform(seed: int, index: int) -> float:
+    """The one draw of U(0, 1) that randomised mechanisms use for an example, the same on every device."""
+    philox = np.random.Philox(key=[seed, index], counter=[0, 0, int(Stage.RANDOMIZATION), 0])
+    return float(np.random.Generator(philox).random())
 
 
 class NoiseStream:

@@ -1,25 +1,27 @@
-"""Classify many noisy copies of an input and count the votes."""
+"""Classify many noisy copies of an input and tally what the base classifier says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_rs.smoothing.noise import NoiseStream, Stage
+from lightning_rs.smoothing.noise import NoiseStream, Stage, uniform
+from lightning_rs.smoothing.statistics import Statistics
+from lightning_rs.smoothing.tally import SCORE_FIELDS, ScoreTally, VoteTally
 
 
 class Sampler:
-    """Counts the votes of f(x + sigma z), z ~ N(0, I), one example at a time in batches of constant size.
+    """Tallies f(x + sigma z), z ~ N(0, I), one example at a time in batches of constant size.
 
     Noise is drawn on the input's device into a reused buffer and votes are counted there; they reach the host once per
-    example and stage. Memory does not depend on the number of draws.
+    example and stage. Memory does not depend on the number of draws, unless a mechanism asks for every score.
 
     Args:
-        base_classifier: maps (rows, *shape) to (rows, num_classes) scores; the largest is the vote, the lowest index
+        base_classifier: maps (rows, *shape) to (rows, num_classes) logits; the largest is the vote, the lowest index
             on ties.
         num_classes: number of classes K.
         sigma: standard deviation of the noise, in the units of the input.
@@ -37,31 +39,57 @@ class Sampler:
         self.seed = seed
         self._buffer: Tensor | None = None
 
-    def votes(self, x: Tensor, index: int, stage: Stage, draws: int) -> NDArray[np.int64]:
-        """Votes (K + 1,) of `draws` noisy copies of the one input `x`; the last entry counts draws with a NaN score.
+    def sample(self, x: Tensor, index: int, n0: int, n: int, fields: Collection[str]) -> Statistics:
+        """Statistics of the one example `x`: always the counts, and the `fields` that mechanisms ask for.
+
+        A draw with a NaN score counts against the example: its vote goes to the strongest rival of the selected class.
+        In the selection it is no vote, since any selection is sound.
 
         Raises:
             ValueError: the base classifier returns another shape than (rows, num_classes), or NaN for every draw.
         """
+        held: dict[str, NDArray] = {}
+        selected = None
+        if n0:
+            held["selection_counts"] = self.votes(x, index, Stage.SELECTION, n0)[:-1]
+            selected = int(held["selection_counts"].argmax())
+        wanted = SCORE_FIELDS.intersection(fields)
+        tally = ScoreTally(wanted, self.num_classes, selected or 0, n, x.device) if wanted else None
+        votes = self.votes(x, index, Stage.ESTIMATION, n, tally)
+        held["counts"] = count_nan_against(votes, int(votes[:-1].argmax()) if selected is None else selected)
+        if tally is not None:
+            held |= tally.result()
+        if "uniform" in fields:
+            held["uniform"] = np.float64(uniform(self.seed, index))
+        return Statistics(self.sigma, **{name: np.asarray(values)[None] for name, values in held.items()})
+
+    def votes(
+        self, x: Tensor, index: int, stage: Stage, draws: int, scores: ScoreTally | None = None
+    ) -> NDArray[np.int64]:
+        """Votes (K + 1,) of `draws` noisy copies of `x`, which `scores` sees too; the last entry counts NaN scores."""
+        votes = VoteTally(self.num_classes, x.device)
+        for logits in self._logits(x, index, stage, draws):
+            votes.update(logits)
+            if scores is not None:
+                scores.update(logits)
+        counts = votes.result()
+        if counts[-1] == draws:
+            raise ValueError(f"the base classifier returned NaN for all {draws} noisy copies of example {index}")
+        return counts
+
+    def _logits(self, x: Tensor, index: int, stage: Stage, draws: int) -> Iterator[Tensor]:
         noise = NoiseStream(self.seed, index, stage, tuple(x.shape), x.dtype, x.device)
-        counts = torch.zeros(self.num_classes + 1, dtype=torch.int64, device=x.device)
-        classes = torch.arange(self.num_classes + 1, device=x.device)
         for start in range(0, draws, self.batch_size):
             rows = self._rows(x, min(self.batch_size, draws - start))
             # Two roundings, never a fused multiply-add: that would depend on where a row lies in the batch.
             noise.fill(rows, start).mul_(self.sigma).add_(x)
-            scores = self.base_classifier(rows)
-            if scores.shape != (len(rows), self.num_classes):
+            logits = self.base_classifier(rows)
+            if logits.shape != (len(rows), self.num_classes):
                 raise ValueError(
                     f"the base classifier must return {self.num_classes} scores a row, "
-                    f"({len(rows)}, {self.num_classes}) in all; got {tuple(scores.shape)}"
+                    f"({len(rows)}, {self.num_classes}) in all; got {tuple(logits.shape)}"
                 )
-            vote = torch.where(scores.isnan().any(dim=1), self.num_classes, scores.argmax(dim=1))
-            counts += (vote[:, None] == classes).sum(dim=0)
-        votes = counts.cpu().numpy()
-        if draws and votes[-1] == draws:
-            raise ValueError(f"the base classifier returned NaN for all {draws} noisy copies of example {index}")
-        return votes
+            yield logits
 
     def _rows(self, x: Tensor, count: int) -> Tensor:
         shape = (self.batch_size, *x.shape)
@@ -74,16 +102,13 @@ class Sampler:
         return self._buffer[:count]
 
 
-def select_and_count(
-    selection: NDArray[np.int64], estimation: NDArray[np.int64]
-) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Counts (K,) of both stages from the sampler's votes (K + 1,), with NaN draws counted against the example.
+def count_nan_against(votes: NDArray[np.int64], selected: int) -> NDArray[np.int64]:
+    """Counts (K,) from votes (K + 1,), the NaN draws as votes for the strongest rival of `selected`.
 
-    A NaN draw is a vote for the strongest rival of the selected class: whatever the classifier would have answered,
-    the certificate can only be smaller. In the selection it is no vote: any selection is sound.
+    Whatever the classifier would have answered, the certificate can only be smaller.
     """
-    counts = estimation[:-1].copy()
+    counts = votes[:-1].copy()
     rivals = counts.copy()
-    rivals[selection[:-1].argmax()] = -1
-    counts[rivals.argmax()] += estimation[-1]
-    return selection[:-1].copy(), counts
+    rivals[selected] = -1
+    counts[rivals.argmax()] += votes[-1]
+    return counts

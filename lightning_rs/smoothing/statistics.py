@@ -3,41 +3,69 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lightning_rs.checks import check_sigma
 
+_INTEGER = ("counts", "selection_counts", "score_histogram", "margin_histogram")
+# Rounding of float32 softmax and float64 sums must not turn into "outside of the range".
+_SLACK = 1e-6
+
 
 @dataclass(frozen=True)
 class Statistics:
-    """Votes of the noisy draws of B examples over K classes.
+    """Votes, and where they were asked for scores, of the noisy draws of B examples over K classes.
+
+    A mechanism names the fields that it needs; the sampler collects those of all mechanisms in one pass, and the others
+    are None. Scores are the softmax of the base classifier's output; "own" is the selected class's score, a margin is
+    own minus the largest other score of the same draw.
 
     Attributes:
         sigma: standard deviation of the noise, in the units of the input.
         counts: (B, K) int64, votes of the n estimation draws.
         selection_counts: (B, K) int64, votes of the n0 selection draws, independent of the estimation draws; or None,
             and then the class is selected by the estimation votes themselves and mechanisms spend half of alpha.
+        score_sum: (B, K) float64, sum of every class's score.
+        score_square_sum: (B, K) float64, sum of its square.
+        margin_sum: (B,) float64, sum of the margin.
+        margin_square_sum: (B, K) float64, sum of (own - score of class j) ** 2.
+        score_histogram: (B, 1001) int64, draws whose own score reaches exactly j of
+            `lightning_rs.mechanisms.SCORE_THRESHOLDS`, j = 0, ..., 1000.
+        margin_histogram: (B, 1001) int64, the same of the margin and `MARGIN_THRESHOLDS`.
+        scores: (B, n) float32, own score in the order of the draws.
+        uniform: (B,) float64, one draw of U(0, 1) an example, independent of everything else.
 
     Raises:
-        ValueError: sigma <= 0, or arrays that are not (B, K) counts with K >= 2.
+        ValueError: sigma <= 0, arrays of the wrong shape, counts that do not add up, or scores outside [0, 1].
     """
 
     sigma: float
     counts: NDArray[np.int64]
     selection_counts: NDArray[np.int64] | None = None
+    score_sum: NDArray[np.float64] | None = None
+    score_square_sum: NDArray[np.float64] | None = None
+    margin_sum: NDArray[np.float64] | None = None
+    margin_square_sum: NDArray[np.float64] | None = None
+    score_histogram: NDArray[np.int64] | None = None
+    margin_histogram: NDArray[np.int64] | None = None
+    scores: NDArray[np.float32] | None = None
+    uniform: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", check_sigma(self.sigma))
-        object.__setattr__(self, "counts", _counts("counts", self.counts))
-        if self.selection_counts is not None:
-            object.__setattr__(self, "selection_counts", _counts("selection_counts", self.selection_counts))
-            if self.selection_counts.shape != self.counts.shape:
-                raise ValueError(
-                    f"selection_counts {self.selection_counts.shape} and counts {self.counts.shape} differ in shape"
-                )
+        object.__setattr__(self, "counts", np.asarray(self.counts))
+        if self.counts.ndim != 2 or self.counts.shape[1] < 2:
+            raise ValueError(
+                f"counts must have the shape (examples, classes) with 2 or more classes, got {self.counts.shape}"
+            )
+        for name in self.held:
+            values = np.asarray(getattr(self, name))
+            object.__setattr__(self, name, _counts(name, values) if name in _INTEGER else values)
+        self._check_shapes()
+        self._check_ranges()
 
     @classmethod
     def from_counts(cls, counts: ArrayLike, sigma: float, selection_counts: ArrayLike | None = None) -> Statistics:
@@ -50,26 +78,32 @@ class Statistics:
     @classmethod
     def concatenate(cls, parts: Sequence[Statistics]) -> Statistics:
         """The examples of all parts, one after the other."""
-        if len({(part.sigma, part.counts.shape[1], part.same_sample_selection) for part in parts}) != 1:
-            raise ValueError("statistics to concatenate must agree in sigma, classes and kind of selection")
-        selection = None
-        if not parts[0].same_sample_selection:
-            selection = np.concatenate([part.selection_counts for part in parts])
-        return cls(parts[0].sigma, np.concatenate([part.counts for part in parts]), selection)
+        if len({(part.sigma, part.counts.shape[1], part.held) for part in parts}) != 1:
+            raise ValueError("statistics to concatenate must agree in sigma, classes and the fields that they hold")
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in parts[0].held}
+        return cls(parts[0].sigma, **joined)
 
     def __add__(self, other: Statistics) -> Statistics:
-        """The draws of both, of the same examples."""
-        if (self.sigma, self.counts.shape, self.same_sample_selection) != (
-            other.sigma,
-            other.counts.shape,
-            other.same_sample_selection,
-        ):
-            raise ValueError("statistics to add must be of the same examples, sigma and kind of selection")
-        selection = None if self.same_sample_selection else self.selection_counts + other.selection_counts
-        return Statistics(self.sigma, self.counts + other.counts, selection)
+        """The draws of both, of the same examples with the same selected classes; those of `self` come first."""
+        if (self.sigma, self.counts.shape, self.held) != (other.sigma, other.counts.shape, other.held):
+            raise ValueError("statistics to add must be of the same examples, sigma and fields")
+        depends_on_class = set(self.held) - {"counts", "selection_counts", "score_sum", "score_square_sum", "uniform"}
+        if depends_on_class and not np.array_equal(self.selected, other.selected):
+            raise ValueError("statistics to add must have the same selected classes")
+        added = {name: getattr(self, name) + getattr(other, name) for name in self.held if name != "scores"}
+        if self.scores is not None:
+            added["scores"] = np.concatenate([self.scores, other.scores], axis=1)
+        if self.uniform is not None:
+            added["uniform"] = self.uniform
+        return Statistics(self.sigma, **added)
 
     def __len__(self) -> int:
         return len(self.counts)
+
+    @property
+    def held(self) -> tuple[str, ...]:
+        """Names of the array fields that are not None."""
+        return tuple(f.name for f in fields(self) if f.name != "sigma" and getattr(self, f.name) is not None)
 
     @property
     def trials(self) -> NDArray[np.int64]:
@@ -86,11 +120,39 @@ class Statistics:
         """Whether the estimation votes also select the class."""
         return self.selection_counts is None
 
+    def _check_shapes(self) -> None:
+        examples, classes = self.counts.shape
+        per_class = ("selection_counts", "score_sum", "score_square_sum", "margin_square_sum")
+        expected = {name: (examples, classes) for name in per_class}
+        expected |= {"margin_sum": (examples,), "uniform": (examples,)}
+        for name in self.held:
+            shape = getattr(self, name).shape
+            if shape != expected.get(name, (examples, *shape[1:])):
+                raise ValueError(f"{name} must have the shape {expected[name]} like counts, got {shape}")
 
-def _counts(name: str, values: ArrayLike) -> NDArray[np.int64]:
-    array = np.asarray(values)
-    if array.ndim != 2 or array.shape[1] < 2:
-        raise ValueError(f"{name} must have the shape (examples, classes) with 2 or more classes, got {array.shape}")
+    def _check_ranges(self) -> None:
+        n = self.trials[:, None]
+        for name in ("score_histogram", "margin_histogram"):
+            histogram = getattr(self, name)
+            if histogram is not None and not np.array_equal(histogram.sum(axis=1), self.trials):
+                raise ValueError(f"{name} and counts must add up to the same number of draws")
+        if self.scores is not None and not np.all(self.scores.shape[1] == self.trials):
+            raise ValueError(f"scores must hold one score for each of the draws, got {self.scores.shape[1]} a row")
+        limits = {
+            "score_sum": (0.0, n),
+            "score_square_sum": (0.0, n),
+            "margin_sum": (-n[:, 0], n[:, 0]),
+            "margin_square_sum": (0.0, n),
+            "scores": (0.0, 1.0),
+            "uniform": (0.0, 1.0),
+        }
+        for name, (low, high) in limits.items():
+            values = getattr(self, name)
+            if values is not None and not np.all((values >= low - _SLACK) & (values <= high + _SLACK * (high + 1))):
+                raise ValueError(f"{name} must come from scores in [0, 1], got values outside of their range")
+
+
+def _counts(name: str, array: NDArray) -> NDArray[np.int64]:
     if not np.issubdtype(array.dtype, np.number) or not np.all(array == np.floor(array)) or np.any(array < 0):
         raise ValueError(f"{name} must hold integers >= 0")
     return array.astype(np.int64)

@@ -37,7 +37,7 @@ def test_draws_add_and_examples_concatenate():
         ([[1, -2]], 1.0, None, "counts must hold integers >= 0"),
         ([[1, 0.5]], 1.0, None, "counts must hold integers >= 0"),
         ([[1]], 1.0, None, r"2 or more classes, got \(1, 1\)"),
-        ([[1, 2]], 1.0, [[1, 2, 3]], "differ in shape"),
+        ([[1, 2]], 1.0, [[1, 2, 3]], "like counts"),
     ],
 )
 def test_bad_input(counts, sigma, selection, message):

@@ -1,0 +1,34 @@
+"""PixelDP: certification by differential privacy with the classical Gaussian mechanism."""
+
+from __future__ import annotations
+
+from lightning_rs.mechanisms.differential_privacy import lecuyer_radius
+from lightning_rs.mechanisms.pair import VotePairMechanism
+from lightning_rs.mechanisms.scores import ScoreMechanism
+
+_SOURCE = (
+    "M. Lecuyer et al., Certified Robustness to Adversarial Examples with Differential Privacy, 2018, Proposition 1"
+)
+
+
+class Lecuyer(VotePairMechanism):
+    """`lecuyer_radius` of the hard smoothed classifier, on the bounds of `cohen_two_sided`. l2.
+
+    Sound as published, and never above `cohen_two_sided`, at most .69 of it: for reproducing published tables.
+    """
+
+    name = "lecuyer"
+    source = _SOURCE
+
+    def _radius(self, lower, upper, sigma):
+        return lecuyer_radius(lower, upper, sigma)
+
+
+class LecuyerSoft(ScoreMechanism):
+    """`lecuyer_radius` of the soft smoothed classifier, on the bounds of `salman`, which is never smaller. l2."""
+
+    name = "lecuyer_soft"
+    source = _SOURCE
+
+    def _radius(self, rest, lower, upper, sigma):
+        return lecuyer_radius(lower, upper, sigma)

@@ -1,0 +1,129 @@
+"""Scores and margins, tallied again draw by draw straight from the definitions."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import softmax
+from torch import nn
+
+from lightning_rs import SmoothedClassifier, Statistics
+from lightning_rs.mechanisms import MARGIN_THRESHOLDS, SCORE_THRESHOLDS
+from lightning_rs.smoothing.classifier import FIELDS
+from lightning_rs.smoothing.noise import NoiseStream, Stage, uniform
+
+ALL = FIELDS - {"counts"}
+
+
+@pytest.fixture
+def net():
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(12, 16), nn.ReLU(), nn.Linear(16, 5)).eval()
+
+
+def test_every_field_equals_its_definition(net):
+    x, sigma, n, index = torch.rand(1, 3, 2, 2), 0.7, 530, 11
+    statistics = SmoothedClassifier(net, 5, sigma, batch_size=64, seed=3).sample(x, [index], n0=50, n=n, fields=ALL)
+    noise = NoiseStream(3, index, Stage.ESTIMATION, (3, 2, 2)).fill(torch.empty(n, 3, 2, 2), 0)
+    with torch.no_grad():
+        scores = softmax(net(x + sigma * noise).double().numpy(), axis=1)
+    a = statistics.selected[0]
+    margin = scores[:, a] - np.delete(scores, a, axis=1).max(axis=1)
+    expected = {
+        "score_sum": scores.sum(0),
+        "score_square_sum": (scores**2).sum(0),
+        "margin_sum": margin.sum(),
+        "margin_square_sum": ((scores[:, [a]] - scores) ** 2).sum(0),
+        "scores": scores[:, a],
+    }
+    for name, values in expected.items():
+        assert np.allclose(getattr(statistics, name)[0], values, rtol=1e-5, atol=1e-5), name
+    for name, values, thresholds in (
+        ("score_histogram", statistics.scores[0].astype(float), SCORE_THRESHOLDS),
+        ("margin_histogram", margin, MARGIN_THRESHOLDS),
+    ):
+        histogram = getattr(statistics, name)[0]
+        reached = np.array([(values >= t).sum() for t in thresholds])
+        # Draws that reach at least j of the thresholds are those that reach threshold j. float32 may differ at one.
+        assert np.abs(np.cumsum(histogram[::-1])[::-1][1:] - reached).max() <= (0 if name == "score_histogram" else 2)
+        assert histogram.sum() == n
+    assert statistics.uniform[0] == uniform(3, index)
+
+
+def test_only_what_is_asked_for_is_held(net):
+    g = SmoothedClassifier(net, 5, 0.5)
+    x = torch.rand(2, 3, 2, 2)
+    assert g.sample(x, n0=10, n=50).held == ("counts", "selection_counts")
+    assert set(g.sample(x, n0=10, n=50, fields=["scores", "uniform"]).held) == {
+        "counts",
+        "selection_counts",
+        "scores",
+        "uniform",
+    }
+    assert g.sample(x, n0=0, n=50, fields=["uniform"]).held == ("counts", "uniform")
+
+
+def test_statistics_are_the_same_whatever_is_collected_beside_them(net):
+    g = SmoothedClassifier(net, 5, 0.5, batch_size=100)
+    x = torch.rand(2, 3, 2, 2)
+    everything = g.sample(x, n0=10, n=350, fields=ALL)
+    for name in ALL - {"selection_counts"}:
+        alone = g.sample(x, n0=10, n=350, fields=[name])
+        assert np.array_equal(getattr(alone, name), getattr(everything, name))
+        assert np.array_equal(alone.counts, everything.counts)
+
+
+def test_nan_scores_count_against_the_example():
+    def classifier(x):
+        logits = torch.tensor([3.0, 0.0, 0.0]).repeat(len(x), 1)
+        logits[x[:, 0] > 1.0] = torch.nan
+        return logits
+
+    s = SmoothedClassifier(classifier, 3, 1.0).sample(torch.zeros(1, 1), n0=50, n=4000, fields=ALL)
+    bad = int((NoiseStream(0, 0, Stage.ESTIMATION, (1,)).fill(torch.empty(4000, 1), 0) > 1.0).sum())
+    own, other = softmax([3.0, 0.0, 0.0])[:2]
+    assert bad > 500
+    assert np.allclose(s.score_sum[0], [(4000 - bad) * own, *([(4000 - bad) * other + bad] * 2)], rtol=1e-6)
+    assert s.margin_sum[0] == pytest.approx((4000 - bad) * (own - other) - bad, rel=1e-6)
+    assert s.score_histogram[0, 0] == s.margin_histogram[0, 0] == bad
+
+
+def test_thresholds():
+    for thresholds, low in ((SCORE_THRESHOLDS, 0.0), (MARGIN_THRESHOLDS, -1.0)):
+        assert thresholds.shape == (1000,)
+        assert np.all(np.diff(thresholds) > 0)
+        assert low < thresholds[0] and thresholds[-1] < 1.0
+
+
+def test_draws_add_in_order():
+    def part(a, scores):
+        counts = np.array([a])
+        return Statistics(
+            0.5, counts, counts, score_sum=counts / 2, scores=np.array([scores], dtype=np.float32), uniform=[0.3]
+        )
+
+    both = part([2, 1], [0.1, 0.2, 0.3]) + part([1, 0], [0.9])
+    assert np.allclose(both.scores, [[0.1, 0.2, 0.3, 0.9]])
+    assert np.array_equal(both.score_sum, [[1.5, 0.5]])
+    assert both.uniform[0] == 0.3
+    with pytest.raises(ValueError, match="must have the same selected classes"):
+        part([2, 1], [0.1, 0.2, 0.3]) + part([0, 1], [0.9])
+
+
+def test_bad_input(net):
+    counts = np.array([[6, 4]])
+    for change, message in (
+        ({"score_sum": [[11.0, 0.0]]}, r"score_sum must come from scores in \[0, 1\]"),
+        ({"score_sum": [[np.nan, 0.0]]}, r"score_sum must come from scores in \[0, 1\]"),
+        ({"scores": np.full((1, 10), 1.5, np.float32)}, r"scores must come from scores in \[0, 1\]"),
+        ({"scores": np.full((1, 9), 0.5, np.float32)}, "one score for each of the draws, got 9 a row"),
+        ({"score_histogram": np.ones((1, 1001), int)}, "score_histogram and counts must add up to the same number"),
+        ({"score_sum": [[1.0, 2.0, 3.0]]}, r"score_sum must have the shape \(1, 2\) like counts, got \(1, 3\)"),
+        ({"uniform": [1.5]}, "uniform must come from"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            Statistics(0.5, counts, counts, **{name: np.asarray(value) for name, value in change.items()})
+    g = SmoothedClassifier(net, 5, 0.5)
+    with pytest.raises(ValueError, match="unknown field of Statistics 'score'; known: "):
+        g.sample(torch.rand(1, 3, 2, 2), fields=["score"])
+    with pytest.raises(ValueError, match="n0 must be at least 1 to collect scores, got 0"):
+        g.sample(torch.rand(1, 3, 2, 2), n0=0, n=10, fields=["scores"])
