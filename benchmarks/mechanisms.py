@@ -13,10 +13,10 @@ import time
 
 import numpy as np
 from jsonargparse import auto_cli
-from rich.console import Console
 from rich.table import Table
 
 from lightning_rs.mechanisms import SCORE_THRESHOLDS, Mechanism, get_mechanism, list_mechanisms, parse_mechanism
+from lightning_rs.results.report import console_for
 from lightning_rs.smoothing import Statistics
 
 SLOW = {"moutaouakil": 50, "moutaouakil:statistic=diff": 50, "salman:bound=betting": 50}
@@ -69,7 +69,7 @@ def benchmark(examples: int = 10_000, n: int = 100_000, alpha: float = 0.001) ->
         alpha: failure probability.
     """
     table = Table(title=f"{examples:,} examples, n = {n:,}, α = {alpha:g}")
-    table.add_column("mechanism")
+    table.add_column("mechanism", no_wrap=True)
     for classes in (10, 1000):
         table.add_column(f"K={classes}: ms", justify="right")
         table.add_column("µs an example", justify="right")
@@ -90,7 +90,7 @@ def benchmark(examples: int = 10_000, n: int = 100_000, alpha: float = 0.001) ->
             total = "" if label in SLOW else f"{1e3 * each * len(given):.1f}"
             cells += [total, f"{1e6 * each:.1f}"]
         table.add_row(label, *cells, f"{ratio:.1f}")
-    Console().print(table)
+    console_for(table).print(table)
 
 
 if __name__ == "__main__":

@@ -88,7 +88,13 @@ def binomial_survival_lower(exceedances: ArrayLike, trials: ArrayLike, alpha: Ar
     a = np.asarray(alpha, dtype=np.float64)
     if not np.all((a > 0) & (a < 1)):
         raise ValueError(f"alpha must lie in (0, 1), got {alpha}")
-    bounds = np.asarray(clopper_pearson_lower(k, n, a[..., None] / k.shape[-1]))
+    level = a[..., None] / k.shape[-1]
+    if n.size and np.all(n == n.flat[0]) and np.all(level == level.flat[0]):
+        # Many examples of the same n share counts, and a bound costs more than finding its equals.
+        counts, where = np.unique(k, return_inverse=True)
+        bounds = np.asarray(clopper_pearson_lower(counts, n.flat[0], level.flat[0]))[where].reshape(k.shape)
+    else:
+        bounds = np.asarray(clopper_pearson_lower(k, n, level))
     return np.maximum.accumulate(bounds[..., ::-1], axis=-1)[..., ::-1]
 
 

@@ -226,9 +226,16 @@ class _Problem:
             sd = np.sqrt(left * top * (q3 / (q1 + q3))[:, None] + floor[:, None])
             return (self._threshold(np.floor(y)) - 0.5 - left * top) / sd
 
-        u = normal_score(count_at(np.array([[0.0, -2.0]])))
-        slope = np.clip(0.5 * (u[:, 0] - u[:, 1]), 0.02, 50.0)
-        center = np.clip(-slope * u[:, 0] / (1.0 + slope**2), -9.0, 9.0)
+        center = np.zeros_like(mean)
+        lowest, highest = -2.0 * np.sqrt(mean) / root, 2.0 * (math.sqrt(n) - np.sqrt(mean)) / root
+        for _ in range(3):
+            # u + k s through two points near the present center, then the center that goes with it.
+            around = center[:, None] + np.array([[-1.0, 1.0]])
+            u = normal_score(count_at(around))
+            slope = np.clip(0.5 * (u[:, 1] - u[:, 0]), 0.02, 50.0)
+            middle = 0.5 * (u[:, 0] + u[:, 1])
+            center = -slope * (middle - slope * center) / (1.0 + slope**2)
+            center = np.clip(center, np.maximum(lowest, -40.0), np.minimum(highest, 40.0))
         scale = np.sqrt(2.0 / (1.0 + slope**2))
         levels = np.concatenate([[-4.4, -3.4], special.ndtri((np.arange(count) + 0.5) / count), [3.4, 4.4]])
         # Some borders in the body of the distribution: far from linear, the peak may lie elsewhere.

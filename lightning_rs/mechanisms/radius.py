@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-# Relative to the quantiles: larger than the error of `scipy.special.ndtri` and of the arithmetic around it.
-_QUANTILE_ERROR = 1e-14
+# Relative to the quantiles: five times the largest error of `scipy.special.ndtri` seen against 40 digits.
+_QUANTILE_ERROR = 3e-15
 
 
 def neyman_pearson_radius(p_lower: ArrayLike, p_upper: ArrayLike, sigma: ArrayLike) -> NDArray[np.float64]:
@@ -46,8 +46,9 @@ def radius_from_quantiles(
 
     For callers that hold Phi^-1(p_lower) as -Phi^-1(1 - p_lower), which keeps its digits where p_lower is near 1.
     """
+    error = _QUANTILE_ERROR * (np.abs(lower_quantile) + np.abs(upper_quantile))
     with np.errstate(invalid="ignore"):
-        difference = lower_quantile - upper_quantile
-        difference = difference - _QUANTILE_ERROR * (np.abs(lower_quantile) + np.abs(upper_quantile))
-    # -inf - (-inf) (nothing known about either class) is nan and certifies nothing.
+        # Probabilities of exactly 0 and 1 give an infinite radius, which no error makes smaller. -inf - (-inf), with
+        # nothing known about either class, is nan and certifies nothing.
+        difference = lower_quantile - upper_quantile - np.where(np.isfinite(error), error, 0.0)
     return np.where(difference > 0, 0.5 * np.asarray(sigma, dtype=np.float64) * difference, 0.0)[()]

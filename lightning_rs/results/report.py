@@ -53,7 +53,7 @@ def print_table(records: Sequence[Record], run: dict[str, Any], radii: Sequence[
     for mechanism, s in summarize(records, radii).items():
         cells = [_percent(s.certified_accuracy[float(r)]) for r in radii]
         table.add_row(mechanism, *cells, f"{_floor(s.acr, 4):.4f}", _percent(s.abstention_rate, up=True))
-    console = _console(table)
+    console = console_for(table)
     console.print()
     console.print(table)
     console.print(
@@ -77,7 +77,7 @@ def print_leads(rows: Sequence[Lead], smoothing: str) -> None:
     for row in rows:
         gain = "" if math.isnan(row.gain) else "certifies alone" if math.isinf(row.gain) else _percent(row.gain)
         table.add_row(row.mechanism, _percent(row.share), _percent(row.alone), gain)
-    _console(table).print(table)
+    console_for(table).print(table)
 
 
 def write_csv(records: Sequence[Record], radii: Sequence[float], path: Path) -> None:
@@ -92,7 +92,7 @@ def write_csv(records: Sequence[Record], radii: Sequence[float], path: Path) -> 
             writer.writerow([mechanism, *accuracies, s.acr, s.abstention_rate, len(records)])
 
 
-def _console(table: Table) -> Console:
+def console_for(table: Table) -> Console:
     """A console as wide as the table in a pipe, which has no width to respect: cut off, it would lose figures."""
     console = Console()
     if console.is_terminal:

@@ -63,17 +63,21 @@ def test_edges():
     assert margin_radius(0.6826894921370859, 1.0) == pytest.approx(1.0, rel=1e-12)
 
 
-@given(margin=st.floats(-1.0, 1.0), sigma=st.floats(1e-3, 1e3))
+# Below, results are subnormal numbers, which have fewer digits.
+margins = st.floats(-1.0, 1.0).filter(lambda m: m <= 0.0 or m > 1e-290)
+
+
+@given(margin=margins, sigma=st.floats(1e-3, 1e3))
 @settings(max_examples=300, deadline=None)
 def test_margin_radius_dominates_smoothing_alone_and_scales(margin, sigma):
     assert 0.0 <= lipschitz_radius(margin, sigma) <= margin_radius(margin, sigma)
     assert margin_radius(margin, sigma) == pytest.approx(sigma * margin_radius(margin, 1.0), rel=1e-13)
 
 
-@given(margins=st.tuples(st.floats(-1.0, 1.0), st.floats(-1.0, 1.0)), base=st.none() | st.floats(1e-3, 1e3))
+@given(pair=st.tuples(margins, margins), base=st.none() | st.floats(1e-3, 1e3))
 @settings(max_examples=300, deadline=None)
-def test_monotone(margins, base):
-    low, high = sorted(margins)
+def test_monotone(pair, base):
+    low, high = sorted(pair)
     assert lipschitz_radius(low, 0.5, base) <= lipschitz_radius(high, 0.5, base)
     assert margin_radius(low, 0.5) <= margin_radius(high, 0.5) * (1 + 1e-14)
 

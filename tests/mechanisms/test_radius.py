@@ -12,6 +12,7 @@ PAIRS = [
     (0.999, 1e-3),
     (1 - 1e-9, 1e-12),
     (0.3, 0.29999),
+    (0.9, 0.9 - 1e-5),
     (0.51, 1e-300),
 ]
 
@@ -30,6 +31,13 @@ def test_never_negative_and_zero_without_a_lead():
     assert neyman_pearson_radius(0.3, 0.4, 1.0) == 0.0
     assert neyman_pearson_radius(0.0, 0.0, 1.0) == 0.0
     assert neyman_pearson_radius(0.0, 1.0, 1.0) == 0.0
+
+
+def test_certainty_is_infinite():
+    assert neyman_pearson_radius(1.0, 0.0, 1.0) == np.inf
+    assert neyman_pearson_radius(0.9, 0.0, 1.0) == np.inf
+    assert neyman_pearson_radius(1.0, 0.5, 1.0) == np.inf
+    assert neyman_pearson_radius(1.0, 1.0, 1.0) == 0.0
 
 
 def test_broadcasts():
