@@ -14,7 +14,8 @@ _SOURCE = (
 class Lecuyer(VotePairMechanism):
     """`lecuyer_radius` of the hard smoothed classifier, on the bounds of `cohen_two_sided`. l2.
 
-    Sound as published, and never above `cohen_two_sided`, at most .70 of it for p_lower >= .01: for reproducing published tables.
+    Sound as published, and never above `cohen_two_sided`, at most .70 of it for p_lower >= .01: for reproducing
+    published tables.
     """
 
     name = "lecuyer"

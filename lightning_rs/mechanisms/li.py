@@ -9,7 +9,8 @@ from lightning_rs.mechanisms.pair import VotePairMechanism
 class Li(VotePairMechanism):
     """`renyi_radius` of the hard smoothed classifier, on the bounds of `cohen_two_sided`. l2.
 
-    Sound as published, and never above `cohen_two_sided`, at most .92 of it for p_upper >= 1e-6: for reproducing published tables.
+    Sound as published, and never above `cohen_two_sided`, at most .92 of it for p_upper >= 1e-6: for reproducing
+    published tables.
     """
 
     name = "li"
