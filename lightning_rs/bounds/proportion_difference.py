@@ -147,28 +147,32 @@ class _Problem:
             return -math.inf if self.phi else -1.0
         estimate, least = self._estimate(best), best
         budget = _BUDGET if self.n <= _FAST_TRIALS else _BUDGET // 4
-        slack, failed = 0.2, False
+        # Distances below the estimate, in standard deviations: under trial, the least that held, the largest that failed.
+        slack, held, failed = 0.2, math.inf, 0.0
         while _LEAST_SLACK <= slack <= 1e4:
             level = estimate - slack * self.spread
-            if level <= best:
-                if failed:
+            if level <= least:
+                # Nothing to verify so low. Closer to the estimate there may be, unless that failed already.
+                if failed > 0.0:
                     break
                 slack /= 3.0
                 continue
             verified, used = self._verify(level, slack * self.spread, budget)
             budget -= used
             if verified:
-                best = level
                 # The work grows at most like 1 / slack**2: a step that does not fit is not begun.
-                following = slack * max(1.0 / 3.0, math.sqrt(1.2 * used / max(budget, 1)))
-                if failed or following > 0.8 * slack:
-                    break
-                slack = following
-            elif best > least:
-                break
+                best, held = level, slack
+                slack *= max(1.0 / 3.0, math.sqrt(1.2 * used / max(budget, 1)))
+                slack = max(slack, math.sqrt(failed * held))
+            elif held < math.inf:
+                failed = slack
+                slack = math.sqrt(failed * held)
             else:
                 # The estimate was too high. Coarse steps are cheap, so that they always get their share.
-                slack, failed, budget = 2.0 * slack, True, max(budget, _BUDGET // 10)
+                failed, budget = slack, max(budget, _BUDGET // 10)
+                slack *= 2.0
+            if slack > 0.8 * held:
+                break
         return best if self.phi else min(best, 1.0)
 
     def _least_level(self) -> float:
@@ -340,10 +344,10 @@ class _Problem:
             left, right, tails, group_loss = left[failed], right[failed], tails[failed], group_loss[failed]
             # A cell of width w with groups of loss d has the tail of a level that is about w + d higher.
             loss = right - left + group_loss
-            if np.any(loss < 0.25 * slack):
+            if np.any(loss < 0.05 * slack):
                 return False, spent
             excess = special.ndtri(np.minimum(tails, 1.0 - 1e-15)) - special.ndtri(self.target)
-            allowed = np.clip(0.8 * (loss - excess * self.spread), 0.2 * slack, 0.7 * loss)
+            allowed = np.clip(0.8 * (loss - excess * self.spread), np.maximum(0.2 * loss, 0.04 * slack), 0.7 * loss)
             grouped = group_loss > 0.0
             share = np.where(grouped, 0.5 * allowed, allowed)
             finer = np.where(grouped, groups * group_loss / share, groups)
