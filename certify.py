@@ -10,6 +10,7 @@ from typing import Any, Literal
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
 from pytorch_lightning import Trainer
+from pytorch_lightning.utilities import rank_zero_only
 
 from callbacks import CertificationCallback, TrainingProgress
 from lightning_rs.checkpoints import LoadedClassifier, data_of, load_checkpoint
@@ -27,6 +28,7 @@ def certify(
     radii: list[float] | None = None,
     data: str | None = None,
     data_dir: str | None = None,
+    download: bool | None = None,
     skip: int = 1,
     limit: int | None = None,
     indices: list[int] | None = None,
@@ -54,6 +56,7 @@ def certify(
         radii: l2 radii of the table in pixel units; chosen to suit sigma when left out.
         data: name of the data set; that of the training when left out.
         data_dir: folder of the data set; that of the training when left out.
+        download: fetch the data set when it is not there; as in the training when left out.
         skip: certify every skip-th image.
         limit: certify at most so many images.
         indices: certify these images of the test split instead.
@@ -72,7 +75,9 @@ def certify(
         )
         loaded = load_checkpoint(checkpoint)
         module = LoadedClassifier(loaded, loaded.sigma if sigma is None else sigma)
-        datamodule = data_of(loaded, data, data_dir=data_dir)
+        datamodule = data_of(loaded, data, data_dir=data_dir, download=download)
+        if not rank_zero_only.rank:
+            datamodule.prepare_data()
         dataset = datamodule.dataset("test")
         callback.subset(dataset)
         trainer = Trainer(

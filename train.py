@@ -57,7 +57,13 @@ class TrainCLI(LightningCLI):
             self.datamodule.dataset("train")
             for callback in (objects.live_certification, objects.certification):
                 callback.subset(self.datamodule.dataset(callback.split))
-        if config.name is not None and Path(config.name).name != config.name:
+        monitor = config.checkpoint.monitor
+        if monitor and monitor.startswith("certify/") and config.live_certification.every_n_epochs != 1:
+            raise ValueError(
+                f"monitoring {monitor} needs --live_certification.every_n_epochs 1, "
+                f"got {config.live_certification.every_n_epochs}"
+            )
+        if config.name is not None and (Path(config.name).name != config.name or config.name in ("", ".", "..")):
             raise ValueError(f"name must be the name of a folder, got {config.name!r}")
         name = config.name or "-".join(
             [type(self.datamodule).__name__.lower(), type(self.model).__name__.lower(), f"sigma{self.model.sigma:g}"]
@@ -71,7 +77,10 @@ class TrainCLI(LightningCLI):
         chosen = any("ProgressBar" in callback.class_path for callback in config.trainer.callbacks or [])
         if config.trainer.enable_progress_bar is not False and not chosen:
             objects.trainer.callbacks = [*(objects.trainer.callbacks or []), TrainingProgress()]
-        return super().instantiate_trainer(**kwargs)
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except TypeError as error:
+            raise ValueError(str(error)) from None
 
 
 def _plain(value: Any) -> Any:
@@ -97,10 +106,11 @@ def main() -> None:
         )
     cli.trainer.fit(cli.model, datamodule=cli.datamodule)
     checkpoint = cli.trainer.checkpoint_callback
-    best = "best" if checkpoint is not None and checkpoint.monitor else None
-    cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path=best, verbose=False)
-    if cli.trainer.is_global_zero and checkpoint is not None and checkpoint.last_model_path:
-        print(f"Certify again, or otherwise: python certify.py --checkpoint {checkpoint.last_model_path}")
+    best = checkpoint is not None and checkpoint.monitor and not cli.trainer.fast_dev_run
+    path = checkpoint and (checkpoint.best_model_path if best else checkpoint.last_model_path)
+    cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path="best" if best else None, verbose=False)
+    if cli.trainer.is_global_zero and path:
+        print(f"Certify again, or otherwise: python certify.py --checkpoint {path}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from tqdm import tqdm
 
 from lightning_rs.certification import CertificationSettings, certify_examples, describe_run
 from lightning_rs.checks import check_at_least, check_known, check_radii
-from lightning_rs.data import SPLITS, certification_indices
+from lightning_rs.data import SPLITS, ImageDataModule, certification_indices
 from lightning_rs.progress import progress
 from lightning_rs.results import Record, RunDirectory, figures, write_report
 from lightning_rs.results.report import title
@@ -41,7 +41,8 @@ class CertificationCallback(Callback):
     puts every submodule back into its mode. It is silent during the sanity check.
 
     The LightningModule needs `base_classifier` (images with pixels in [0, 1] in, scores out), `num_classes` and
-    `sigma`. The data come from the data module's `dataset(split)`, or from the validation or test loader's data set.
+    `sigma`. The data come from an `ImageDataModule`'s `dataset(split)`, or from the validation or test loader's data
+    set.
 
     Args:
         split: `val` or `test`.
@@ -56,7 +57,7 @@ class CertificationCallback(Callback):
         mechanisms: names of mechanisms.
         batch_size: noisy copies per call of the base classifier.
         seed: seed of the noise.
-        output: directory for records, table and plots; none are written when left out.
+        output: directory for records, table and plots of the test split; none are written when left out.
 
     Attributes:
         records: records of the last certification, by index, the same on all ranks.
@@ -88,6 +89,8 @@ class CertificationCallback(Callback):
         self.skip, self.limit, self.indices = skip, limit, indices
         self.settings = CertificationSettings(n0, n, alpha, mechanisms, batch_size, seed)
         self.radii = None if radii is None else check_radii(radii)
+        if output is not None and split != "test":
+            raise ValueError(f"output is for the test split; certification of {split} is logged, got {output!r}")
         self.output = output
         self.records: list[Record] = []
         self._run: dict[str, Any] = {}
@@ -167,7 +170,7 @@ class CertificationCallback(Callback):
 
     def _dataset(self, trainer: Trainer) -> tuple[Dataset, str]:
         data = trainer.datamodule
-        if hasattr(data, "dataset"):
+        if isinstance(data, ImageDataModule):
             return data.dataset(self.split), type(data).__name__
         loader = trainer.val_dataloaders if self.split == "val" else trainer.test_dataloaders
         loader = loader[0] if isinstance(loader, (list, tuple)) else loader
@@ -216,7 +219,7 @@ def _classifier_of_first_rank(trainer: Trainer, classifier: nn.Module) -> nn.Mod
         return classifier
     classifier = copy.deepcopy(classifier)
     for tensor in classifier.state_dict().values():
-        tensor.copy_(trainer.strategy.broadcast(tensor))
+        distributed.broadcast(tensor, src=0)
     return classifier
 
 

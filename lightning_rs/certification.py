@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.metadata
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy
+import scipy
 import torch
 from torch import nn
 from torch.utils.data import Dataset
 
+import lightning_rs
 from lightning_rs.checks import check_alpha, check_at_least
 from lightning_rs.data import check_image
 from lightning_rs.mechanisms import check_trials, required_fields, resolve_mechanisms
@@ -45,6 +47,8 @@ class CertificationSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        if not all(isinstance(mechanism, str) for mechanism in self.mechanisms):
+            raise ValueError("mechanisms must be given by name, as in cohen_two_sided:top_share=0.5")
         object.__setattr__(self, "mechanisms", tuple(resolve_mechanisms(self.mechanisms)))
         check_at_least("n0", self.n0, 1)
         check_at_least("n", self.n, 1)
@@ -121,10 +125,10 @@ def describe_run(
         "mechanisms": list(settings.mechanisms),
         "seed": settings.seed,
         "batch_size": settings.batch_size,
-        "precision": "float32",
+        "precision": str(_dtype(base_classifier)).removeprefix("torch."),
         # CPU and GPU draw different noise, see `lightning_rs.smoothing.noise`.
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "versions": {name: importlib.metadata.version(name) for name in ("lightning_rs", "torch", "numpy", "scipy")},
+        "versions": {m.__name__: m.__version__ for m in (lightning_rs, torch, numpy, scipy)},
     }
 
 
@@ -135,6 +139,10 @@ def weights_digest(module: nn.Module) -> str:
         digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
         digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _dtype(module: nn.Module) -> torch.dtype:
+    return next((tensor.dtype for tensor in module.parameters()), torch.float32)
 
 
 def _normalization(module: nn.Module) -> dict[str, list[float]] | None:

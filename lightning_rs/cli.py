@@ -71,7 +71,10 @@ def make_loggers(directory: Path, project: str, mode: WandbMode) -> list[Logger]
     if mode == "auto":
         mode = _available_mode()
         if mode == "offline":
-            _say(f"W&B: no API key found, logging offline; upload with: wandb sync {directory}/wandb/offline-run-*")
+            reason = "WANDB_MODE is set" if os.environ.get("WANDB_MODE") else "no API key found"
+            _say(f"W&B: {reason}, logging offline; upload with: wandb sync {directory}/wandb/offline-run-*")
+    elif mode == "online" and not rank_zero_only.rank and not _has_key():
+        raise ValueError("W&B mode is online but wandb finds no API key: run wandb login, or use auto or offline")
     if mode != "disabled":
         loggers.append(_Wandb(directory, project, mode))
     return loggers
@@ -110,17 +113,21 @@ class _Wandb(WandbLogger):
 
 def _available_mode() -> WandbMode:
     """`online` if wandb finds an API key in the environment, its settings or netrc; WANDB_MODE comes first."""
-    import wandb
-
     asked = os.environ.get("WANDB_MODE")
     if asked:
         return {"online": "online", "disabled": "disabled"}.get(asked, "offline")
     if rank_zero_only.rank:
         return "disabled"  # Only the first process logs.
+    return "online" if _has_key() else "offline"
+
+
+def _has_key() -> bool:
+    import wandb
+
     try:
-        return "online" if wandb.login(prompt=False, verify=False) else "offline"
+        return bool(wandb.login(prompt=False, verify=False))
     except wandb.errors.Error:
-        return "offline"
+        return False
 
 
 @rank_zero_only

@@ -149,12 +149,21 @@ def test_two_processes_make_one_run(tmp_path):
         (["--data=SVHN"], "error: unknown data set 'SVHN'; known: CIFAR10, Digits, ImageNet, MNIST"),
         (["--data=MNIST"], "error: digits_cnn takes 1x8x8 images, the data set has 1x28x28"),
         (["--data=MNIST", "--model.architecture=lenet"], "error: MNIST not found in datasets: set data_dir to the"),
-        (["--certification.n=9"], "error: cohen cannot certify anything with n = 9 at alpha = 0.001: n must be >= 10"),
+        (
+            ["--certification.n=9"],
+            "error: cohen_two_sided cannot certify anything with n = 9 at alpha = 0.001: n must be >= 11",
+        ),
         (["--certification.alpha=1"], "error: alpha must lie in (0, 1), got 1.0"),
         (["--certification.indices=[364]"], "error: indices must be one or more in [0, 363], got [364]"),
         (
             ["--certification.mechanisms=[coen]"],
             "error: unknown mechanism 'coen'; known: cohen, cohen_two_sided, cullen, ",
+        ),
+        (["--live_certification.output=x"], "error: output is for the test split; certification of val is logged"),
+        (["--wandb.mode=online"], "error: W&B mode is online but wandb finds no API key: run wandb login"),
+        (
+            ["--checkpoint.monitor=certify/cohen/acr", "--checkpoint.mode=max"],
+            "error: monitoring certify/cohen/acr needs --live_certification.every_n_epochs 1, got 20",
         ),
         (["--name=../../x/y"], "error: name must be the name of a folder, got '../../x/y'"),
     ],
@@ -183,7 +192,7 @@ def test_configs_leave_nothing_to_the_default(path):
         assert set(default[section]["init_args"]) <= set(config[section]["init_args"])
     assert set(default["live_certification"]) - {"split"} <= set(config["live_certification"])
     assert set(default["certification"]) - {"split"} <= set(config["certification"])
-    assert "max_epochs" in config["trainer"]
+    assert set(default["trainer"]) <= set(config["trainer"])
     sigma = config["model"]["init_args"]["sigma"]
     assert math.isclose(sigma, float(path.stem.split("_")[1]))
 

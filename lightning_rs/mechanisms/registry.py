@@ -108,10 +108,12 @@ def check_trials(mechanisms: Mapping[str, Mechanism], n: int, alpha: float) -> N
         ValueError: names the mechanism and the least n that works.
     """
     alpha = check_alpha(alpha)
-    for label, mechanism in mechanisms.items():
-        least = mechanism.minimum_trials(alpha)
-        if n < least:
-            raise ValueError(f"{label} cannot certify anything with n = {n} at alpha = {alpha}: n must be >= {least}")
+    least = {label: mechanism.minimum_trials(alpha) for label, mechanism in mechanisms.items()}
+    label = max(least, key=lambda name: least[name])
+    if n < least[label]:
+        raise ValueError(
+            f"{label} cannot certify anything with n = {n} at alpha = {alpha}: n must be >= {least[label]}"
+        )
 
 
 def _value(text: str) -> int | float | str:

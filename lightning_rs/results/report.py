@@ -93,11 +93,8 @@ def write_csv(records: Sequence[Record], radii: Sequence[float], path: Path) -> 
 
 
 def console_for(table: Table) -> Console:
-    """A console as wide as the table in a pipe, which has no width to respect: cut off, it would lose figures."""
-    console = Console()
-    if console.is_terminal:
-        return console
-    return Console(width=max(80, Console(width=10_000).measure(table).maximum))
+    """A console no narrower than the table: cut off, it would lose figures."""
+    return Console(width=max(Console().width, Console(width=10_000).measure(table).maximum))
 
 
 def _floor(value: float, digits: int) -> float:

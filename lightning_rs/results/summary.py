@@ -69,6 +69,5 @@ def figures(records: Sequence[Record], radii: Sequence[float], prefix: str) -> d
 
 
 def default_radii(sigma: float) -> tuple[float, ...]:
-    """Radii worth a column at this noise: from 0 in steps of sigma / 2 to sigma, below what n = 100,000 can certify."""
-    step = max(sigma / 2, min(sigma, 0.25))
-    return tuple(round(step * k, 10) for k in range(int(3.8 * sigma / step) + 1))
+    """Radii worth a column at this noise: 0, sigma, 2 sigma, 3 sigma. With 100,000 draws 3.81 sigma is the most."""
+    return tuple(round(sigma * k, 10) for k in range(4))

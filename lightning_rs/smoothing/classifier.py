@@ -162,10 +162,15 @@ class SmoothedClassifier:
         with evaluating(self.base_classifier), torch.inference_mode():
             for image, i in zip(images, indices, strict=True):
                 votes = self._sampler.votes(image, i, Stage.PREDICTION, n)
-                counts = count_nan_against(votes, int(votes[:-1].argmax()))
-                runner_up, top = np.sort(counts)[-2:]
+                # The class is chosen before NaN draws are counted against it: they must never make it.
+                selected = int(votes[:-1].argmax())
+                counts = count_nan_against(votes, selected)
+                top, runner_up = counts[selected], np.delete(counts, selected).max()
+                if runner_up >= top:
+                    answers.append(ABSTAIN)
+                    continue
                 p_value = top_two_p_value(top, runner_up) if test == "top_two" else top_class_p_value(top, n)
-                answers.append(int(counts.argmax()) if p_value <= alpha else ABSTAIN)
+                answers.append(selected if p_value <= alpha else ABSTAIN)
         return np.array(answers, dtype=np.int64)
 
     def _nothing(self, n0: int, n: int, fields: Collection[str]) -> Statistics:

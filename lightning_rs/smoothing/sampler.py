@@ -46,7 +46,8 @@ class Sampler:
         In the selection it is no vote, since any selection is sound.
 
         Raises:
-            ValueError: the base classifier returns another shape than (rows, num_classes), or NaN for every draw.
+            ValueError: the base classifier returns another shape than (rows, num_classes), NaN for every draw, or any
+                NaN with n0 = 0.
         """
         held: dict[str, NDArray] = {}
         selected = None
@@ -56,7 +57,14 @@ class Sampler:
         wanted = SCORE_FIELDS.intersection(fields)
         tally = ScoreTally(wanted, self.num_classes, selected or 0, n, x.device) if wanted else None
         votes = self.votes(x, index, Stage.ESTIMATION, n, tally)
-        held["counts"] = count_nan_against(votes, int(votes[:-1].argmax()) if selected is None else selected)
+        if selected is None:
+            if votes[-1]:
+                raise ValueError(
+                    f"{votes[-1]} of {n} noisy copies of example {index} have NaN scores, which only count against a "
+                    f"class that other draws selected: n0 must be at least 1"
+                )
+            selected = int(votes[:-1].argmax())
+        held["counts"] = count_nan_against(votes, selected)
         if tally is not None:
             held |= tally.result()
         if "uniform" in fields:

@@ -130,7 +130,7 @@ def test_two_processes_give_the_records_and_metrics_of_one(tmp_path, limit):
         ({"limit": 0}, "limit must be an integer of at least 1, got 0"),
         ({"indices": [-1]}, "indices must be one or more in"),
         ({"n0": 0}, "n0 must be an integer of at least 1, got 0"),
-        ({"n": 5}, "cohen cannot certify anything with n = 5 at alpha = 0.001: n must be >= 10"),
+        ({"n": 5}, "cohen_two_sided cannot certify anything with n = 5 at alpha = 0.001: n must be >= 11"),
         ({"alpha": 0.0}, r"alpha must lie in \(0, 1\), got 0.0"),
         ({"radii": [0.5, 0.25]}, r"radii must be strictly increasing, got \[0.5, 0.25\]"),
         ({"radii": []}, "radii must be one or more"),

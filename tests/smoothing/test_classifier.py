@@ -162,6 +162,25 @@ def test_nan_counts_for_the_strongest_rival():
         SmoothedClassifier(lambda x: x.new_full((len(x), 3), torch.nan), 3, 1.0).sample(torch.zeros(1, 1), n0=5, n=50)
 
 
+def test_nan_never_makes_a_class():
+    """22 % vote for class 0, 16 % for class 1 and the others are NaN: nothing may be predicted or certified."""
+
+    def classifier(x):
+        scores = torch.full((len(x), 3), torch.nan)
+        scores[x[:, 0] > norm.isf(0.22)] = torch.tensor([1.0, 0.0, 0.0])
+        scores[x[:, 0] < norm.ppf(0.16)] = torch.tensor([0.0, 1.0, 0.0])
+        return scores
+
+    g = SmoothedClassifier(classifier, 3, 1.0)
+    x = torch.zeros(1, 1)
+    for test in ("top_two", "top_class"):
+        assert g.predict(x, n=5000, test=test)[0] == ABSTAIN
+    for certificate in g.certify(x, n0=100, n=5000).values():
+        assert certificate.prediction[0] == ABSTAIN
+    with pytest.raises(ValueError, match="have NaN scores, which only count against a class that other draws selected"):
+        g.certify(x, n0=0, n=5000)
+
+
 def test_predict_names_the_class_or_abstains():
     w = torch.tensor([1.0, 0.0])
     g = SmoothedClassifier(HalfSpace(w, 0.0), 2, sigma=1.0)
@@ -193,7 +212,10 @@ def test_bad_input():
         (lambda: g.sample(x, [0.5, 1.5], n0=1, n=1), "one integer for each of the 2 examples"),
         (lambda: g.sample(x, n0=1, n=0), "n must be an integer of at least 1, got 0"),
         (lambda: g.sample(x.half(), n0=1, n=1), r"got inputs of torch\.float16"),
-        (lambda: g.certify(x, n=9), r"cohen cannot certify anything with n = 9 at alpha = 0.001: n must be >= 10"),
+        (
+            lambda: g.certify(x, n=9),
+            r"cohen_two_sided cannot certify anything with n = 9 at alpha = 0.001: n must be >= 11",
+        ),
         (lambda: g.certify(x, alpha=2), r"alpha must lie in \(0, 1\), got 2"),
         (lambda: g.certify(x, mechanisms=["coen"]), "unknown mechanism 'coen'"),
         (lambda: g.predict(x, n=10, test="t"), "unknown test 't'; known: top_class, top_two"),
