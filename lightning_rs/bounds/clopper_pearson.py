@@ -84,4 +84,4 @@ def _polish(p, shape_a, shape_b, target, distribution, slope):
 
 def _relative_error(trials: NDArray) -> NDArray:
     """Bound on the relative numerical error, above the largest that was seen against 40-digit arithmetic."""
-    return 5e-14 + 2e-20 * trials
+    return 4e-14 + 2e-20 * trials
