@@ -78,7 +78,7 @@ def test_values_at_a_hundred_thousand_draws(p1, p2, radius):
 
 def test_value_of_the_plain_difference():
     bound = proportion_difference_lower(40_000, 10_000, 100_000, 0.001, "diff")
-    assert 0.29332 - 4e-4 <= bound <= 0.29332 + 3e-4
+    assert 0.29332 - 1e-4 <= bound <= 0.29351 + 2e-5  # the exact one is 0.29351; 64 equal cells give 0.29332
 
 
 @pytest.mark.parametrize("trials", [10, 1000, 10**5, 10**9])
