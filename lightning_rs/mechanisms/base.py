@@ -88,15 +88,19 @@ class Mechanism:
         Raises:
             ValueError: alpha outside (0, 1), or statistics without a field that the mechanism requires.
         """
+        return self._certify(statistics, self._usable_alpha(statistics, alpha))
+
+    def _usable_alpha(self, statistics: Statistics, alpha: float) -> float:
+        """The alpha to spend on these statistics, after the checks that `certify` promises."""
         alpha = check_alpha(alpha)
         missing = sorted(field for field in self.requires if getattr(statistics, field, None) is None)
         if missing:
             raise ValueError(f"{self.name} needs {', '.join(missing)}, which these statistics do not hold")
         if statistics.same_sample_selection:
             # The class was picked by the votes that also certify it: a wrong class may be picked because its count is
-            # high by chance. Half of alpha covers that for any number of classes.
+            # high by chance. Half of alpha covers that: proved for the one-sided bound, enumerated for two-sided ones.
             alpha /= 2.0
-        return self._certify(statistics, alpha)
+        return alpha
 
     def _certify(self, statistics: Statistics, alpha: float) -> Certificate:
         raise TypeError(f"{type(self).__name__} must define _certify")

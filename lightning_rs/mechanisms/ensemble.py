@@ -38,7 +38,7 @@ class Ensemble(VotePairMechanism):
 
     def __init__(self, members: str = "cohen+li+cullen", top_share: float = 0.9) -> None:
         super().__init__(top_share)
-        self.members = tuple(check_known("member of a hard ensemble", m, PAIR_RADII) for m in members.split("+"))
+        self.members = tuple(check_known("member of a hard ensemble", m, PAIR_RADII) for m in str(members).split("+"))
 
     def _radius(self, lower, upper, sigma):
         return np.max([PAIR_RADII[member](lower, upper, sigma) for member in self.members], axis=0)

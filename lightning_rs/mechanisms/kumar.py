@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_rs.bounds import binomial_survival_lower, dkw_survival_lower, hoeffding_lower
-from lightning_rs.checks import check_alpha, check_known
+from lightning_rs.checks import check_known
 from lightning_rs.mechanisms.base import Certificate, Mechanism, Statistics, certificate_of_selected
 from lightning_rs.mechanisms.confidence import certified_confidence, confidence_radius
 from lightning_rs.mechanisms.thresholds import BINOMIAL_STEP, MARGIN_THRESHOLDS, SCORE_THRESHOLDS
@@ -57,7 +57,7 @@ class ConfidenceMechanism(Mechanism):
 
     def certified_confidence(self, statistics: Statistics, alpha: float, radius: float) -> NDArray[np.float64]:
         """(B,) lower bounds on the confidence of the selected class everywhere within `radius`, each at alpha."""
-        thresholds, survival = self._survival(statistics, check_alpha(alpha))
+        thresholds, survival = self._survival(statistics, self._usable_alpha(statistics, alpha))
         return certified_confidence(thresholds, survival, statistics.sigma, radius, low=self.low)
 
     def _survival(self, statistics: Statistics, alpha: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:

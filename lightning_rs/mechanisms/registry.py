@@ -77,6 +77,8 @@ def parse_mechanism(text: str) -> Mechanism:
         key, equals, value = part.partition("=")
         if not (equals and key.isidentifier() and value):
             raise ValueError(f"a mechanism must read name or name:option=value,option=value, got {text!r}")
+        if key in options:
+            raise ValueError(f"option {key} is given twice in {text!r}")
         options[key] = _value(value)
     return get_mechanism(name, **options)
 

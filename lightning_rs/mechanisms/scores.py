@@ -25,7 +25,7 @@ BOUNDS = {
 }
 """Name of a bound on expected scores, and the fields of `Statistics` that it reads."""
 
-# Sums of n float64 terms are off by less than this relative to n, whatever their order.
+# Relative to n: sums of float32 scores in float64 are off by far less.
 _SUMMATION_ERROR = 1e-12
 
 

@@ -50,6 +50,9 @@ class Record:
         values = json.loads(line)
         for votes in ("selection", "counts"):
             values[votes] = {int(k): v for k, v in values[votes].items()}
+        for name, stored in values.get("statistics", {}).items():
+            if name.endswith("histogram"):
+                values["statistics"][name] = {int(k): v for k, v in stored.items()}
         return cls(**values)
 
     @property

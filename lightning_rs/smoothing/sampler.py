@@ -113,7 +113,7 @@ class Sampler:
 def count_nan_against(votes: NDArray[np.int64], selected: int) -> NDArray[np.int64]:
     """Counts (K,) from votes (K + 1,), the NaN draws as votes for the strongest rival of `selected`.
 
-    Whatever the classifier would have answered, the certificate can only be smaller.
+    Whatever the classifier would have answered, no rival has more votes than the strongest is given.
     """
     counts = votes[:-1].copy()
     rivals = counts.copy()

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lightning_rs.checks import check_sigma
+from lightning_rs.mechanisms.thresholds import SCORE_THRESHOLDS
 
 _INTEGER = ("counts", "selection_counts", "score_histogram", "margin_histogram")
 # Rounding of float32 softmax and float64 sums must not turn into "outside of the range".
@@ -87,8 +88,8 @@ class Statistics:
         """The draws of both, of the same examples with the same selected classes; those of `self` come first."""
         if (self.sigma, self.counts.shape, self.held) != (other.sigma, other.counts.shape, other.held):
             raise ValueError("statistics to add must be of the same examples, sigma and fields")
-        depends_on_class = set(self.held) - {"counts", "selection_counts", "score_sum", "score_square_sum", "uniform"}
-        if depends_on_class and not np.array_equal(self.selected, other.selected):
+        # Even counts depend on the selected class: draws with NaN scores were counted against it.
+        if not self.same_sample_selection and not np.array_equal(self.selected, other.selected):
             raise ValueError("statistics to add must have the same selected classes")
         added = {name: getattr(self, name) + getattr(other, name) for name in self.held if name != "scores"}
         if self.scores is not None:
@@ -125,10 +126,11 @@ class Statistics:
         per_class = ("selection_counts", "score_sum", "score_square_sum", "margin_square_sum")
         expected = {name: (examples, classes) for name in per_class}
         expected |= {"margin_sum": (examples,), "uniform": (examples,)}
+        expected |= {name: (examples, len(SCORE_THRESHOLDS) + 1) for name in ("score_histogram", "margin_histogram")}
         for name in self.held:
             shape = getattr(self, name).shape
             if shape != expected.get(name, (examples, *shape[1:])):
-                raise ValueError(f"{name} must have the shape {expected[name]} like counts, got {shape}")
+                raise ValueError(f"{name} must have the shape {expected.get(name)} like counts, got {shape}")
 
     def _check_ranges(self) -> None:
         n = self.trials[:, None]
@@ -150,6 +152,12 @@ class Statistics:
             values = getattr(self, name)
             if values is not None and not np.all((values >= low - _SLACK) & (values <= high + _SLACK * (high + 1))):
                 raise ValueError(f"{name} must come from scores in [0, 1], got values outside of their range")
+        if self.score_sum is not None:
+            # Scores of a draw add up to one; a draw with NaN scores counts as one for every class but the selected.
+            total = self.score_sum.sum(axis=1)
+            most = self.trials * max(1, self.counts.shape[1] - 1)
+            if not np.all((total >= self.trials * (1 - 1e-4)) & (total <= most * (1 + 1e-4))):
+                raise ValueError("score_sum must add up to the number of draws")
 
 
 def _counts(name: str, array: NDArray) -> NDArray[np.int64]:

@@ -87,7 +87,8 @@ class ScoreTally:
 
     def update(self, logits: Tensor) -> None:
         scores = torch.softmax(logits.float(), dim=1)
-        scores = torch.where(logits.isnan().any(dim=1, keepdim=True), self._against, scores)
+        # Infinite logits make the softmax NaN as well.
+        scores = torch.where(scores.isnan().any(dim=1, keepdim=True), self._against, scores)
         own = scores[:, self.selected]
         if "scores" in self._fields:
             self._scores[self._done : self._done + len(scores)] = own

@@ -18,9 +18,9 @@ def test_selection_and_trials():
 
 def test_draws_add_and_examples_concatenate():
     a = Statistics.from_counts([[5, 3]], 0.5, [[1, 0]])
-    b = Statistics.from_counts([[2, 9]], 0.5, [[0, 3]])
+    b = Statistics.from_counts([[2, 9]], 0.5, [[3, 2]])
     assert np.array_equal((a + b).counts, [[7, 12]])
-    assert np.array_equal((a + b).selection_counts, [[1, 3]])
+    assert np.array_equal((a + b).selection_counts, [[4, 2]])
     both = Statistics.concatenate([a, b])
     assert np.array_equal(both.counts, [[5, 3], [2, 9]])
     with pytest.raises(ValueError, match="same examples, sigma"):

@@ -87,6 +87,19 @@ def test_nan_scores_count_against_the_example():
     assert s.score_histogram[0, 0] == s.margin_histogram[0, 0] == bad
 
 
+def test_infinite_logits_count_against_the_example():
+    def classifier(x):
+        logits = torch.tensor([3.0, 0.0, 0.0]).repeat(len(x), 1)
+        logits[x[:, 0] > 0.5, 1] = torch.inf
+        return logits
+
+    g = SmoothedClassifier(classifier, 3, 1.0)
+    s = g.sample(torch.zeros(1, 1), n0=100, n=4000, fields=ALL)
+    other = int((NoiseStream(0, 0, Stage.ESTIMATION, (1,)).fill(torch.empty(4000, 1), 0) > 0.5).sum())
+    assert s.score_histogram[0, 0] == s.margin_histogram[0, 0] == other > 1000
+    assert s.score_sum[0, 0] == pytest.approx((4000 - other) * softmax([3.0, 0.0, 0.0])[0], rel=1e-6)
+
+
 def test_thresholds():
     for thresholds, low in ((SCORE_THRESHOLDS, 0.0), (MARGIN_THRESHOLDS, -1.0)):
         assert thresholds.shape == (1000,)
@@ -98,12 +111,12 @@ def test_draws_add_in_order():
     def part(a, scores):
         counts = np.array([a])
         return Statistics(
-            0.5, counts, counts, score_sum=counts / 2, scores=np.array([scores], dtype=np.float32), uniform=[0.3]
+            0.5, counts, counts, score_sum=counts * 1.0, scores=np.array([scores], dtype=np.float32), uniform=[0.3]
         )
 
     both = part([2, 1], [0.1, 0.2, 0.3]) + part([1, 0], [0.9])
     assert np.allclose(both.scores, [[0.1, 0.2, 0.3, 0.9]])
-    assert np.array_equal(both.score_sum, [[1.5, 0.5]])
+    assert np.array_equal(both.score_sum, [[3.0, 1.0]])
     assert both.uniform[0] == 0.3
     with pytest.raises(ValueError, match="must have the same selected classes"):
         part([2, 1], [0.1, 0.2, 0.3]) + part([0, 1], [0.9])
@@ -117,6 +130,8 @@ def test_bad_input(net):
         ({"scores": np.full((1, 10), 1.5, np.float32)}, r"scores must come from scores in \[0, 1\]"),
         ({"scores": np.full((1, 9), 0.5, np.float32)}, "one score for each of the draws, got 9 a row"),
         ({"score_histogram": np.ones((1, 1001), int)}, "score_histogram and counts must add up to the same number"),
+        ({"score_sum": [[2.0, 1.0]]}, "score_sum must add up to the number of draws"),
+        ({"margin_histogram": np.full((1, 5), 2)}, r"margin_histogram must have the shape \(1, 1001\) like counts"),
         ({"score_sum": [[1.0, 2.0, 3.0]]}, r"score_sum must have the shape \(1, 2\) like counts, got \(1, 3\)"),
         ({"uniform": [1.5]}, "uniform must come from"),
     ):
