@@ -5,7 +5,7 @@ from lightning_rs.bounds.bernstein import (
     empirical_bernstein_upper,
     predictable_plugin_lower,
 )
-from lightning_rs.bounds.betting import betting_lower
+from lightning_rs.bounds.betting import betting_lower, betting_upper
 from lightning_rs.bounds.binomial_test import top_class_p_value, top_two_p_value
 from lightning_rs.bounds.clopper_pearson import clopper_pearson_lower, clopper_pearson_upper
 from lightning_rs.bounds.distribution import binomial_survival_lower, dkw_epsilon, dkw_survival_lower
@@ -16,6 +16,7 @@ from lightning_rs.bounds.sequences import sequential_log_wealth, union_bound_sch
 
 __all__ = [
     "betting_lower",
+    "betting_upper",
     "binomial_survival_lower",
     "clopper_pearson_lower",
     "clopper_pearson_upper",

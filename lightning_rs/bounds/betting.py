@@ -75,6 +75,16 @@ def betting_lower(samples: ArrayLike, alpha: ArrayLike, truncation: float = 0.5)
     return _by_rows(bound, samples, alpha)
 
 
+def betting_upper(samples: ArrayLike, alpha: ArrayLike, truncation: float = 0.5) -> NDArray[np.float64]:
+    """Upper confidence bound on the mean: 1 - `betting_lower` of 1 - samples, whose arguments and errors it has.
+
+    With `betting_lower`, each at alpha / 2, it is the hedged-capital interval at alpha.
+    """
+    reflected = 1.0 - np.asarray(samples, dtype=np.float64)
+    # Rounded up, so that the subtraction cannot undercut the exact bound.
+    return np.minimum(np.nextafter(1.0 - betting_lower(reflected, alpha, truncation), 2.0), 1.0)[()]
+
+
 def _excess(x: NDArray, bets: NDArray, m: NDArray, truncation: float, level: NDArray) -> tuple[NDArray, NDArray]:
     """max_t ln K_t(m) - level, less a bound on its rounding error, and minus its derivative in m; one per row."""
     m = m[:, None]

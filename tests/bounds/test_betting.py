@@ -5,7 +5,7 @@ import pytest
 from mpmath import mp, mpf
 from scipy import special, stats
 
-from lightning_rs.bounds import betting_lower, predictable_plugin_lower
+from lightning_rs.bounds import betting_lower, betting_upper, predictable_plugin_lower
 
 N, ALPHA = 10**5, 0.001
 
@@ -120,3 +120,14 @@ def test_speed():
 def test_bad_input(samples, alpha, truncation, message):
     with pytest.raises(ValueError, match=message):
         betting_lower(samples, alpha, truncation)
+
+
+def test_upper_bound_reflects_the_lower_one_and_covers():
+    rng = np.random.default_rng(5)
+    samples = rng.beta(6, 2, (300, 200))
+    upper = betting_upper(samples, 0.1)
+    assert np.allclose(upper, 1.0 - betting_lower(1.0 - samples, 0.1), rtol=0, atol=1e-15)
+    # Three standard errors above what alpha allows.
+    assert (upper < 0.75).mean() <= 0.1 + 3 * np.sqrt(0.1 * 0.9 / 300)
+    assert betting_upper(np.zeros(50), 0.1) < 0.2
+    assert betting_upper(np.ones(50), 0.1) == 1.0
