@@ -8,7 +8,7 @@ python train.py --model.sigma 0.5 --trainer.max_epochs 200 --name my-run
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
@@ -16,7 +16,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 
 from callbacks import CertificationCallback, TrainingProgress
-from lightning_rs.cli import TrainParser, clean_exit, free_directory, make_loggers, quiet_libraries
+from lightning_rs.cli import TrainParser, WandbMode, clean_exit, free_directory, make_loggers, quiet_libraries
 from lightning_rs.data import ImageDataModule
 from lightning_rs.objectives import SmoothingModule
 
@@ -32,7 +32,7 @@ class TrainCLI(LightningCLI):
         parser.add_argument("--wandb.project", type=str, default="lightning_rs", help="W&B project.")
         parser.add_argument(
             "--wandb.mode",
-            type=Literal["auto", "online", "offline", "disabled"],
+            type=WandbMode,
             default="auto",
             help="auto: online if there is an API key, otherwise offline.",
         )

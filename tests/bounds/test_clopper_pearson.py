@@ -35,6 +35,15 @@ def test_lower_bound_of_few_successes_keeps_its_digits():
         assert float(abs(tail - alpha) / alpha) < 1e-9
 
 
+@pytest.mark.parametrize("alpha", [0.69, 0.88, 0.99])
+@pytest.mark.parametrize(("successes", "trials"), [(2, 91_371), (3, 732_231), (2, 1_700_605), (4, 1_019_073)])
+def test_lower_bound_stays_safe_at_large_alpha(successes, trials, alpha):
+    lower = float(clopper_pearson_lower(successes, trials, alpha))
+    tail = 1 - binomial_cdf(successes - 1, trials, mpf(lower))
+    assert tail <= alpha
+    assert float((alpha - tail) / alpha) < 1e-9
+
+
 def test_edges():
     assert clopper_pearson_lower(0, 50, 0.001) == 0.0
     assert clopper_pearson_upper(50, 50, 0.001) == 1.0
