@@ -109,7 +109,7 @@ def test_images_outside_the_pixel_range_are_refused():
 
 @pytest.mark.parametrize("limit", [7, 1])
 def test_two_processes_give_the_records_and_metrics_of_one(tmp_path, limit):
-    """With an odd number of examples, and with one example, so that a rank has none."""
+    """With an odd number of examples, with one, so that a rank has none, and with batch norm that differs by rank."""
     results = {}
     for devices in (1, 2):
         path = tmp_path / f"of{devices}"

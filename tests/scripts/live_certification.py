@@ -1,6 +1,10 @@
-"""Certify a fixed classifier live, as `trainer.validate` does it, on any number of processes; write the records."""
+"""Certify a fixed classifier live, as `trainer.validate` does it, on any number of processes; write the records.
+
+Its batch-norm statistics differ from rank to rank, as they do in data-parallel training: the first rank's count.
+"""
 
 import json
+import os
 import sys
 from dataclasses import asdict
 
@@ -16,6 +20,10 @@ torch.set_num_threads(1)
 torch.manual_seed(0)
 data = Digits(batch_size=32)
 module = Gaussian("digits_cnn", 10, [1, 8, 8], list(data.mean), list(data.std), sigma=0.25)
+rank = int(os.environ.get("LOCAL_RANK", 0))
+norm = torch.nn.BatchNorm2d(1)
+norm.running_mean.fill_(0.2 * rank)
+module.base_classifier = torch.nn.Sequential(*module.base_classifier[:1], norm, *module.base_classifier[1:])
 callback = CertificationCallback(limit=limit, n=200, batch_size=50)
 trainer = Trainer(
     accelerator="cpu",
