@@ -17,7 +17,7 @@ from torch.utils.data import Dataset
 import lightning_rs
 from lightning_rs.checks import check_alpha, check_at_least
 from lightning_rs.data import check_image
-from lightning_rs.mechanisms import check_trials, required_fields, resolve_mechanisms
+from lightning_rs.mechanisms import check_inputs, check_trials, required_fields, resolve_mechanisms
 from lightning_rs.results.records import Record, certificate_of, sparse, stored_statistics
 from lightning_rs.smoothing import SmoothedClassifier
 from lightning_rs.smoothing.classifier import device_of, evaluating
@@ -81,6 +81,7 @@ def certify_examples(
     for index in indices:
         image, label = dataset[index]
         check_image(image)
+        check_inputs(mechanisms, image.shape, settings.alpha)
         start = time.perf_counter()
         x = image.unsqueeze(0)
         statistics = smoothed.sample(x, [index], settings.n0, settings.n, fields=fields)

@@ -4,10 +4,19 @@ from lightning_rs.mechanisms.base import ABSTAIN, Certificate, Mechanism
 from lightning_rs.mechanisms.confidence import certified_confidence, confidence_radius
 from lightning_rs.mechanisms.differential_privacy import analytic_gaussian_radius, lecuyer_radius, renyi_radius
 from lightning_rs.mechanisms.ensemble import PAIR_RADII
+from lightning_rs.mechanisms.first_order import (
+    first_order_directional_probability,
+    first_order_l1_radius,
+    first_order_l2_radius,
+    first_order_linf_radius,
+    first_order_subspace_l2_radius,
+)
+from lightning_rs.mechanisms.gradient_norms import gradient_channels, gradient_moments
 from lightning_rs.mechanisms.margin import lipschitz_radius, margin_radius
 from lightning_rs.mechanisms.radius import neyman_pearson_radius
 from lightning_rs.mechanisms.registry import (
     MECHANISMS,
+    check_inputs,
     check_trials,
     get_mechanism,
     list_mechanisms,
@@ -27,9 +36,17 @@ __all__ = [
     "Mechanism",
     "analytic_gaussian_radius",
     "certified_confidence",
+    "check_inputs",
     "check_trials",
     "confidence_radius",
+    "first_order_directional_probability",
+    "first_order_l1_radius",
+    "first_order_l2_radius",
+    "first_order_linf_radius",
+    "first_order_subspace_l2_radius",
     "get_mechanism",
+    "gradient_channels",
+    "gradient_moments",
     "lecuyer_radius",
     "lipschitz_radius",
     "list_mechanisms",

@@ -30,6 +30,10 @@ class Statistics(Protocol):
     margin_histogram: NDArray[np.int64] | None
     scores: NDArray[np.float32] | None
     uniform: NDArray[np.float64] | None
+    gradient_counts: NDArray[np.int64] | None
+    gradient_moments: NDArray[np.float64] | None
+    gradient_sums: NDArray[np.float64] | None
+    input_shape: tuple[int, ...] | None
 
     @property
     def trials(self) -> NDArray[np.int64]: ...
@@ -47,16 +51,20 @@ class Certificate:
 
     Attributes:
         prediction: (B,) int64, the certified class, or `ABSTAIN`.
-        radius: (B,) float64, the smoothed classifier answers `prediction` everywhere in the open ball of this radius;
-            0 where the mechanism abstains. Never rounded up.
+        radius: (B,) float64, the smoothed classifier answers `prediction` everywhere in the open ball of this radius
+            in `norm`; 0 where the mechanism abstains. Never rounded up.
         p_lower: (B,) float64, lower bound on the probability of the selected class, where the mechanism has one.
         p_upper: (B,) float64, upper bound on the probability of every other class, where the mechanism has one.
+        norm: the norm of the ball: `l2`, `l1`, `linf` or `l2_subspace`.
+        fallback: (B,) bool, where a solver failed and a smaller, simpler radius stands in; where there is a solver.
     """
 
     prediction: NDArray[np.int64]
     radius: NDArray[np.float64]
     p_lower: NDArray[np.float64] | None = None
     p_upper: NDArray[np.float64] | None = None
+    norm: str = "l2"
+    fallback: NDArray[np.bool_] | None = None
 
 
 class Mechanism:
@@ -75,7 +83,7 @@ class Mechanism:
 
     name: ClassVar[str]
     smoothing: ClassVar[str] = "hard"
-    norm: ClassVar[str] = "l2"
+    norm: str = "l2"
     requires: frozenset[str] = frozenset({"counts"})
     sound: ClassVar[bool] = True
     unsound_because: ClassVar[str] = ""
@@ -89,6 +97,13 @@ class Mechanism:
             ValueError: alpha outside (0, 1), or statistics without a field that the mechanism requires.
         """
         return self._certify(statistics, self._usable_alpha(statistics, alpha))
+
+    def check_input(self, shape: tuple[int, ...], alpha: float) -> None:
+        """Refuse inputs of a shape that the mechanism cannot certify at this alpha, before anything is sampled.
+
+        Raises:
+            ValueError: says what was expected and what came.
+        """
 
     def _usable_alpha(self, statistics: Statistics, alpha: float) -> float:
         """The alpha to spend on these statistics, after the checks that `certify` promises."""

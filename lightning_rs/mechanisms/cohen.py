@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
+
 from scipy import special
 
 from lightning_rs.bounds import clopper_pearson_lower, clopper_pearson_upper
+from lightning_rs.checks import check_known
 from lightning_rs.mechanisms.base import (
     Certificate,
     Mechanism,
@@ -23,6 +27,11 @@ class Cohen(Mechanism):
     R = sigma Phi^-1(p_lower) with p_lower the Clopper-Pearson lower bound, at the whole of alpha, on the probability
     of the class that the n0 selection votes chose; it abstains where p_lower <= 1/2. All rivals together have at most
     1 - p_lower, so no bound on them is needed. Sound as published.
+
+    Args:
+        norm: the norm of the certified ball. `l1`: the l1 ball of a radius lies within the l2 ball of that radius, and
+            reaches it. `linf`: the cube reaches it at R / sqrt(d). These are what first-order mechanisms are compared
+            with.
     """
 
     name = "cohen"
@@ -31,6 +40,11 @@ class Cohen(Mechanism):
         "Theorem 1 and CERTIFY"
     )
 
+    def __init__(self, norm: str = "l2") -> None:
+        self.norm = check_known("norm", norm, ("l2", "l1", "linf"))
+        if norm == "linf":
+            self.requires = frozenset({"counts", "input_shape"})
+
     def _certify(self, statistics: Statistics, alpha: float) -> Certificate:
         top, _ = top_and_rival(statistics)
         trials = statistics.trials
@@ -38,7 +52,10 @@ class Cohen(Mechanism):
         rest = clopper_pearson_upper(trials - top, trials, alpha)
         quantile = -special.ndtri(rest)
         radius = radius_from_quantiles(quantile, -quantile, statistics.sigma)
-        return certificate_of_selected(statistics, radius, clopper_pearson_lower(top, trials, alpha))
+        if self.norm == "linf":
+            radius = radius / math.sqrt(math.prod(statistics.input_shape)) * (1.0 - 1e-15)
+        certificate = certificate_of_selected(statistics, radius, clopper_pearson_lower(top, trials, alpha))
+        return dataclasses.replace(certificate, norm=self.norm)
 
 
 class CohenTwoSided(Mechanism):

@@ -81,21 +81,23 @@ def slab_radius(low: Array, high: Array, least: Array) -> Array:
 def dual_probability(rest: Array, m1: Array, m2: Array, r: Array) -> Array:
     """Lower bounds (N,) on p(r; 1 - rest, m1, m2), within about 1e-9 of it where the solver succeeds.
 
-    All arguments (N,), 0 < rest < 1, |m1| < rho, m2 >= 0, r > 0. Moments that no F has together are cut off.
+    All arguments (N,), 0 < rest < 1, m1 < rho, m2 >= 0, r > 0. Moments that no F has together are cut off.
     """
     low, high = _mirrored_slab(rest, m1)
-    best = slab_probability(low, high, r) * (1.0 - 1e-15)
-    m2 = _feasible(rest, m1, m2)
-    for rows in _chunks(m2 > _LEAST_SHARE * largest_moment(rest)):
-        problem = np.stack([rest, m1, m2, low, high])[:, rows]
-        l = _start(problem, r[rows])
+    problem = np.stack([rest, m1, _feasible(rest, m1, m2), low, high])
+    # A slab whose chord starts below 0 is the worst only for E[F] = q, not for E[F] >= q; it takes m1 > 0.
+    worst = (m1 <= 0.0) | (_chord(low, high, r)[0] >= 0.0)
+    best = np.where(worst, slab_probability(low, high, r) * (1.0 - 1e-15), 0.0)
+    least = _LEAST_SHARE * largest_moment(rest)
+    for rows in _chunks((problem[2] > least) | ~worst):
+        part = problem[:, rows]
+        easier = np.concatenate([part[:2], np.maximum(part[2:3], least[rows]), part[3:]])
         try:
             with np.errstate(all="ignore"):
-                l, _, _ = _maximise(problem, l, r[rows])
+                lam, _, _ = _maximise(easier, _start(easier, r[rows]), r[rows])
         except np.linalg.LinAlgError:
             continue
-        value = _verified(problem, l, r[rows])
-        best[rows] = np.fmax(best[rows], value)
+        best[rows] = np.fmax(best[rows], _verified(part, lam, r[rows]))
     return np.clip(best, 0.0, 1.0)
 
 
@@ -123,8 +125,9 @@ def _mirrored_slab(rest: Array, m1: Array) -> tuple[Array, Array]:
 
 
 def _feasible(rest: Array, m1: Array, m2: Array) -> Array:
+    """m2 cut off at what E[F] >= q and E[x F] >= m1 leave room for; lowering it is the safe side."""
     largest = _LARGEST_SHARE * largest_moment(rest)
-    return np.minimum(m2, np.sqrt(np.maximum(largest**2 - m1**2, 0.0)))
+    return np.minimum(m2, np.sqrt(np.maximum(largest**2 - np.maximum(m1, 0.0) ** 2, 0.0)))
 
 
 def _chunks(mask: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
@@ -142,13 +145,13 @@ class _Nodes(NamedTuple):
 
 
 class _Value(NamedTuple):
-    """D (N,), dD/dr (N,), the gradient in l (N, 3), minus the Hessian (N, 3, 3), the gradient's derivative in r (N, 3)."""
+    """D and dD/dr (N,), the gradient in lam (N, 3) and its derivative in r (N, 3), minus the Hessian (N, 3, 3)."""
 
     dual: Array
     slope: Array
     gradient: Array
-    curvature: Array
     mixed: Array
+    curvature: Array
 
 
 def _start(problem: Array, r: Array) -> Array:
@@ -156,21 +159,28 @@ def _start(problem: Array, r: Array) -> Array:
     blurs its edges by as much as m2 asks for."""
     _, _, m2, low, high = problem
     low, high = np.maximum(low, -_REACH), np.minimum(high, _REACH)
+    l0, l1 = _chord(low, high, r)
     ratio_low, ratio_high = (np.exp(r * w - 0.5 * r * r) for w in (low, high))
-    l1 = (ratio_high - ratio_low) / (high - low)
-    l0 = ratio_low - l1 * low
     sharpness = sum(
         density(w) / np.maximum(np.abs(l1 - r * ratio), 1e-12) for w, ratio in ((low, ratio_low), (high, ratio_high))
     )
     return np.stack([np.maximum(l0, 0.0), l1, np.minimum(m2 / sharpness, 2.0 * ratio_high)], axis=1)
 
 
-def _nodes(problem: Array, l: Array, r: Array, count: int) -> _Nodes:
+def _chord(low: Array, high: Array, r: Array) -> tuple[Array, Array]:
+    """Intercept and slope of the line through the likelihood ratio at both edges."""
+    low, high = np.maximum(low, -_REACH), np.minimum(high, _REACH)
+    ratio_low, ratio_high = (np.exp(r * w - 0.5 * r * r) for w in (low, high))
+    slope = (ratio_high - ratio_low) / (high - low)
+    return ratio_low - slope * low, slope
+
+
+def _nodes(problem: Array, lam: Array, r: Array, count: int) -> _Nodes:
     """Trapezoidal rule in t(x) = x + sum over both edges e of asinh((x - e) / w), w the width over which Phi(c) falls
     from 1 to 0 there. The integrands are analytic in t and vanish at both ends, so the rule converges geometrically."""
     edges, widths = [], []
-    for edge in _edges(l, r):
-        steepness = np.abs(l[:, 1] - r * np.exp(r * edge - 0.5 * r * r)) / l[:, 2]
+    for edge in _edges(lam, r):
+        steepness = np.abs(lam[:, 1] - r * np.exp(r * edge - 0.5 * r * r)) / lam[:, 2]
         edges.append(edge[:, None])
         widths.append(np.clip(3.0 / np.maximum(steepness, 1e-300), 1e-6, 1.0)[:, None])
 
@@ -183,9 +193,11 @@ def _nodes(problem: Array, l: Array, r: Array, count: int) -> _Nodes:
     t = first[:, None] + step[:, None] * np.arange(count)
     # Inverted by interpolation in a table that is dense at the edges, then by Newton's method.
     around = np.sinh(np.linspace(-16.0, 16.0, 129))
-    table = np.concatenate([np.linspace(0.0, 1.0, 129) * (ends[:, 1:] - ends[:, :1]) + ends[:, :1]] + [
-        np.clip(edge + width * around, ends[:, :1], ends[:, 1:]) for edge, width in zip(edges, widths, strict=True)
-    ], axis=1)
+    table = np.concatenate(
+        [np.linspace(0.0, 1.0, 129) * (ends[:, 1:] - ends[:, :1]) + ends[:, :1]]
+        + [np.clip(edge + width * around, ends[:, :1], ends[:, 1:]) for edge, width in zip(edges, widths, strict=True)],
+        axis=1,
+    )
     table.sort(axis=1)
     t_table = t_of(table)
     x = np.stack([np.interp(t[k], t_table[k], table[k]) for k in range(len(t))])
@@ -198,25 +210,25 @@ def _nodes(problem: Array, l: Array, r: Array, count: int) -> _Nodes:
     return _Nodes(x, spacing * density(x), spacing * density(x - r), np.exp(r * x - 0.5 * r * r))
 
 
-def _edges(l: Array, r: Array) -> tuple[Array, Array]:
+def _edges(lam: Array, r: Array) -> tuple[Array, Array]:
     """Where the likelihood ratio crosses l0 + l1 x, within the reach of the nodes: the roots of c, which is concave."""
-    highest = (np.log(np.maximum(l[:, 1], 1e-100) / r) + 0.5 * r * r) / r
+    highest = (np.log(np.maximum(lam[:, 1], 1e-100) / r) + 0.5 * r * r) / r
     highest = np.clip(highest, -_REACH, r + _REACH)
     found = []
     for end in (np.full_like(r, -_REACH), r + _REACH):
         inside, outside = highest, end
         for _ in range(30):
             x = 0.5 * (inside + outside)
-            positive = l[:, 0] + l[:, 1] * x >= np.exp(r * x - 0.5 * r * r)
+            positive = lam[:, 0] + lam[:, 1] * x >= np.exp(r * x - 0.5 * r * r)
             inside, outside = np.where(positive, x, inside), np.where(positive, outside, x)
         found.append(inside)
     return found[0], found[1]
 
 
-def _evaluate(problem: Array, l: Array, r: Array, nodes: _Nodes) -> _Value:
+def _evaluate(problem: Array, lam: Array, r: Array, nodes: _Nodes) -> _Value:
     rest, m1, m2 = problem[:3]
     x = nodes.x
-    l0, l1, l2 = l.T[:, :, None]
+    l0, l1, l2 = lam.T[:, :, None]
     c = (l0 + l1 * x - nodes.ratio) / l2
     clipped = np.clip(c, -38.0, 38.0)
     against = special.ndtr(-clipped)
@@ -224,23 +236,21 @@ def _evaluate(problem: Array, l: Array, r: Array, nodes: _Nodes) -> _Value:
     weighted = nodes.weight * against
     lost = nodes.shifted * against
     away = x - r[:, None]
-    gradient = np.stack(
-        [weighted.sum(1) - rest, (weighted * x).sum(1) + m1, m2 - (nodes.weight * thin).sum(1)], axis=1
-    )
-    dual = 1.0 - lost.sum(1) + (l * gradient).sum(1)
+    gradient = np.stack([weighted.sum(1) - rest, (weighted * x).sum(1) + m1, m2 - (nodes.weight * thin).sum(1)], axis=1)
+    dual = 1.0 - lost.sum(1) + (lam * gradient).sum(1)
     slope = -(lost * away).sum(1)
     # Where phi(c) is zero its factors may be huge; they are not needed there.
     directions = np.stack([np.ones_like(x), x, -clipped], axis=1)
     mass = nodes.weight * thin / l2
     curvature = np.matmul(directions * mass[:, None], directions.transpose(0, 2, 1))
     mixed = np.matmul(directions, (mass * np.minimum(nodes.ratio, 1e100) * away)[:, :, None])[:, :, 0]
-    return _Value(dual, slope, gradient, curvature, mixed)
+    return _Value(dual, slope, gradient, mixed, curvature)
 
 
-def _newton_step(value: _Value, l: Array, damping: Array) -> Array:
+def _newton_step(value: _Value, lam: Array, damping: Array) -> Array:
     """Damped step (N, 3), with l0 and l1 held where they are 0 and D would grow below."""
-    held = np.zeros(l.shape, dtype=bool)
-    held[:, :2] = (l[:, :2] <= 0.0) & (value.gradient[:, :2] <= 0.0)
+    held = np.zeros(lam.shape, dtype=bool)
+    held[:, :2] = (lam[:, :2] <= 0.0) & (value.gradient[:, :2] <= 0.0)
     gradient = np.where(held, 0.0, value.gradient)
     matrix = np.where(held[:, :, None] | held[:, None, :], 0.0, value.curvature)
     diagonal = np.einsum("nii->ni", matrix)
@@ -251,30 +261,30 @@ def _newton_step(value: _Value, l: Array, damping: Array) -> Array:
     return np.linalg.solve(matrix, (gradient / scale)[:, :, None])[:, :, 0] / scale
 
 
-def _maximise(problem: Array, l: Array, r: Array) -> tuple[Array, _Value, NDArray[np.bool_]]:
-    """Multipliers (N, 3) that maximise D_r, from `l`; D there; and whether it is the maximum. Damped Newton method."""
-    value = _evaluate(problem, l, r, _nodes(problem, l, r, _NODES))
+def _maximise(problem: Array, lam: Array, r: Array) -> tuple[Array, _Value, NDArray[np.bool_]]:
+    """Multipliers (N, 3) that maximise D_r, from `lam`; D there; and whether it is the maximum. Damped Newton method."""
+    value = _evaluate(problem, lam, r, _nodes(problem, lam, r, _NODES))
     damping = np.full(len(r), 1e-3)
     active = np.arange(len(r))
     for _ in range(12):
         # The nodes follow the multipliers, but not within these rounds, where values have to be comparable.
-        nodes = _nodes(problem[:, active], l[active], r[active], _NODES)
-        own = _evaluate(problem[:, active], l[active], r[active], nodes)
+        nodes = _nodes(problem[:, active], lam[active], r[active], _NODES)
+        own = _evaluate(problem[:, active], lam[active], r[active], nodes)
         improving = np.arange(len(active))
         for _ in range(10):
             rows = active[improving]
             old = _Value(*(part[improving] for part in own))
-            step = _newton_step(old, l[rows], damping[rows])
-            trial = l[rows] + step
+            step = _newton_step(old, lam[rows], damping[rows])
+            trial = lam[rows] + step
             trial[:, :2] = np.maximum(trial[:, :2], 0.0)
-            trial[:, 2] = np.clip(trial[:, 2], 0.3 * l[rows, 2], 4.0 * l[rows, 2])
+            trial[:, 2] = np.clip(trial[:, 2], 0.3 * lam[rows, 2], 4.0 * lam[rows, 2])
             new = _evaluate(problem[:, rows], trial, r[rows], _Nodes(*(part[improving] for part in nodes)))
             # What the step gains to first order; near the maximum twice what is left to gain.
-            gain = np.abs(((trial - l[rows]) * old.gradient).sum(1))
+            gain = np.abs(((trial - lam[rows]) * old.gradient).sum(1))
             # D is known to rounding only; a step that loses less is as good.
             accepted = new.dual >= old.dual - 1e-15
             damping[rows] = np.where(accepted, np.maximum(damping[rows] / 8.0, 1e-14), damping[rows] * 6.0)
-            l[rows[accepted]] = trial[accepted]
+            lam[rows[accepted]] = trial[accepted]
             for part, fresh in zip(own, new, strict=True):
                 part[improving[accepted]] = fresh[accepted]
             improving = improving[gain > 1e-14]
@@ -287,12 +297,12 @@ def _maximise(problem: Array, l: Array, r: Array) -> tuple[Array, _Value, NDArra
             break
     converged = np.ones(len(r), dtype=bool)
     converged[active] = False
-    return l, value, converged
+    return lam, value, converged
 
 
 def _solve_radius(problem: Array, least: Array) -> Array:
     """The r (N,) at which the maximum of D_r is 1/2, verified from below; nan where that fails."""
-    r, l = least.copy(), _start(problem, least)
+    r, lam = least.copy(), _start(problem, least)
     near, far = least.copy(), np.full_like(least, _LARGEST_RADIUS)
     result = np.full_like(least, np.nan)
     active = np.arange(len(r))
@@ -300,7 +310,7 @@ def _solve_radius(problem: Array, least: Array) -> Array:
         try:
             for _ in range(40):
                 part = problem[:, active]
-                l[active], value, converged = _maximise(part, l[active], r[active])
+                lam[active], value, converged = _maximise(part, lam[active], r[active])
                 part, value = part[:, converged], _Value(*(array[converged] for array in value))
                 active = active[converged]
                 above = value.dual >= 0.5
@@ -312,11 +322,13 @@ def _solve_radius(problem: Array, least: Array) -> Array:
                 new = np.minimum(new, 1.4 * r[active])
                 change = new - r[active]
                 done = np.abs(change) < 1e-9 * r[active]
-                move = _newton_step(value._replace(gradient=value.mixed), l[active] + 1.0, np.full(len(active), 1e-12))
-                guess = l[active] + move * change[:, None]
-                good = np.all(np.isfinite(guess), axis=1) & (guess[:, 2] > 0.3 * l[active, 2]) & ~done
+                move = _newton_step(
+                    value._replace(gradient=value.mixed), lam[active] + 1.0, np.full(len(active), 1e-12)
+                )
+                guess = lam[active] + move * change[:, None]
+                good = np.all(np.isfinite(guess), axis=1) & (guess[:, 2] > 0.3 * lam[active, 2]) & ~done
                 guess[:, :2] = np.maximum(guess[:, :2], 0.0)
-                l[active] = np.where(good[:, None], guess, l[active])
+                lam[active] = np.where(good[:, None], guess, lam[active])
                 r[active] = np.where(done, r[active], new)
                 active = active[~done & np.isfinite(new)]
                 if not len(active):
@@ -328,15 +340,15 @@ def _solve_radius(problem: Array, least: Array) -> Array:
             if not len(rows):
                 break
             candidate = r[rows] * (1.0 - shorter)
-            valid = _verified(problem[:, rows], l[rows], candidate) >= 0.5
+            valid = _verified(problem[:, rows], lam[rows], candidate) >= 0.5
             result[rows[valid]] = candidate[valid]
     return result
 
 
-def _verified(problem: Array, l: Array, r: Array) -> Array:
-    """D_r(l) (N,) less what quadrature and rounding may have added: the smaller of two rules, one twice as fine."""
+def _verified(problem: Array, lam: Array, r: Array) -> Array:
+    """D_r(lam) (N,) less what quadrature and rounding may have added: the smaller of two rules, one twice as fine."""
     with np.errstate(all="ignore"):
-        both = [_evaluate(problem, l, r, _nodes(problem, l, r, count)) for count in (_NODES, 2 * _NODES)]
+        both = [_evaluate(problem, lam, r, _nodes(problem, lam, r, count)) for count in (_NODES, 2 * _NODES)]
         coarse, fine = (value.dual for value in both)
-        terms = l[:, 0] * problem[0] + l[:, 1] * np.abs(problem[1]) + l[:, 2] * problem[2]
+        terms = lam[:, 0] * problem[0] + lam[:, 1] * np.abs(problem[1]) + lam[:, 2] * problem[2]
         return np.minimum(coarse, fine) - np.abs(coarse - fine) - 1e-14 * (1.0 + terms) - 1e-13

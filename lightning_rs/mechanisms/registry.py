@@ -15,6 +15,7 @@ from lightning_rs.mechanisms.kumar import KumarMargin, KumarScore
 from lightning_rs.mechanisms.lecuyer import Lecuyer, LecuyerSoft
 from lightning_rs.mechanisms.li import Li
 from lightning_rs.mechanisms.lipschitz import Lipschitz
+from lightning_rs.mechanisms.mohapatra import MohapatraChannel, MohapatraL1, MohapatraL2, MohapatraLinf
 from lightning_rs.mechanisms.moutaouakil import Moutaouakil, MoutaouakilSoft
 from lightning_rs.mechanisms.salman import Salman
 from lightning_rs.mechanisms.voracek import Voracek
@@ -38,6 +39,10 @@ MECHANISMS: dict[str, type[Mechanism]] = {
         MoutaouakilSoft,
         KumarScore,
         KumarMargin,
+        MohapatraL2,
+        MohapatraL1,
+        MohapatraLinf,
+        MohapatraChannel,
     )
 }
 
@@ -116,6 +121,12 @@ def check_trials(mechanisms: Mapping[str, Mechanism], n: int, alpha: float) -> N
         raise ValueError(
             f"{label} cannot certify anything with n = {n} at alpha = {alpha}: n must be >= {least[label]}"
         )
+
+
+def check_inputs(mechanisms: Mapping[str, Mechanism], shape: tuple[int, ...], alpha: float) -> None:
+    """Refuse inputs of a shape that one of the mechanisms cannot certify: see `Mechanism.check_input`."""
+    for mechanism in mechanisms.values():
+        mechanism.check_input(tuple(shape), alpha)
 
 
 def _value(text: str) -> int | float | str:

@@ -27,7 +27,7 @@ def certified_accuracy(records: Sequence[Record], title: str, path: Path) -> Non
         x, y = curve(records, mechanism)
         style = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i % len(STYLES)], "linewidth": 1.8}
         axes.step(x, 100 * y, where="post", label=mechanism, **style)
-    axes.set_xlabel("l2 radius r (pixels in [0, 1])")
+    axes.set_xlabel("radius r, l2 unless the mechanism says otherwise (pixels in [0, 1])")
     axes.set_ylabel("certified accuracy (%)")
     axes.set_xlim(left=0)
     axes.set_ylim(0, 101)

@@ -26,7 +26,8 @@ class Record:
         clean_prediction: the base classifier's answer without noise.
         selection: class to votes of the selection draws, only classes with votes.
         counts: class to votes of the estimation draws, only classes with votes.
-        certificates: mechanism to its `prediction`, `radius`, `p_lower` and `p_upper`.
+        certificates: mechanism to its `prediction`, `radius`, `p_lower`, `p_upper` and `norm`, and `fallback` where a
+            solver may fail.
         seconds: time that sampling and certifying took.
         statistics: the other fields of `Statistics` that the mechanisms asked for, but for single scores: a number, a
             list over the classes, or of a histogram the bins with draws.
@@ -74,6 +75,8 @@ def stored_statistics(statistics: Statistics) -> dict[str, Any]:
         if name not in ("counts", "selection_counts", "scores"):
             values = getattr(statistics, name)[0]
             stored[name] = sparse(values) if name.endswith("histogram") else values.tolist()
+    if statistics.gradient_counts is not None:
+        stored["input_shape"] = list(statistics.input_shape)
     return stored
 
 
@@ -88,6 +91,8 @@ def certificate_of(certificate: Certificate, row: int = 0) -> dict[str, Any]:
         "radius": float(certificate.radius[row]),
         "p_lower": plain(certificate.p_lower),
         "p_upper": plain(certificate.p_upper),
+        "norm": certificate.norm,
+        **({} if certificate.fallback is None else {"fallback": bool(certificate.fallback[row])}),
     }
 
 

@@ -46,12 +46,17 @@ def print_table(records: Sequence[Record], run: dict[str, Any], radii: Sequence[
     """Print certified accuracy per mechanism and radius, ACR and abstentions. Nothing is rounded up."""
     table = Table(title=f"Certified accuracy (%)\n{title(run)}", title_style="bold")
     table.add_column("mechanism", no_wrap=True)
+    norms = {mechanism: certificate.get("norm", "l2") for mechanism, certificate in records[0].certificates.items()}
+    several = set(norms.values()) != {"l2"}
+    if several:
+        table.add_column("norm")
     for r in radii:
         table.add_column(f"r={r:g}", justify="right")
     table.add_column("ACR", justify="right")
     table.add_column("abstain", justify="right")
     for mechanism, s in summarize(records, radii).items():
         cells = [_percent(s.certified_accuracy[float(r)]) for r in radii]
+        cells = [norms[mechanism], *cells] if several else cells
         table.add_row(mechanism, *cells, f"{_floor(s.acr, 4):.4f}", _percent(s.abstention_rate, up=True))
     console = console_for(table)
     console.print()
@@ -59,9 +64,13 @@ def print_table(records: Sequence[Record], run: dict[str, Any], radii: Sequence[
     console.print(
         Text(
             f"{len(records)} images; base classifier: clean accuracy {_percent(clean_accuracy(records))} %, "
-            f"accuracy under noise {_percent(noisy_accuracy(records))} %; radii and ACR in l2, pixels in [0, 1]"
+            f"accuracy under noise {_percent(noisy_accuracy(records))} %; "
+            f"radii and ACR in {'the norm named' if several else 'l2'}, pixels in [0, 1]"
         )
     )
+    failures = sum(c.get("fallback", False) for record in records for c in record.certificates.values())
+    if failures:
+        console.print(Text(f"{failures} radii fell back to simpler ones, because their solver failed"))
 
 
 def print_leads(rows: Sequence[Lead], smoothing: str) -> None:

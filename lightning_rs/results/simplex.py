@@ -72,7 +72,7 @@ def leads_on_simplex(mechanisms: Sequence[str] = tuple(PAIR_RADII), points: int 
 
 
 def leads_on_records(records: Sequence[Record], smoothing: str = "hard") -> list[Lead]:
-    """`leads` over the examples of a run, among the mechanisms that certify the same smoothed classifier.
+    """`leads` over the examples of a run, among the mechanisms that certify the same smoothed classifier in l2.
 
     Mechanisms that keep a confidence make another promise and are left out. Empty with fewer than two mechanisms.
     """
@@ -137,7 +137,9 @@ def pairs_of(records: Sequence[Record]) -> tuple[NDArray[np.float64], NDArray[np
 
 def _comparable(label: str, smoothing: str) -> bool:
     mechanism = parse_mechanism(label)
-    return mechanism.smoothing == smoothing and not isinstance(mechanism, ConfidenceMechanism)
+    return (
+        mechanism.smoothing == smoothing and mechanism.norm == "l2" and not isinstance(mechanism, ConfidenceMechanism)
+    )
 
 
 def _triangle(points: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:

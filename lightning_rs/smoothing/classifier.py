@@ -18,10 +18,13 @@ from lightning_rs.mechanisms import (
     SCORE_THRESHOLDS,
     Certificate,
     Mechanism,
+    check_inputs,
     check_trials,
+    gradient_channels,
     required_fields,
     resolve_mechanisms,
 )
+from lightning_rs.smoothing.gradient import GRADIENT_FIELDS
 from lightning_rs.smoothing.noise import Stage
 from lightning_rs.smoothing.sampler import Sampler, count_nan_against
 from lightning_rs.smoothing.statistics import Statistics
@@ -105,13 +108,13 @@ class SmoothedClassifier:
         check_at_least("n", n, 1)
         for field in fields:
             check_known("field of Statistics", field, FIELDS)
-        of_selected = sorted(set(fields) & (SCORE_FIELDS | {"selection_counts"}))
+        of_selected = sorted(set(fields) & (SCORE_FIELDS | GRADIENT_FIELDS | {"selection_counts"}))
         if of_selected and not n0:
             raise ValueError(f"n0 must be at least 1 to collect {', '.join(of_selected)}, got 0")
         images, indices = self._inputs(x, index)
         with evaluating(self.base_classifier), torch.inference_mode():
             parts = [self._sampler.sample(image, i, n0, n, fields) for image, i in zip(images, indices, strict=True)]
-        return Statistics.concatenate(parts) if parts else self._nothing(n0, n, fields)
+        return Statistics.concatenate(parts) if parts else self._nothing(n0, n, fields, tuple(x.shape[1:]))
 
     def certify(
         self,
@@ -134,6 +137,7 @@ class SmoothedClassifier:
         """
         resolved = resolve_mechanisms(mechanisms)
         check_trials(resolved, n, alpha)
+        check_inputs(resolved, x.shape[1:], alpha)
         statistics = self.sample(x, index, n0, n, fields=required_fields(resolved))
         return {name: mechanism.certify(statistics, alpha) for name, mechanism in resolved.items()}
 
@@ -173,12 +177,15 @@ class SmoothedClassifier:
                 answers.append(selected if p_value <= alpha else ABSTAIN)
         return np.array(answers, dtype=np.int64)
 
-    def _nothing(self, n0: int, n: int, fields: Collection[str]) -> Statistics:
+    def _nothing(self, n0: int, n: int, fields: Collection[str], shape: tuple[int, ...]) -> Statistics:
         """Statistics of no example at all."""
         widths = {"margin_sum": (), "uniform": (), "scores": (n,)}
         widths |= {name: (len(SCORE_THRESHOLDS) + 1,) for name in ("score_histogram", "margin_histogram")}
-        names = {"counts", *fields, *(("selection_counts",) if n0 else ())}
-        return Statistics(self.sigma, **{name: np.zeros((0, *widths.get(name, (self.num_classes,)))) for name in names})
+        widths |= {"gradient_counts": (2, 2), "gradient_sums": (2, 2, *shape)}
+        widths |= {"gradient_moments": (2, gradient_channels(shape), 4)}
+        names = {"counts", *fields, *(("selection_counts",) if n0 else ())} - {"input_shape"}
+        arrays = {name: np.zeros((0, *widths.get(name, (self.num_classes,)))) for name in names}
+        return Statistics(self.sigma, **arrays, input_shape=shape)
 
     def _inputs(self, x: Tensor, index: ArrayLike | None) -> tuple[Tensor, list[int]]:
         """The inputs on the base classifier's device, and their indices."""

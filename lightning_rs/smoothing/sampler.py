@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from lightning_rs.smoothing.gradient import GRADIENT_FIELDS, GradientTally
 from lightning_rs.smoothing.noise import NoiseStream, Stage, uniform
 from lightning_rs.smoothing.statistics import Statistics
 from lightning_rs.smoothing.tally import SCORE_FIELDS, ScoreTally, VoteTally
@@ -56,7 +57,10 @@ class Sampler:
             selected = int(held["selection_counts"].argmax())
         wanted = SCORE_FIELDS.intersection(fields)
         tally = ScoreTally(wanted, self.num_classes, selected or 0, n, x.device) if wanted else None
-        votes = self.votes(x, index, Stage.ESTIMATION, n, tally)
+        gradient = None
+        if GRADIENT_FIELDS.intersection(fields):
+            gradient = GradientTally(tuple(x.shape), x.device, keep_sums="gradient_sums" in fields)
+        votes = self.votes(x, index, Stage.ESTIMATION, n, tally, gradient, selected)
         if selected is None:
             if votes[-1]:
                 raise ValueError(
@@ -67,17 +71,30 @@ class Sampler:
         held["counts"] = count_nan_against(votes, selected)
         if tally is not None:
             held |= tally.result()
+        if gradient is not None:
+            held |= gradient.result()
         if "uniform" in fields:
             held["uniform"] = np.float64(uniform(self.seed, index))
-        return Statistics(self.sigma, **{name: np.asarray(values)[None] for name, values in held.items()})
+        arrays = {name: np.asarray(values)[None] for name, values in held.items()}
+        return Statistics(self.sigma, **arrays, input_shape=tuple(x.shape))
 
     def votes(
-        self, x: Tensor, index: int, stage: Stage, draws: int, scores: ScoreTally | None = None
+        self,
+        x: Tensor,
+        index: int,
+        stage: Stage,
+        draws: int,
+        scores: ScoreTally | None = None,
+        gradient: GradientTally | None = None,
+        selected: int | None = None,
     ) -> NDArray[np.int64]:
-        """Votes (K + 1,) of `draws` noisy copies of `x`, which `scores` sees too; the last entry counts NaN scores."""
+        """Votes (K + 1,) of `draws` noisy copies of `x`, which `scores` and `gradient` see too; the last entry counts
+        NaN scores."""
         votes = VoteTally(self.num_classes, x.device)
-        for logits in self._logits(x, index, stage, draws):
+        for start, noise, logits in self._logits(x, index, stage, draws, gradient is not None):
             votes.update(logits)
+            if gradient is not None:
+                gradient.update(noise, (logits.argmax(dim=1) == selected) & ~logits.isnan().any(dim=1), start)
             if scores is not None:
                 scores.update(logits)
         counts = votes.result()
@@ -85,19 +102,24 @@ class Sampler:
             raise ValueError(f"the base classifier returned NaN for all {draws} noisy copies of example {index}")
         return counts
 
-    def _logits(self, x: Tensor, index: int, stage: Stage, draws: int) -> Iterator[Tensor]:
+    def _logits(
+        self, x: Tensor, index: int, stage: Stage, draws: int, keep_noise: bool
+    ) -> Iterator[tuple[int, Tensor | None, Tensor]]:
+        """Number of a batch's first draw, its standard normal noise if kept, and its logits."""
         noise = NoiseStream(self.seed, index, stage, tuple(x.shape), x.dtype, x.device)
         for start in range(0, draws, self.batch_size):
             rows = self._rows(x, min(self.batch_size, draws - start))
             # Two roundings, never a fused multiply-add: that would depend on where a row lies in the batch.
-            noise.fill(rows, start).mul_(self.sigma).add_(x)
+            noise.fill(rows, start)
+            kept = rows.clone() if keep_noise else None
+            rows.mul_(self.sigma).add_(x)
             logits = self.base_classifier(rows)
             if logits.shape != (len(rows), self.num_classes):
                 raise ValueError(
                     f"the base classifier must return {self.num_classes} scores a row, "
                     f"({len(rows)}, {self.num_classes}) in all; got {tuple(logits.shape)}"
                 )
-            yield logits
+            yield start, kept, logits
 
     def _rows(self, x: Tensor, count: int) -> Tensor:
         shape = (self.batch_size, *x.shape)

@@ -9,9 +9,10 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lightning_rs.checks import check_sigma
+from lightning_rs.mechanisms.gradient_norms import gradient_channels, gradient_moments
 from lightning_rs.mechanisms.thresholds import SCORE_THRESHOLDS
 
-_INTEGER = ("counts", "selection_counts", "score_histogram", "margin_histogram")
+_INTEGER = ("counts", "selection_counts", "score_histogram", "margin_histogram", "gradient_counts")
 # Rounding of float32 softmax and float64 sums must not turn into "outside of the range".
 _SLACK = 1e-6
 
@@ -38,6 +39,13 @@ class Statistics:
         margin_histogram: (B, 1001) int64, the same of the margin and `MARGIN_THRESHOLDS`.
         scores: (B, n) float32, own score in the order of the draws.
         uniform: (B,) float64, one draw of U(0, 1) an example, independent of everything else.
+        gradient_counts: (B, 2, 2) int64, for draws of even and of odd number: how many there are, and how many of them
+            did not vote for the selected class.
+        gradient_moments: (B, 2, C, 4) float64, products and norms of the gradient sums by kind and channel: see
+            `lightning_rs.mechanisms.gradient_moments`. They suffice for whole channels, but do not add over draws.
+        gradient_sums: (B, 2, 2, *input_shape) float64, over the draws u ~ N(0, I) of even and of odd number: sums of
+            u (F - 1/2) and of u (1 - F), F = 1 where the draw voted for the selected class and 0 elsewhere.
+        input_shape: shape of one input.
 
     Raises:
         ValueError: sigma <= 0, arrays of the wrong shape, counts that do not add up, or scores outside [0, 1].
@@ -54,6 +62,10 @@ class Statistics:
     margin_histogram: NDArray[np.int64] | None = None
     scores: NDArray[np.float32] | None = None
     uniform: NDArray[np.float64] | None = None
+    gradient_counts: NDArray[np.int64] | None = None
+    gradient_moments: NDArray[np.float64] | None = None
+    gradient_sums: NDArray[np.float64] | None = None
+    input_shape: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", check_sigma(self.sigma))
@@ -62,6 +74,8 @@ class Statistics:
             raise ValueError(
                 f"counts must have the shape (examples, classes) with 2 or more classes, got {self.counts.shape}"
             )
+        if self.input_shape is not None:
+            object.__setattr__(self, "input_shape", tuple(int(length) for length in self.input_shape))
         for name in self.held:
             values = np.asarray(getattr(self, name))
             object.__setattr__(self, name, _counts(name, values) if name in _INTEGER else values)
@@ -79,24 +93,32 @@ class Statistics:
     @classmethod
     def concatenate(cls, parts: Sequence[Statistics]) -> Statistics:
         """The examples of all parts, one after the other."""
-        if len({(part.sigma, part.counts.shape[1], part.held) for part in parts}) != 1:
-            raise ValueError("statistics to concatenate must agree in sigma, classes and the fields that they hold")
+        if len({(part.sigma, part.counts.shape[1], part.input_shape, part.held) for part in parts}) != 1:
+            raise ValueError(
+                "statistics to concatenate must agree in sigma, classes, input shape and the fields that they hold"
+            )
         joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in parts[0].held}
-        return cls(parts[0].sigma, **joined)
+        return cls(parts[0].sigma, **joined, input_shape=parts[0].input_shape)
 
     def __add__(self, other: Statistics) -> Statistics:
         """The draws of both, of the same examples with the same selected classes; those of `self` come first."""
-        if (self.sigma, self.counts.shape, self.held) != (other.sigma, other.counts.shape, other.held):
+        if any(getattr(self, name) != getattr(other, name) for name in ("sigma", "held", "input_shape")) or len(
+            self
+        ) != len(other):
             raise ValueError("statistics to add must be of the same examples, sigma and fields")
         # Even counts depend on the selected class: draws with NaN scores were counted against it.
         if not self.same_sample_selection and not np.array_equal(self.selected, other.selected):
             raise ValueError("statistics to add must have the same selected classes")
+        if self.gradient_moments is not None and self.gradient_sums is None:
+            raise ValueError("gradient_moments do not add over draws: the statistics to add must hold gradient_sums")
         added = {name: getattr(self, name) + getattr(other, name) for name in self.held if name != "scores"}
+        if self.gradient_moments is not None:
+            added["gradient_moments"] = gradient_moments(added["gradient_sums"])
         if self.scores is not None:
             added["scores"] = np.concatenate([self.scores, other.scores], axis=1)
         if self.uniform is not None:
             added["uniform"] = self.uniform
-        return Statistics(self.sigma, **added)
+        return Statistics(self.sigma, **added, input_shape=self.input_shape)
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -104,7 +126,8 @@ class Statistics:
     @property
     def held(self) -> tuple[str, ...]:
         """Names of the array fields that are not None."""
-        return tuple(f.name for f in fields(self) if f.name != "sigma" and getattr(self, f.name) is not None)
+        names = (f.name for f in fields(self) if f.name not in ("sigma", "input_shape"))
+        return tuple(name for name in names if getattr(self, name) is not None)
 
     @property
     def trials(self) -> NDArray[np.int64]:
@@ -127,6 +150,15 @@ class Statistics:
         expected = {name: (examples, classes) for name in per_class}
         expected |= {"margin_sum": (examples,), "uniform": (examples,)}
         expected |= {name: (examples, len(SCORE_THRESHOLDS) + 1) for name in ("score_histogram", "margin_histogram")}
+        held_gradients = {"gradient_counts", "gradient_moments", "gradient_sums"}.intersection(self.held)
+        if held_gradients and (self.input_shape is None or "gradient_counts" not in held_gradients):
+            raise ValueError("gradient statistics need gradient_counts and input_shape beside them")
+        if held_gradients:
+            expected |= {
+                "gradient_counts": (examples, 2, 2),
+                "gradient_moments": (examples, 2, gradient_channels(self.input_shape), 4),
+                "gradient_sums": (examples, 2, 2, *self.input_shape),
+            }
         for name in self.held:
             shape = getattr(self, name).shape
             if shape != expected.get(name, (examples, *shape[1:])):
@@ -140,6 +172,17 @@ class Statistics:
                 raise ValueError(f"{name} and counts must add up to the same number of draws")
         if self.scores is not None and not np.all(self.scores.shape[1] == self.trials):
             raise ValueError(f"scores must hold one score for each of the draws, got {self.scores.shape[1]} a row")
+        if self.gradient_counts is not None:
+            draws, against = self.gradient_counts.sum(axis=1).T
+            missed = self.trials - self.counts[np.arange(len(self)), self.selected]
+            if not (np.array_equal(draws, self.trials) and np.array_equal(against, missed)):
+                raise ValueError(
+                    "gradient_counts must add up to the draws and to the votes against the selected class: "
+                    "these gradient statistics are of another image or class"
+                )
+        for name in ("gradient_moments", "gradient_sums"):
+            if getattr(self, name) is not None and not np.all(np.isfinite(getattr(self, name))):
+                raise ValueError(f"{name} must hold finite numbers")
         limits = {
             "score_sum": (0.0, n),
             "score_square_sum": (0.0, n),
