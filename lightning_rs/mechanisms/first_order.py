@@ -183,8 +183,9 @@ def first_order_radius(
     r = np.atleast_1d(radius_from_quantiles(quantile, -quantile, 1.0))
     failed = np.zeros(r.shape, dtype=bool)
     inner = np.flatnonzero((q >= _LEAST_Q) & (rest >= _LEAST_REST))
-    inner = inner[m1[inner] < largest_moment(rest[inner])]
-    found, failed[inner] = dual_radius(rest[inner], -m1[inner], m2[inner], r[inner])
+    # No F descends faster than rho, so an m1 above it says no more; m2 still may.
+    m1 = np.minimum(m1[inner], largest_moment(rest[inner]))
+    found, failed[inner] = dual_radius(rest[inner], -m1, m2[inner], r[inner])
     r[inner] = np.maximum(r[inner], found * (1.0 - _ROUNDING))
     return (sigma * r.reshape(shape))[()], failed.reshape(shape)[()]
 

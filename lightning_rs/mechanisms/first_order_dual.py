@@ -105,7 +105,7 @@ def dual_radius(rest: Array, m1: Array, m2: Array, least: Array) -> tuple[Array,
     """Lower bounds (N,) on the r at which p(r; 1 - rest, m1, m2) falls to 1/2, and (N,) whether the solver failed.
 
     Never below `least`, a radius that holds in any case, nor below the slab's, which is what a failure falls back to.
-    All arguments (N,), 0 < rest < 1/2, -rho < m1 <= 0, m2 >= 0.
+    All arguments (N,), 0 < rest < 1/2, -rho <= m1 <= 0, m2 >= 0.
     """
     low, high = slab(rest, -m1)
     radius = slab_radius(low, high, least)
@@ -262,7 +262,7 @@ def _newton_step(value: _Value, lam: Array, damping: Array) -> Array:
 
 
 def _maximise(problem: Array, lam: Array, r: Array) -> tuple[Array, _Value, NDArray[np.bool_]]:
-    """Multipliers (N, 3) that maximise D_r, from `lam`; D there; and whether it is the maximum. Damped Newton method."""
+    """Multipliers (N, 3) that maximise D_r, from `lam`; D there; whether it is the maximum. Damped Newton method."""
     value = _evaluate(problem, lam, r, _nodes(problem, lam, r, _NODES))
     damping = np.full(len(r), 1e-3)
     active = np.arange(len(r))
