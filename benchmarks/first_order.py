@@ -6,9 +6,9 @@ PYTHONPATH=. python benchmarks/first_order.py solver
 PYTHONPATH=. python benchmarks/first_order.py sampling --architecture cifar_resnet110 --device cuda
 
 `gain` certifies the test split with first-order mechanisms and with `cohen` in the same norm at the same alpha, and
-prints certified accuracy per radius. `coloured` does so for a small net on digits that are enlarged to 3x32x32 and given
-random colours, trained on the spot: the shape of CIFAR without a download. `solver` times radii of random problems. `sampling` times the draws of one CIFAR
-image with and without the gradient sums.
+prints certified accuracy per radius. `coloured` does so for a small net on digits that are enlarged to 3x32x32 and
+given random colours, trained on the spot: the shape of CIFAR without a download. `solver` times radii of random
+problems. `sampling` times the draws of one CIFAR image with and without the gradient sums.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ def report(
     certificates = {label: mechanism.certify(statistics, alpha) for label, mechanism in mechanisms.items()}
     seconds = time.perf_counter() - start
     print(
-        f"{len(labels)} images, sigma = {sigma}, n = {n}, alpha = {alpha}; {len(mechanisms)} mechanisms in {seconds:.2f} s"
+        f"{len(labels)} images, sigma = {sigma}, n = {n}, alpha = {alpha}; "
+        f"{len(mechanisms)} mechanisms in {seconds:.2f} s"
     )
     for threat, names in pairs.items():
         step = sigma / 4 / (np.sqrt(np.prod(statistics.input_shape)) if threat == "linf" else 1.0)
