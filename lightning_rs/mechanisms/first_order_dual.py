@@ -210,19 +210,16 @@ def _nodes(problem: Array, lam: Array, r: Array, count: int) -> _Nodes:
     return _Nodes(x, spacing * density(x), spacing * density(x - r), np.exp(r * x - 0.5 * r * r))
 
 
-def _edges(lam: Array, r: Array) -> tuple[Array, Array]:
-    """Where the likelihood ratio crosses l0 + l1 x, within the reach of the nodes: the roots of c, which is concave."""
+def _edges(lam: Array, r: Array) -> Array:
+    """(2, N) where the likelihood ratio crosses l0 + l1 x, within the nodes' reach: the roots of the concave c."""
     highest = (np.log(np.maximum(lam[:, 1], 1e-100) / r) + 0.5 * r * r) / r
     highest = np.clip(highest, -_REACH, r + _REACH)
-    found = []
-    for end in (np.full_like(r, -_REACH), r + _REACH):
-        inside, outside = highest, end
-        for _ in range(30):
-            x = 0.5 * (inside + outside)
-            positive = lam[:, 0] + lam[:, 1] * x >= np.exp(r * x - 0.5 * r * r)
-            inside, outside = np.where(positive, x, inside), np.where(positive, outside, x)
-        found.append(inside)
-    return found[0], found[1]
+    inside, outside = np.stack([highest, highest]), np.stack([np.full_like(r, -_REACH), r + _REACH])
+    for _ in range(26):
+        x = 0.5 * (inside + outside)
+        positive = lam[:, 0] + lam[:, 1] * x >= np.exp(r * (x - 0.5 * r))
+        inside, outside = np.where(positive, x, inside), np.where(positive, outside, x)
+    return inside
 
 
 def _evaluate(problem: Array, lam: Array, r: Array, nodes: _Nodes) -> _Value:
