@@ -32,8 +32,12 @@ def certify(
     skip: int = 1,
     limit: int | None = None,
     indices: list[int] | None = None,
-    batch_size: int = 1000,
+    batch_size: PositiveInt | Literal["auto"] = 1000,
     seed: int = 0,
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32",
+    channels_last: bool = False,
+    fold_batch_norm: bool = False,
+    compile: bool = False,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     devices: PositiveInt | Literal["auto"] = "auto",
     num_nodes: int = 1,
@@ -50,9 +54,10 @@ def certify(
         checkpoint: file that train.py wrote, for example runs/NAME/checkpoints/last.ckpt.
         sigma: standard deviation of the noise in pixel units; that of the training when left out.
         n0: noisy copies that select the class.
-        n: noisy copies that certify it.
+        n: noisy copies that certify it; with a sequential mechanism the most that may be drawn.
         alpha: failure probability of each certificate.
-        mechanisms: names of mechanisms; all use the same noisy copies.
+        mechanisms: names of mechanisms; all use the same noisy copies. With sequential_betting, drawing stops when it
+            is known at which of the radii an image is certified.
         radii: l2 radii of the table in pixel units; chosen to suit sigma when left out.
         data: name of the data set; that of the training when left out.
         data_dir: folder of the data set; that of the training when left out.
@@ -60,8 +65,12 @@ def certify(
         skip: certify every skip-th image.
         limit: certify at most so many images.
         indices: certify these images of the test split instead.
-        batch_size: noisy copies per call of the classifier.
+        batch_size: noisy copies per call of the classifier, or auto, which tries sizes.
         seed: seed of the noise.
+        precision: of the classifier; the noise is always drawn in float32.
+        channels_last: keep images and weights in channels-last order, which many convolutions prefer.
+        fold_batch_norm: multiply batch norms into the convolutions before them.
+        compile: compile the classifier, on a GPU with CUDA graphs.
         accelerator: cpu, gpu or auto.
         devices: number of processes, or auto.
         num_nodes: number of machines.
@@ -71,7 +80,21 @@ def certify(
     """
     with clean_exit():
         callback = CertificationCallback(
-            "test", 1, skip, limit, indices, n0, n, alpha, radii, mechanisms, batch_size, seed
+            split="test",
+            skip=skip,
+            limit=limit,
+            indices=indices,
+            n0=n0,
+            n=n,
+            alpha=alpha,
+            radii=radii,
+            mechanisms=mechanisms,
+            batch_size=batch_size,
+            seed=seed,
+            precision=precision,
+            channels_last=channels_last,
+            fold_batch_norm=fold_batch_norm,
+            compile=compile,
         )
         loaded = load_checkpoint(checkpoint)
         module = LoadedClassifier(loaded, loaded.sigma if sigma is None else sigma)

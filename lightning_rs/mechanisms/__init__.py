@@ -14,7 +14,9 @@ from lightning_rs.mechanisms.registry import (
     parse_mechanism,
     required_fields,
     resolve_mechanisms,
+    sequential_mechanisms,
 )
+from lightning_rs.mechanisms.sequential import betting_looks
 from lightning_rs.mechanisms.thresholds import MARGIN_THRESHOLDS, SCORE_THRESHOLDS
 
 __all__ = [
@@ -26,6 +28,7 @@ __all__ = [
     "Certificate",
     "Mechanism",
     "analytic_gaussian_radius",
+    "betting_looks",
     "certified_confidence",
     "check_trials",
     "confidence_radius",
@@ -39,4 +42,5 @@ __all__ = [
     "renyi_radius",
     "required_fields",
     "resolve_mechanisms",
+    "sequential_mechanisms",
 ]

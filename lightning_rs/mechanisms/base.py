@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -30,6 +31,7 @@ class Statistics(Protocol):
     margin_histogram: NDArray[np.int64] | None
     scores: NDArray[np.float32] | None
     uniform: NDArray[np.float64] | None
+    look_counts: NDArray[np.int64] | None
 
     @property
     def trials(self) -> NDArray[np.int64]: ...
@@ -59,7 +61,7 @@ class Certificate:
     p_upper: NDArray[np.float64] | None = None
 
 
-class Mechanism:
+class Mechanism(ABC):
     """A procedure that turns the statistics of the noisy draws into a prediction and a certified radius.
 
     Attributes:
@@ -102,8 +104,9 @@ class Mechanism:
             alpha /= 2.0
         return alpha
 
+    @abstractmethod
     def _certify(self, statistics: Statistics, alpha: float) -> Certificate:
-        raise TypeError(f"{type(self).__name__} must define _certify")
+        """What `certify` returns, at the alpha that may be spent."""
 
     def minimum_trials(self, alpha: float) -> int:
         """The least n at which the clearest possible draws are certified; with fewer the mechanism always abstains."""
@@ -138,6 +141,7 @@ class _Unanimous:
         self.score_histogram = self.margin_histogram = np.zeros((1, len(SCORE_THRESHOLDS) + 1), dtype=np.int64)
         self.score_histogram[0, -1] = trials
         self.uniform = np.array([0.5])
+        self.look_counts = np.array([[[trials, trials]]])
 
     @property
     def scores(self) -> NDArray[np.float32]:

@@ -104,8 +104,13 @@ class RunDirectory:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
+    def run(self) -> dict[str, Any] | None:
+        """The content of `run.json`; None if there is none yet."""
+        file = self.path / "run.json"
+        return json.loads(file.read_text()) if file.exists() else None
+
     def check(self, run: dict[str, Any]) -> None:
-        """Refuse a directory that belongs to another run.
+        """Refuse a directory that belongs to another run. `auto` stands for whatever was found then.
 
         Raises:
             ValueError: names what differs.
@@ -114,14 +119,15 @@ class RunDirectory:
             return
         if not self.path.is_dir():
             raise ValueError(f"{self.path} is not a directory")
-        file = self.path / "run.json"
-        if not file.exists():
+        known = self.run()
+        if known is None:
             if any(self.path.glob("records-*.jsonl")):
                 raise ValueError(f"{self.path} holds records but no run.json that says what they are of")
             return
-        known = json.loads(file.read_text())
         given = json.loads(json.dumps(run))
-        differing = [key for key in sorted({*known, *given}) if known.get(key) != given.get(key)]
+        differing = [
+            key for key in sorted({*known, *given}) if known.get(key) != given.get(key) and given.get(key) != "auto"
+        ]
         if differing:
             parts = [f"{key} ({_short(known.get(key))} there, {_short(given.get(key))} now)" for key in differing]
             raise ValueError(f"{self.path} holds another run; it differs in {', '.join(parts)}")

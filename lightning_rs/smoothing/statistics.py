@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from lightning_rs.checks import check_sigma
 from lightning_rs.mechanisms.thresholds import SCORE_THRESHOLDS
 
-_INTEGER = ("counts", "selection_counts", "score_histogram", "margin_histogram")
+_INTEGER = ("counts", "selection_counts", "score_histogram", "margin_histogram", "look_counts")
 # Rounding of float32 softmax and float64 sums must not turn into "outside of the range".
 _SLACK = 1e-6
 
@@ -38,6 +38,8 @@ class Statistics:
         margin_histogram: (B, 1001) int64, the same of the margin and `MARGIN_THRESHOLDS`.
         scores: (B, n) float32, own score in the order of the draws.
         uniform: (B,) float64, one draw of U(0, 1) an example, independent of everything else.
+        look_counts: (B, L, 2) int64, votes for the selected class, and draws, at each of L looks during sampling that
+            may stop early; looks after the stop repeat the last one.
 
     Raises:
         ValueError: sigma <= 0, arrays of the wrong shape, counts that do not add up, or scores outside [0, 1].
@@ -54,6 +56,7 @@ class Statistics:
     margin_histogram: NDArray[np.int64] | None = None
     scores: NDArray[np.float32] | None = None
     uniform: NDArray[np.float64] | None = None
+    look_counts: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", check_sigma(self.sigma))
@@ -88,6 +91,8 @@ class Statistics:
         """The draws of both, of the same examples with the same selected classes; those of `self` come first."""
         if (self.sigma, self.counts.shape, self.held) != (other.sigma, other.counts.shape, other.held):
             raise ValueError("statistics to add must be of the same examples, sigma and fields")
+        if self.look_counts is not None:
+            raise ValueError("statistics of draws that were looked at on the way cannot be added")
         # Even counts depend on the selected class: draws with NaN scores were counted against it.
         if not self.same_sample_selection and not np.array_equal(self.selected, other.selected):
             raise ValueError("statistics to add must have the same selected classes")
@@ -127,6 +132,8 @@ class Statistics:
         expected = {name: (examples, classes) for name in per_class}
         expected |= {"margin_sum": (examples,), "uniform": (examples,)}
         expected |= {name: (examples, len(SCORE_THRESHOLDS) + 1) for name in ("score_histogram", "margin_histogram")}
+        if self.look_counts is not None:
+            expected["look_counts"] = (examples, *self.look_counts.shape[1:2], 2)
         for name in self.held:
             shape = getattr(self, name).shape
             if shape != expected.get(name, (examples, *shape[1:])):
@@ -138,6 +145,10 @@ class Statistics:
             histogram = getattr(self, name)
             if histogram is not None and not np.array_equal(histogram.sum(axis=1), self.trials):
                 raise ValueError(f"{name} and counts must add up to the same number of draws")
+        if self.look_counts is not None:
+            successes, draws = np.moveaxis(self.look_counts, 2, 0)
+            if np.any(successes > draws) or np.any(np.diff(draws, axis=1) < 0) or np.any(draws > n):
+                raise ValueError("look_counts must hold successes <= draws, with draws that grow up to those of counts")
         if self.scores is not None and not np.all(self.scores.shape[1] == self.trials):
             raise ValueError(f"scores must hold one score for each of the draws, got {self.scores.shape[1]} a row")
         limits = {
