@@ -32,7 +32,7 @@ def certify(
     skip: int = 1,
     limit: int | None = None,
     indices: list[int] | None = None,
-    batch_size: PositiveInt | Literal["auto"] = 1000,
+    batch_size: int | Literal["auto"] = 1000,
     seed: int = 0,
     precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32",
     channels_last: bool = False,

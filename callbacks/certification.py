@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from contextlib import nullcontext
 from typing import Any, Literal
 
-from jsonargparse.typing import PositiveInt
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.loggers import WandbLogger
@@ -84,7 +83,7 @@ class CertificationCallback(Callback):
         alpha: float = 0.001,
         radii: list[float] | None = None,
         mechanisms: Sequence[str] = ("cohen", "cohen_two_sided"),
-        batch_size: PositiveInt | Literal["auto"] = 1000,
+        batch_size: int | Literal["auto"] = 1000,
         seed: int = 0,
         output: str | None = None,
         precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32",

@@ -38,9 +38,9 @@ class StoppingRule:
     """Integer thresholds, at increasing numbers of draws, that tell whether more draws are needed.
 
     A radius r is certified once the successes (votes for the selected class) reach a count that rejects every
-    probability <= Phi(r / sigma). It is given up once the predicted probability that they are enough at the last look is
-    below `refusal`: the failures to come are a beta-binomial number given those so far (Jeffreys' prior), here a gamma
-    variable of its mean and variance. Giving up never harms a certificate, however rough the prediction.
+    probability <= Phi(r / sigma). It is given up once the predicted probability that they are enough at the last look
+    is below `refusal`: the failures to come are a beta-binomial number given those so far (Jeffreys' prior), here a
+    gamma variable of its mean and variance. Giving up never harms a certificate, however rough the prediction.
 
     Args:
         looks: (L,) increasing numbers of draws.
