@@ -120,7 +120,7 @@ torch.manual_seed(0)
 net = nn.Sequential(nn.Flatten(), nn.Linear(64, 160_000), nn.ReLU(inplace=True), nn.Linear(160_000, 3)).eval()
 if sys.argv[1] == "limited":
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + 770_000_000,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (used + 600_000_000,) * 2)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     x = torch.rand(1, 8, 8)
