@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import sys
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +16,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from callbacks import CertificationCallback, TrainingProgress
 from lightning_rs.checkpoints import LoadedClassifier, data_of, load_checkpoint
 from lightning_rs.cli import CertifyParser, WandbMode, clean_exit, make_loggers, quiet_libraries
+from lightning_rs.foreign_checkpoints import doubt_about_normalization
 from lightning_rs.results import RunDirectory
 
 
@@ -26,6 +28,8 @@ def certify(
     alpha: float = 0.001,
     mechanisms: list[str] = ["cohen", "cohen_two_sided"],  # noqa: B006
     radii: list[float] | None = None,
+    arch: str | None = None,
+    normalization: str | None = None,
     data: str | None = None,
     data_dir: str | None = None,
     download: bool | None = None,
@@ -47,13 +51,15 @@ def certify(
     plots. Started again with the same arguments, it goes on where it stopped.
 
     Args:
-        checkpoint: file that train.py wrote, for example runs/NAME/checkpoints/last.ckpt.
+        checkpoint: file that train.py wrote, for example runs/NAME/checkpoints/last.ckpt, or one of the field.
         sigma: standard deviation of the noise in pixel units; that of the training when left out.
         n0: noisy copies that select the class.
         n: noisy copies that certify it.
         alpha: failure probability of each certificate.
         mechanisms: names of mechanisms; all use the same noisy copies.
         radii: l2 radii of the table in pixel units; chosen to suit sigma when left out.
+        arch: architecture of a foreign checkpoint that does not name its own; torchvision's names serve too.
+        normalization: of a foreign checkpoint: standardize, center, none, or numbers per channel as mean/std.
         data: name of the data set; that of the training when left out.
         data_dir: folder of the data set; that of the training when left out.
         download: fetch the data set when it is not there; as in the training when left out.
@@ -73,13 +79,17 @@ def certify(
         callback = CertificationCallback(
             "test", 1, skip, limit, indices, n0, n, alpha, radii, mechanisms, batch_size, seed
         )
-        loaded = load_checkpoint(checkpoint)
-        module = LoadedClassifier(loaded, loaded.sigma if sigma is None else sigma)
+        loaded = load_checkpoint(checkpoint, arch, data, normalization)
+        module = LoadedClassifier(loaded, sigma)
         datamodule = data_of(loaded, data, data_dir=data_dir, download=download)
         if not rank_zero_only.rank:
             datamodule.prepare_data()
         dataset = datamodule.dataset("test")
         callback.subset(dataset)
+        if loaded.foreign and not rank_zero_only.rank:
+            doubt = doubt_about_normalization(loaded.base_classifier, dataset, type(datamodule))
+            if doubt:
+                print(f"warning: {doubt}", file=sys.stderr, flush=True)
         trainer = Trainer(
             accelerator=accelerator,
             devices=devices,

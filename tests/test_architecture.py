@@ -20,6 +20,7 @@ LAYERS = [
     "lightning_rs.progress",
     "lightning_rs.results",
     "lightning_rs.certification",
+    "lightning_rs.foreign_checkpoints",
     "lightning_rs.checkpoints",
     "lightning_rs.cli",
     "callbacks",

@@ -128,6 +128,24 @@ def test_bad_input_gets_one_line_and_nothing_is_written(arguments, message, chec
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_foreign_checkpoint_gives_the_records_of_ours(checkpoint, tmp_path):
+    """The same net as {arch, state_dict}: data, sigma and normalisation are asked for, a wrong one is warned of."""
+    content = torch.load(checkpoint, weights_only=True)
+    net = {k.removeprefix("base_classifier."): v for k, v in content["state_dict"].items()}
+    net = {k.replace("1.", "1.module.", 1): v for k, v in net.items() if k.startswith("1.")}
+    foreign = tmp_path / "checkpoint.pth.tar"
+    torch.save({"epoch": 1, "arch": "digits_cnn", "state_dict": net}, foreign)
+    options = ("--data=Digits", "--sigma=0.25", "--limit=3", "--batch_size=100")
+    done = certify(foreign, tmp_path / "none", *options, status=2)
+    assert "error: " in done.stderr and "give normalization, standardize (" in done.stderr
+    done = certify(foreign, tmp_path / "foreign", *options, "--normalization=standardize")
+    assert "warning" not in done.stderr
+    certify(checkpoint, tmp_path / "ours", "--limit=3", "--batch_size=100")
+    assert records(tmp_path / "foreign") == records(tmp_path / "ours")
+    done = certify(foreign, tmp_path / "wrong", *options, "--normalization=3/0.1")
+    assert "warning: the normalisation is probably wrong" in done.stderr
+
+
 def test_bad_checkpoints(tmp_path):
     for name, message in (("none.ckpt", "no checkpoint at"), ("text.ckpt", "is not a checkpoint that loads safely")):
         if name == "text.ckpt":
@@ -137,7 +155,8 @@ def test_bad_checkpoints(tmp_path):
         assert len(done.stderr.splitlines()) == 1
     torch.save({"model": 1}, tmp_path / "text.ckpt")
     done = run_script("certify.py", "--checkpoint=text.ckpt", cwd=tmp_path, status=2)
-    assert "is not a checkpoint of train.py: it lacks hyper_parameters, lightning_rs, state_dict" in done.stderr
+    assert "is not a checkpoint of a known form" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert (
         "error: the following arguments are required: checkpoint"
         in run_script("certify.py", cwd=tmp_path, status=2).stderr
