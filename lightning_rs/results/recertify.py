@@ -30,7 +30,7 @@ def recertify(
     """The records and `run.json` that the same draws give with another alpha or other mechanisms.
 
     Equal to certifying anew with the same seed: the predictions to the bit, bounds and radii but for the last bits of
-    NumPy's vector functions, which depend on how many examples they work on at once (below 1e-14, relative).
+    NumPy's vector functions, which depend on how many examples they work on at once (below 1e-12, relative).
 
     Each alpha covers a choice of alpha and mechanism that did not depend on these records: the largest of several
     answers is covered by none of them.
