@@ -1,4 +1,9 @@
-"""Certify a checkpoint: draw noisy copies of its data set's images, and turn the votes into certified radii."""
+"""Certify a checkpoint: draw noisy copies of its data set's images, and turn the votes into certified radii.
+
+python certify.py --checkpoint X                                certify
+python certify.py report DIR_OR_TSV...                          tables and plots of certifications, side by side
+python certify.py recertify DIR --alpha 0.01 --mechanisms ...   from the stored votes, without sampling
+"""
 
 from __future__ import annotations
 
@@ -16,6 +21,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from callbacks import CertificationCallback, TrainingProgress
 from lightning_rs.checkpoints import LoadedClassifier, data_of, load_checkpoint
 from lightning_rs.cli import CertifyParser, WandbMode, clean_exit, make_loggers, quiet_libraries
+from lightning_rs.commands import run_command
 from lightning_rs.foreign_checkpoints import doubt_about_normalization
 from lightning_rs.results import RunDirectory
 
@@ -117,4 +123,7 @@ def default_directory(checkpoint: Path, run: dict[str, Any]) -> Path:
 
 if __name__ == "__main__":
     quiet_libraries()
+    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
+        run_command(sys.argv[1:])
+        raise SystemExit
     auto_cli(certify, as_positional=False, parser_class=CertifyParser, description=__doc__)

@@ -23,6 +23,7 @@ LAYERS = [
     "lightning_rs.foreign_checkpoints",
     "lightning_rs.checkpoints",
     "lightning_rs.cli",
+    "lightning_rs.commands",
     "callbacks",
 ]
 FILES = [*ROOT.glob("lightning_rs/**/*.py"), *ROOT.glob("callbacks/*.py")]

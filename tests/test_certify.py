@@ -30,12 +30,19 @@ def test_the_checkpoint_of_a_training_is_certified_as_the_training_did(checkpoin
     assert table in done.stdout
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "certified_accuracy.png",
+        "certified_accuracy.svg",
         "hparams.yaml",
         "metrics.csv",
+        "p_a.png",
+        "p_a.svg",
+        "radius_confidence.png",
+        "radius_confidence.svg",
         "records-0.jsonl",
         "run.json",
         "table.csv",
-        "vote_shares.png",
+        "table.md",
+        "table.tex",
+        "tsv",
     ]
 
 

@@ -150,6 +150,15 @@ class RunDirectory:
                 records.setdefault(record.index, record)
         return [records[index] for index in sorted(records)]
 
+    def replace(self, records: Sequence[Record]) -> None:
+        """Write these records instead of all that are there; all of them or, if it fails, none."""
+        temporary = self.path / "records.part"
+        temporary.write_text("".join(record.to_json() + "\n" for record in records))
+        for file in self.path.glob("records-*.jsonl"):
+            if file.name != "records-0.jsonl":
+                file.unlink()
+        os.replace(temporary, self.path / "records-0.jsonl")
+
     def appender(self, process: int) -> RecordAppender:
         """The records file of one process, open for appending."""
         return RecordAppender(self.path / f"records-{process}.jsonl")
