@@ -169,6 +169,8 @@ def _one_line(message: str) -> str:
     if unknown and key and key.group(1) in _CLASSES:
         kind, known = _CLASSES[key.group(1)]()
         return f"unknown {kind} {unknown.group(1)!r}; known: {', '.join(sorted(known))}"
+    if causes and key and key.group(1) not in text:
+        text = f"{key.group(1)}: {text}"
     text = re.sub(r"<class '([^']+)'>", r"\1", text.replace("typing.", ""))
     text = re.sub(r"Literal\[([^\]]*)\]", r"one of \1", text).replace("a one of", "one of")
     return text.replace(". Got value:", ", got")

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from lightning_rs.checks import check_alpha, check_known, check_radii
+from lightning_rs.checks import check_known, check_radii
 from lightning_rs.cli import CertifyParser, clean_exit
 from lightning_rs.results import RunDirectory
 from lightning_rs.results.recertify import recertify as recertify_records
@@ -36,7 +36,8 @@ def report(
     """
     with clean_exit():
         radii = None if radii is None else check_radii(radii)
-        check_alpha(1.0 - confidence)
+        if not 0.0 < confidence < 1.0:
+            raise ValueError(f"confidence must lie in (0, 1), got {confidence}")
         runs = load_runs(sources, names)
         parent = Path(sources[0]) if len(sources) == 1 and Path(sources[0]).is_dir() else Path()
         report_runs(runs, output or parent / "report", radii, mechanisms, confidence)
@@ -72,20 +73,20 @@ def recertify(
         write_report(again, about, radii or default_radii(about["sigma"]), target.path)
 
 
-COMMANDS: dict[str, tuple[Callable[..., None], str, bool]] = {
-    "report": (report, "sources", True),
-    "recertify": (recertify, "directory", False),
+COMMANDS: dict[str, tuple[Callable[..., None], str, dict[str, str]]] = {
+    "report": (report, "sources", {"nargs": "+", "help": "Directories of certifications, or results files (TSV)."}),
+    "recertify": (recertify, "directory", {"help": "Directory of a certification."}),
 }
-"""Name to function, its positional argument, and whether that takes several values."""
+"""Name to function and its positional argument."""
 
 
 def run_command(arguments: Sequence[str]) -> None:
     """Run the command that the first argument names with the others."""
     with clean_exit():
         name = check_known("command", arguments[0], COMMANDS)
-    function, positional, several = COMMANDS[name]
+    function, positional, options = COMMANDS[name]
     description = (function.__doc__ or "").strip().split("\n")[0]
     parser = CertifyParser(prog=f"certify.py {name}", description=description)
-    parser.add_argument(positional, nargs="+" if several else None, type=str, help="see the description")
+    parser.add_argument(positional, type=str, **options)
     parser.add_function_arguments(function, skip={positional}, as_group=False)
     function(**parser.parse_args(list(arguments[1:])).as_dict())

@@ -93,7 +93,7 @@ def load_run(path: str | Path, name: str | None = None) -> Run:
     results = read_tsv(path)
     order = np.argsort(results.index)
     notes = [
-        f"{name}: radii are written to ±{results.rounding:.0e}; if rounded to nearest, they may exceed the certificate"
+        f"{name}: if its radii were rounded to nearest, they exceed the certificates by up to {results.rounding:g}"
     ]
     if results.wrong_correct:
         notes.append(f"{name}: {results.wrong_correct} entries of the column correct were wrong and recomputed")

@@ -37,7 +37,8 @@ class ResultsFile:
         prediction: (B,) int64, certified class, or `ABSTAIN`.
         radius: (B,) float64, as written; 0 where it abstains.
         seconds: (B,) float64, nan where the file has no time.
-        rounding: the most by which rounding to nearest can have raised a radius, half a unit of its last digit.
+        rounding: the most by which rounding to nearest can have raised a radius: half a unit of the last of the digits
+            that the file's longest number has, at its largest radius.
         wrong_correct: how many entries of the column `correct` differ from `predict = label`; they are not used.
     """
 
@@ -73,7 +74,7 @@ def read_tsv(path: str | Path) -> ResultsFile:
     if missing:
         raise ValueError(f"{path}, line 1: expected the columns {' '.join(COLUMNS)}, {', '.join(missing)} missing")
     place = {name: header.index(name) for name in COLUMNS if name in header}
-    rows, seen, rounding, wrong = [], set(), 0.0, 0
+    rows, seen, digits, wrong = [], set(), 1, 0
     for number, line in enumerate(lines[1:], start=2):
         if not line.strip():
             continue
@@ -92,14 +93,14 @@ def read_tsv(path: str | Path) -> ResultsFile:
         except ValueError as error:
             raise ValueError(f"{path}, line {number}: {error}") from None
         seen.add(index)
-        rounding = max(rounding, _half_of_the_last_digit(cells[place["radius"]]))
+        digits = max(digits, _digits(cells[place["radius"]]))
         wrong += "correct" in place and _differs(cells[place["correct"]], prediction == label)
         rows.append((index, label, prediction, 0.0 if prediction == ABSTAIN else radius, seconds))
     if not rows:
         raise ValueError(f"{path} holds no examples")
     index, label, prediction, radius, seconds = zip(*rows, strict=True)
     classes = (np.array(values, dtype=np.int64) for values in (index, label, prediction))
-    return ResultsFile(*classes, np.array(radius), np.array(seconds), rounding, wrong)
+    return ResultsFile(*classes, np.array(radius), np.array(seconds), _rounding(radius, digits), wrong)
 
 
 def write_tsv(records: Sequence[Record], mechanism: str, path: str | Path) -> None:
@@ -157,11 +158,15 @@ def _seconds(text: str) -> float:
         raise ValueError(f"time must read 0:00:15.05, or be a number of seconds, got {text!r}") from None
 
 
-def _half_of_the_last_digit(text: str) -> float:
+def _digits(text: str) -> int:
+    """Significant digits, without trailing zeros, which programs leave out."""
     number = decimal.Decimal(text.strip())
-    if not number.is_finite() or not number:
-        return 0.0
-    return float(decimal.Decimal(5).scaleb(number.as_tuple().exponent - 1))
+    return len(number.normalize().as_tuple().digits) if number.is_finite() and number else 1
+
+
+def _rounding(radii: Sequence[float], digits: int) -> float:
+    largest = max((r for r in radii if math.isfinite(r)), default=0.0)
+    return 0.5 * 10.0 ** (math.floor(math.log10(largest)) + 1 - digits) if largest > 0 else 0.0
 
 
 def _differs(text: str, correct: bool) -> bool:

@@ -28,7 +28,7 @@ def test_the_form_of_the_line(tmp_path):
     assert results.prediction.tolist() == [3, -1, 6]
     assert results.radius.tolist() == [0.523, 0.0, 1.02]
     assert results.seconds.tolist() == [15.05, 14.9, 15.0]
-    assert results.rounding == 0.005
+    assert results.rounding == pytest.approx(0.005)
     assert results.wrong_correct == 0
     accuracy = certified_accuracy(results.prediction, results.radius, results.label, [0.0, 0.5, 1.0])
     assert accuracy.tolist() == [1 / 3, 1 / 3, 0.0]
