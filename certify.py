@@ -18,7 +18,7 @@ from jsonargparse.typing import PositiveInt
 from pytorch_lightning import Trainer
 from pytorch_lightning.utilities import rank_zero_only
 
-from callbacks import CertificationCallback, TrainingProgress
+from callbacks import CertificationCallback, StopCleanly, TrainingProgress, resumable
 from lightning_rs.checkpoints import LoadedClassifier, data_of, load_checkpoint
 from lightning_rs.cli import CertifyParser, WandbMode, clean_exit, make_loggers, quiet_libraries
 from lightning_rs.commands import run_command
@@ -110,8 +110,10 @@ def certify(
         directory = Path(output) if output else default_directory(Path(checkpoint), run)
         RunDirectory(directory).check(run)
         callback.output = str(directory)
+        trainer.callbacks.append(StopCleanly(str(directory)))
         trainer.loggers = make_loggers(directory, wandb_project, wandb_mode)
-    trainer.test(module, datamodule=datamodule, verbose=False)
+    with resumable(trainer):
+        trainer.test(module, datamodule=datamodule, verbose=False)
 
 
 def default_directory(checkpoint: Path, run: dict[str, Any]) -> Path:

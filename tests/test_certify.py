@@ -5,7 +5,7 @@ from dataclasses import asdict
 
 import pytest
 import torch
-from conftest import run_script
+from conftest import ROOT, run_python, run_script
 
 from lightning_rs.results import RunDirectory
 
@@ -56,6 +56,11 @@ def test_two_processes_give_the_records_of_one(checkpoint, tmp_path):
     assert done[1].stdout.count("Certified accuracy (%)") == 1
     tables = [d.stdout.split("Records, table")[0] for d in done]
     assert tables[0] == tables[1]
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", ROOT / "certify.py")
+    arguments = ("--checkpoint", checkpoint, "--output", tmp_path / "torchrun", "--devices=2", "--limit=9")
+    run_python(*torchrun, *arguments, *QUICK, "--batch_size=100", cwd=tmp_path)
+    assert len(list((tmp_path / "torchrun").glob("records-*.jsonl"))) == 2
+    assert records(tmp_path / "torchrun") == records(tmp_path / "of1")
 
 
 def test_order_and_batch_size(checkpoint, tmp_path):

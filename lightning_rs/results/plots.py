@@ -44,9 +44,8 @@ def certified_accuracy(
         # Beyond the largest radius nothing is certified: the curve goes on at 0, so that all end at the same place.
         axes.step([*x, end * 1.03], [*(100 * y), 0.0], where="post", label=name, **_style(i))
     if envelope:
-        x = np.unique(np.concatenate([x for x, _ in curves.values()]))
-        best = np.max([y[np.searchsorted(xs, x, side="right") - 1] for xs, y in curves.values()], axis=0)
-        axes.step(x, 100 * best, where="post", label="envelope", color="0.25", linewidth=4.5, alpha=0.3, zorder=1)
+        x, y = largest(list(curves.values()))
+        axes.step(x, 100 * y, where="post", label="envelope", color="0.25", linewidth=4.5, alpha=0.3, zorder=1)
     axes.set_xlabel(r"$\ell_2$ radius $r$ (pixels in [0, 1])")
     axes.set_ylabel("certified accuracy (%)")
     axes.set_xlim(0, end * 1.03)
@@ -114,6 +113,12 @@ def curve(radii: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.f
     ascending = np.sort(radii)
     x = np.unique(np.concatenate([[0.0], ascending]))
     return x, 1.0 - np.searchsorted(ascending, x, side="right") / len(ascending)
+
+
+def largest(curves: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> tuple[NDArray, NDArray]:
+    """The envelope of step curves: at every radius the largest of all."""
+    x = np.unique(np.concatenate([x for x, _ in curves]))
+    return x, np.max([ys[np.searchsorted(xs, x, side="right") - 1] for xs, ys in curves], axis=0)
 
 
 def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 4.2)) -> tuple[Figure, Any]:

@@ -36,22 +36,8 @@ def test_png_and_svg_are_drawn(tmp_path, curves):
     assert "certified accuracy (%)" in text
 
 
-def test_the_envelope_is_the_largest_of_all_curves(tmp_path):
-    """At every radius; read from the SVG's path, which is in the coordinates of the axes."""
+def test_the_envelope_is_the_largest_of_all_curves():
     narrow, wide = np.array([0.2, 0.2, 0.2, 0.2]), np.array([0.0, 0.0, 0.9, 0.9])
-    figure, axes = plots.new_figure()
-    drawn = {}
-    original = type(axes).step
-
-    def step(self, x, y, **options):
-        drawn[options["label"]] = (np.array(x), np.array(y))
-        return original(self, x, y, **options)
-
-    type(axes).step = step
-    try:
-        plots.certified_accuracy({"a": narrow, "b": wide}, "", tmp_path / "x.png", envelope=True)
-    finally:
-        type(axes).step = original
-    x, y = drawn["envelope"]
+    x, y = plots.largest([plots.curve(narrow), plots.curve(wide)])
     assert x.tolist() == [0.0, 0.2, 0.9]
-    assert y.tolist() == [100.0, 50.0, 0.0]
+    assert y.tolist() == [1.0, 0.5, 0.0]
