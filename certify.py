@@ -16,14 +16,17 @@ from typing import Any, Literal
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
 from pytorch_lightning import Trainer
+from pytorch_lightning.loggers import WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 
 from callbacks import CertificationCallback, StopCleanly, TrainingProgress, resumable
 from lightning_rs.checkpoints import LoadedClassifier, data_of, load_checkpoint
+from lightning_rs.checks import check_at_least
 from lightning_rs.cli import CertifyParser, WandbMode, clean_exit, make_loggers, quiet_libraries
 from lightning_rs.commands import run_command
 from lightning_rs.foreign_checkpoints import doubt_about_normalization
 from lightning_rs.results import RunDirectory
+from lightning_rs.results.wandb_payload import log_certification
 
 
 def certify(
@@ -50,6 +53,7 @@ def certify(
     output: str | None = None,
     wandb_project: str = "lightning_rs",
     wandb_mode: WandbMode = "auto",
+    wandb_examples: int = 32,
 ) -> None:
     """Certify the test split with the classifier of a checkpoint.
 
@@ -80,6 +84,7 @@ def certify(
         output: directory of the results; made beside the checkpoint when left out.
         wandb_project: W&B project.
         wandb_mode: auto is online if there is an API key, otherwise offline.
+        wandb_examples: images in W&B's table of examples, evenly spaced.
     """
     with clean_exit():
         callback = CertificationCallback(
@@ -92,6 +97,7 @@ def certify(
             datamodule.prepare_data()
         dataset = datamodule.dataset("test")
         callback.subset(dataset)
+        check_at_least("wandb_examples", wandb_examples, 0)
         if loaded.foreign and not rank_zero_only.rank:
             doubt = doubt_about_normalization(loaded.base_classifier, dataset, type(datamodule))
             if doubt:
@@ -111,9 +117,12 @@ def certify(
         RunDirectory(directory).check(run)
         callback.output = str(directory)
         trainer.callbacks.append(StopCleanly(str(directory)))
-        trainer.loggers = make_loggers(directory, wandb_project, wandb_mode)
+        trainer.loggers = make_loggers(directory, wandb_project, wandb_mode, resume=True)
     with resumable(trainer):
         trainer.test(module, datamodule=datamodule, verbose=False)
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger) and trainer.is_global_zero:
+                log_certification(logger.experiment, callback.records, run, directory, dataset, wandb_examples)
 
 
 def default_directory(checkpoint: Path, run: dict[str, Any]) -> Path:

@@ -3,10 +3,14 @@
 import json
 from dataclasses import asdict
 
+import numpy as np
 import pytest
 import torch
+import wandb_reader
 from conftest import ROOT, run_python, run_script
+from PIL import Image
 
+from lightning_rs.data import Digits
 from lightning_rs.results import RunDirectory
 
 QUICK = ("--n=300", "--wandb_mode=disabled", "--accelerator=cpu")
@@ -56,7 +60,7 @@ def test_two_processes_give_the_records_of_one(checkpoint, tmp_path):
     assert done[1].stdout.count("Certified accuracy (%)") == 1
     tables = [d.stdout.split("Records, table")[0] for d in done]
     assert tables[0] == tables[1]
-    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", ROOT / "certify.py")
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--", ROOT / "certify.py")
     arguments = ("--checkpoint", checkpoint, "--output", tmp_path / "torchrun", "--devices=2", "--limit=9")
     run_python(*torchrun, *arguments, *QUICK, "--batch_size=100", cwd=tmp_path)
     assert len(list((tmp_path / "torchrun").glob("records-*.jsonl"))) == 2
@@ -103,11 +107,46 @@ def test_sigma_radii_mechanisms_and_the_default_directory(checkpoint, tmp_path):
 
 
 def test_wandb_run_of_its_own(checkpoint, tmp_path):
+    """The offline run, read back: table of examples, curves, summary and records; resumed under the same id."""
     out = tmp_path / "out"
-    arguments = ("--n=100", "--limit=2", "--accelerator=cpu")
-    done = run_script("certify.py", f"--checkpoint={checkpoint}", f"--output={out}", *arguments, cwd=tmp_path)
-    assert "W&B: no API key found, logging offline" in done.stderr
-    assert len(list(out.glob("wandb/offline-run-*/*.wandb"))) == 1
+    arguments = ("--n=100", "--limit=5", "--accelerator=cpu", "--wandb_examples=3", f"--output={out}")
+    for _ in range(2):
+        done = run_script("certify.py", f"--checkpoint={checkpoint}", *arguments, cwd=tmp_path)
+        assert "W&B: no API key found, logging offline" in done.stderr
+    files = sorted(out.glob("wandb/offline-run-*/*.wandb"))
+    identity = (out / "wandb_id").read_text().strip()
+    assert len({f.parent.name for f in files}) == len(files) >= 1
+    assert {f.stem.removeprefix("run-") for f in files} == {identity}
+
+    logged = {key: value for row in wandb_reader.history(files[-1]) for key, value in row.items()}
+    assert (
+        logged["certify_test/examples/_type"] == logged["certify_test/certified_accuracy_table/_type"] == "table-file"
+    )
+    folder = files[-1].parent / "files"
+    curves = json.loads((folder / logged["certify_test/certified_accuracy_table/path"]).read_text())
+    assert len(curves["data"]) == 2 * 101  # Two mechanisms.
+    table = json.loads((folder / logged["certify_test/examples/path"]).read_text())
+    answers = ["cohen prediction", "cohen radius", "cohen_two_sided prediction", "cohen_two_sided radius"]
+    assert table["columns"] == ["index", "image", "label", "clean prediction", "confidence", *answers]
+    held = {r["index"]: r for r in records(out)}
+    assert [row[0] for row in table["data"]] == [0, 1, 3]
+    for index, image, label, clean, confidence, *cells in table["data"]:
+        record = held[index]
+        assert (label, clean) == (record["label"], record["clean_prediction"])
+        assert confidence == max(record["counts"].values()) / 100
+        assert cells == [c[k] for c in record["certificates"].values() for k in ("prediction", "radius")]
+        with Image.open(folder / image["path"]) as picture:
+            assert picture.size == (8, 8)
+            truth = Digits().dataset("test")[index][0][0]
+            assert np.abs(np.asarray(picture.convert("L")) / 255 - truth.numpy()).max() < 0.003
+
+    for mechanism in ("cohen", "cohen_two_sided"):
+        right = [r["certificates"][mechanism]["prediction"] == r["label"] for r in held.values()]
+        assert wandb_reader.summary(files[-1])[f"certify_test/{mechanism}/accuracy@0"] == np.mean(right)
+    (artifact,) = [a for a in wandb_reader.artifacts(files[-1]) if a.type == "certification"]
+    assert artifact.name == f"records-{identity}"
+    held_files = {entry.path for entry in artifact.manifest.contents}
+    assert held_files >= {"run.json", "records-0.jsonl", "table.csv", "tsv/cohen.tsv"}
 
 
 @pytest.mark.parametrize(
