@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -125,7 +126,12 @@ def test_wandb_run_of_its_own(checkpoint, tmp_path):
     folder = files[-1].parent / "files"
     curves = json.loads((folder / logged["certify_test/certified_accuracy_table/path"]).read_text())
     assert len(curves["data"]) == 2 * 101  # Two mechanisms.
-    table = json.loads((folder / logged["certify_test/examples/path"]).read_text())
+    artifacts = wandb_reader.artifacts(files[-1])
+    # A table with pictures is an artifact of its own: its JSON, and the PNG files that this names.
+    (holder,) = [a for a in artifacts if a.name.startswith(f"run-{identity}-certify_testexamples")]
+    local = {entry.path: Path(entry.local_path) for entry in holder.manifest.contents}
+    (path,) = [path for name, path in local.items() if name.endswith(".table.json")]
+    table = json.loads(path.read_text())
     answers = ["cohen prediction", "cohen radius", "cohen_two_sided prediction", "cohen_two_sided radius"]
     assert table["columns"] == ["index", "image", "label", "clean prediction", "confidence", *answers]
     held = {r["index"]: r for r in records(out)}
@@ -135,7 +141,7 @@ def test_wandb_run_of_its_own(checkpoint, tmp_path):
         assert (label, clean) == (record["label"], record["clean_prediction"])
         assert confidence == max(record["counts"].values()) / 100
         assert cells == [c[k] for c in record["certificates"].values() for k in ("prediction", "radius")]
-        with Image.open(folder / image["path"]) as picture:
+        with Image.open(local[image["path"]]) as picture:
             assert picture.size == (8, 8)
             truth = Digits().dataset("test")[index][0][0]
             assert np.abs(np.asarray(picture.convert("L")) / 255 - truth.numpy()).max() < 0.003
@@ -143,7 +149,7 @@ def test_wandb_run_of_its_own(checkpoint, tmp_path):
     for mechanism in ("cohen", "cohen_two_sided"):
         right = [r["certificates"][mechanism]["prediction"] == r["label"] for r in held.values()]
         assert wandb_reader.summary(files[-1])[f"certify_test/{mechanism}/accuracy@0"] == np.mean(right)
-    (artifact,) = [a for a in wandb_reader.artifacts(files[-1]) if a.type == "certification"]
+    (artifact,) = [a for a in artifacts if a.type == "certification"]
     assert artifact.name == f"records-{identity}"
     held_files = {entry.path for entry in artifact.manifest.contents}
     assert held_files >= {"run.json", "records-0.jsonl", "table.csv", "tsv/cohen.tsv"}
