@@ -54,8 +54,9 @@ each = (time.perf_counter() - begin) / EXAMPLES
 generator = random.Random(int(sys.argv[3]))
 for kill in range(KILLS):
     children = start(drilled, 1 + kill % 3)
-    # Two or three examples a time, so that work is left for all the kills.
-    time.sleep(generator.uniform(0.0, 5.0 * each))
+    # On average the part of what is left that leaves work for the other kills, whatever else the machine does.
+    left = (EXAMPLES - len(drilled.read())) * each / (KILLS + 1 - kill)
+    time.sleep(generator.uniform(0.0, 2.0 * left))
     for child in children:
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
