@@ -160,6 +160,7 @@ class CertificationCallback(Callback):
         return describe_run(
             classifier,
             architecture=str(pl_module.hparams.get("architecture", type(classifier).__name__)),
+            num_classes=int(pl_module.num_classes),
             sigma=float(pl_module.sigma),
             data=data_name,
             split=self.split,

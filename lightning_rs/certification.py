@@ -168,6 +168,7 @@ def _prepare(
 def describe_run(
     base_classifier: nn.Module,
     architecture: str,
+    num_classes: int,
     sigma: float,
     data: str,
     split: str,
@@ -181,6 +182,7 @@ def describe_run(
         "split": split,
         "indices": list(indices),
         "architecture": architecture,
+        "num_classes": num_classes,
         "weights_sha256": weights_digest(base_classifier),
         "normalization": _normalization(base_classifier),
         "pixel_range": [0, 1],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import secrets
 import sys
 import warnings
 from collections.abc import Iterator
@@ -62,10 +63,11 @@ def free_directory(parent: Path, name: str) -> Path:
     return path
 
 
-def make_loggers(directory: Path, project: str, mode: WandbMode) -> list[Logger]:
+def make_loggers(directory: Path, project: str, mode: WandbMode, resume: bool = False) -> list[Logger]:
     """A CSV log in `directory`, always, and one W&B run, named like the directory, unless `mode` is `disabled`.
 
-    `auto` is online if wandb finds an API key and offline otherwise. Nothing prompts; without a key nothing waits.
+    `auto` is online if wandb finds an API key and offline otherwise. Nothing prompts; without a key nothing waits. With
+    `resume` the W&B run goes on under the id that `directory` holds, which the first run leaves there.
     """
     loggers: list[Logger] = [CSVLogger(directory.parent, name=directory.name, version="")]
     if mode == "auto":
@@ -76,19 +78,33 @@ def make_loggers(directory: Path, project: str, mode: WandbMode) -> list[Logger]
     elif mode == "online" and not rank_zero_only.rank and not _has_key():
         raise ValueError("W&B mode is online but wandb finds no API key: run wandb login, or use auto or offline")
     if mode != "disabled":
-        loggers.append(_Wandb(directory, project, mode))
+        loggers.append(_Wandb(directory, project, mode, _wandb_id(directory) if resume else None))
     return loggers
+
+
+def _wandb_id(directory: Path) -> str:
+    """The id that the directory's W&B run has, or that of a new one."""
+    file = directory / "wandb_id"
+    if file.is_file() and file.read_text().strip():
+        return file.read_text().strip()
+    identity = secrets.token_hex(4)
+    if not rank_zero_only.rank:
+        directory.mkdir(parents=True, exist_ok=True)
+        file.write_text(identity + "\n")
+    return identity
 
 
 class _Wandb(WandbLogger):
     """Lightning's W&B logger, which goes on offline if the server does not answer."""
 
-    def __init__(self, directory: Path, project: str, mode: str) -> None:
+    def __init__(self, directory: Path, project: str, mode: str, identity: str | None = None) -> None:
         import wandb
 
         # Our own lines say what a user needs; the start-up and closing summaries of wandb would bury the table.
         settings = wandb.Settings(silent=True, console="off", init_timeout=30)
-        super().__init__(name=directory.name, project=project, save_dir=directory, mode=mode, settings=settings)
+        super().__init__(
+            name=directory.name, project=project, save_dir=directory, mode=mode, settings=settings, id=identity
+        )
         del self._wandb_init["anonymous"]  # wandb warns about the argument, whatever its value.
 
     @property
@@ -169,6 +185,8 @@ def _one_line(message: str) -> str:
     if unknown and key and key.group(1) in _CLASSES:
         kind, known = _CLASSES[key.group(1)]()
         return f"unknown {kind} {unknown.group(1)!r}; known: {', '.join(sorted(known))}"
+    if causes and key and key.group(1) not in text:
+        text = f"{key.group(1)}: {text}"
     text = re.sub(r"<class '([^']+)'>", r"\1", text.replace("typing.", ""))
     text = re.sub(r"Literal\[([^\]]*)\]", r"one of \1", text).replace("a one of", "one of")
     return text.replace(". Got value:", ", got")

@@ -28,10 +28,17 @@ def test_a_run_writes_all_it_promises(trained):
     certification = run / "certification"
     assert sorted(p.name for p in certification.iterdir()) == [
         "certified_accuracy.png",
+        "certified_accuracy.svg",
+        "p_a.png",
+        "p_a.svg",
+        "radius_confidence.png",
+        "radius_confidence.svg",
         "records-0.jsonl",
         "run.json",
         "table.csv",
-        "vote_shares.png",
+        "table.md",
+        "table.tex",
+        "tsv",
     ]
     records = [json.loads(line) for line in (certification / "records-0.jsonl").read_text().splitlines()]
     assert [r["index"] for r in records] == list(range(40))
@@ -44,7 +51,7 @@ def test_a_run_writes_all_it_promises(trained):
         500,
         0.001,
     )
-    for name in ("certified_accuracy.png", "vote_shares.png"):
+    for name in ("certified_accuracy.png", "p_a.png", "radius_confidence.png"):
         with Image.open(certification / name) as image:
             assert image.format == "PNG"
 

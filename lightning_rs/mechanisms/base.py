@@ -98,6 +98,11 @@ class Mechanism(ABC):
         missing = sorted(field for field in self.requires if getattr(statistics, field, None) is None)
         if missing:
             raise ValueError(f"{self.name} needs {', '.join(missing)}, which these statistics do not hold")
+        looks = getattr(statistics, "look_counts", None)
+        if looks is not None and looks.shape[1] > 1 and "look_counts" not in self.requires:
+            raise ValueError(
+                f"{self.name} needs a number of draws that is fixed in advance; these draws were looked at on the way"
+            )
         if statistics.same_sample_selection:
             # The class was picked by the votes that also certify it: a wrong class may be picked because its count is
             # high by chance. Half of alpha covers that: proved for the one-sided bound, enumerated for two-sided ones.

@@ -19,7 +19,11 @@ from lightning_rs.mechanisms import (
     renyi_radius,
 )
 
-HARD = [name for name in list_mechanisms() if get_mechanism(name).smoothing == "hard"]
+HARD = [
+    name
+    for name in list_mechanisms()
+    if get_mechanism(name).smoothing == "hard" and "look_counts" not in get_mechanism(name).requires
+]
 
 
 def make(counts, selection=None, sigma=1.0, uniform=0.5):

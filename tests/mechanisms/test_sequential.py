@@ -175,3 +175,9 @@ def test_bad_input():
     s = statistics([(25, 25)])
     with pytest.raises(ValueError, match="looked at on the way cannot be added"):
         s + s
+
+
+def test_other_mechanisms_refuse_draws_that_were_looked_at():
+    """Clopper-Pearson at the stopping count is not a bound."""
+    with pytest.raises(ValueError, match="cohen needs a number of draws that is fixed in advance; these draws were"):
+        get_mechanism("cohen").certify(statistics([(25, 25), (50, 50)]), 0.001)
