@@ -121,12 +121,13 @@ class SmoothingModule(LightningModule, ABC):
     def _require_finite(self, loss: Tensor, parts: dict[str, Tensor]) -> None:
         finite = bool(torch.isfinite(loss))
         # All processes stop together; one that stopped alone would leave the others waiting for its gradients.
-        if not self.trainer.strategy.reduce_boolean_decision(finite, all=True):
-            values = "finite on this process" if finite else ", ".join(f"{k} {v:g}" for k, v in parts.items())
-            raise FloatingPointError(
-                f"the loss of {type(self).__name__} is not finite at step {self.global_step} "
-                f"(epoch {self.current_epoch}): {values}"
-            )
+        if self.trainer.strategy.reduce_boolean_decision(finite, all=True):
+            return
+        values = ", ".join(f"{name} {value:g}" for name, value in parts.items())
+        raise FloatingPointError(
+            f"the loss of {type(self).__name__} is not finite at step {self.global_step} (epoch {self.current_epoch})"
+            + (f": {values}" if not finite else " on another process")
+        )
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._evaluation_step("val", batch, batch_idx)
