@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from torch import Tensor
 
-from lightning_rs.checks import check_at_least, check_not_negative, check_positive
+from lightning_rs.checks import check_at_least, check_known, check_not_negative, check_positive
 from lightning_rs.objectives.attacks import ATTACKS, Classifier
 from lightning_rs.objectives.base import SmoothingModule
 from lightning_rs.objectives.consistency import consistency_loss
@@ -64,7 +64,7 @@ class SmoothAdv(SmoothingModule):
         args, kwargs: see `SmoothingModule`.
 
     Raises:
-        ValueError: m, steps or warmup < 1, epsilon <= 0, lbd < 0 or eta < 0.
+        ValueError: m, steps or warmup < 1, epsilon <= 0, lbd < 0, eta < 0, or an unknown attack.
     """
 
     def __init__(
@@ -82,7 +82,7 @@ class SmoothAdv(SmoothingModule):
         super().__init__(*args, **kwargs)
         self.m = check_at_least("m", m, 1)
         self.epsilon = check_positive("epsilon", epsilon)
-        self.attack = ATTACKS[attack]
+        self.attack = ATTACKS[check_known("attack", attack, ATTACKS)]
         self.steps = check_at_least("steps", steps, 1)
         self.warmup = check_at_least("warmup", warmup, 1)
         self.lbd = check_not_negative("lbd", lbd)
