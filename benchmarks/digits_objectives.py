@@ -65,13 +65,11 @@ def train_and_certify(name: str, sigma: float, seed: int, n: int) -> dict[str, A
     trained = time.perf_counter()
     settings = CertificationSettings(n0=100, n=n, alpha=0.001, mechanisms=[MECHANISM], batch_size=100)
     test = data.dataset("test")
-    records = list(
-        certify_examples(module.base_classifier, data.num_classes, sigma, test, range(len(test)), settings)
-    )
+    records = list(certify_examples(module.base_classifier, data.num_classes, sigma, test, range(len(test)), settings))
     summary = summarize(records, RADII[sigma])[MECHANISM]
     return {
         "clean_accuracy": clean_accuracy(records),
-        "certified_accuracy": list(summary.certified_accuracy),
+        "certified_accuracy": list(summary.certified_accuracy.values()),
         "acr": summary.acr,
         "training_seconds": trained - start,
         "certification_seconds": time.perf_counter() - trained,
@@ -103,9 +101,9 @@ def table(runs: dict[tuple[str, float, int], dict[str, Any]], n: int) -> str:
         lines.append("")
     epochs = sorted({run["epochs"] for run in runs.values()})
     about = (
-        f"Digits test split (364 images), `digits_cnn`, {'/'.join(map(str, epochs))} epochs, n = {n:,}, α = 0.001,
-        mechanism " f"`{MECHANISM}`; per cent certified at radius r (l2, pixels in [0, 1]), mean ± standard deviation
-        over the seeds. " "The lead in ACR is given with its standard error.\n\n"
+        f"Digits test split (364 images), `digits_cnn`, {'/'.join(map(str, epochs))} epochs, n = {n:,}, α = 0.001, "
+        f"mechanism `{MECHANISM}`; per cent certified at radius r (l2, pixels in [0, 1]), mean ± standard deviation over "
+        "the seeds. The lead in ACR is given with its standard error.\n\n"
         f"Measured on {_processor()}, one thread; Python {platform.python_version()}, torch {torch.__version__}, "
         f"pytorch-lightning {pytorch_lightning.__version__}, lightning_rs {lightning_rs.__version__}.\n"
     )
