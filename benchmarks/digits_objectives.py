@@ -102,8 +102,8 @@ def table(runs: dict[tuple[str, float, int], dict[str, Any]], n: int) -> str:
     epochs = sorted({run["epochs"] for run in runs.values()})
     about = (
         f"Digits test split (364 images), `digits_cnn`, {'/'.join(map(str, epochs))} epochs, n = {n:,}, α = 0.001, "
-        f"mechanism `{MECHANISM}`; per cent certified at radius r (l2, pixels in [0, 1]), mean ± standard deviation over "
-        "the seeds. The lead in ACR is given with its standard error.\n\n"
+        f"mechanism `{MECHANISM}`; per cent certified at radius r (l2, pixels in [0, 1]), mean ± standard deviation "
+        "over the seeds. The lead in ACR is given with its standard error.\n\n"
         f"Measured on {_processor()}, one thread; Python {platform.python_version()}, torch {torch.__version__}, "
         f"pytorch-lightning {pytorch_lightning.__version__}, lightning_rs {lightning_rs.__version__}.\n"
     )
