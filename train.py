@@ -81,12 +81,17 @@ class TrainCLI(LightningCLI):
         if config.resume:
             self.directory = Path(config.resume)
             self.last_checkpoint = self.directory / "checkpoints" / "last.ckpt"
-            resumed_at = check_continues(self.last_checkpoint, self.model, self.datamodule)
+            epochs, resumed_at = check_continues(self.last_checkpoint, self.model, self.datamodule)
             config.resume = None  # The saved configuration repeats the run, it does not resume it.
+            # An interrupted certification goes on; one of weights that are trained further stays as it is.
+            certification = self.directory / "certification"
+            if epochs != config.trainer.max_epochs:
+                certification = free_directory(self.directory, "certification")
         else:
             self.directory = free_directory(Path(config.runs), name)
+            certification = self.directory / "certification"
         objects.checkpoint.dirpath = str(self.directory / "checkpoints")
-        objects.certification.output = str(self.directory / "certification")
+        objects.certification.output = str(certification)
         kwargs["default_root_dir"] = str(self.directory)
         if config.trainer.logger is None or config.trainer.logger is True:
             kwargs["logger"] = make_loggers(self.directory, config.wandb.project, config.wandb.mode, resumed_at)

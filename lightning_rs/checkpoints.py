@@ -97,8 +97,8 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
         raise ValueError(f"{path} does not fit the model that it names: {str(error).splitlines()[0]}") from None
 
 
-def check_continues(path: str | Path, module: LightningModule, data: ImageDataModule) -> int:
-    """Number of steps done by the checkpoint at `path`, if training `module` on `data` continues it.
+def check_continues(path: str | Path, module: LightningModule, data: ImageDataModule) -> tuple[int, int]:
+    """Epochs and steps done by the checkpoint at `path`, if training `module` on `data` continues it.
 
     Raises:
         FileNotFoundError: no such file.
@@ -118,7 +118,7 @@ def check_continues(path: str | Path, module: LightningModule, data: ImageDataMo
     for key in sorted((now.keys() & then.keys()) - free, key=lambda key: (key not in ("objective", "data"), key)):
         if now[key] != then[key]:
             raise ValueError(f"{path} cannot be resumed with another {key}: it has {then[key]}, got {now[key]}")
-    return int(content["global_step"])
+    return int(content["epoch"]) + 1, int(content["global_step"])
 
 
 def data_of(checkpoint: Checkpoint, name: str | None = None, **overrides: Any) -> ImageDataModule:
