@@ -4,8 +4,7 @@ The classifier F(x) = mean_i softmax(f(x + noise_i)) is attacked by the gradient
 respect to the image are computed: none reaches a parameter, and under data parallelism nothing is exchanged. Whether
 f runs in evaluation mode is the caller's business.
 
-Source: H. Salman et al., "Provably Robust Deep Learning via Adversarially Trained Smoothed Classifiers", 2019,
-Section 3.1.
+Source: H. Salman et al., "Provably Robust Deep Learning via Adversarially Trained Smoothed Classifiers", 2019.
 """
 
 from __future__ import annotations

@@ -21,8 +21,7 @@ def consistency_loss(logits: Tensor, y: Tensor, m: int, lbd: float, eta: float) 
 
     The gradient flows through q, too.
 
-    Source: J. Jeong, J. Shin, "Consistency Regularization for Certified Robustness of Smoothed Classifiers", 2020,
-    Section 3.2.
+    Source: J. Jeong, J. Shin, "Consistency Regularization for Certified Robustness of Smoothed Classifiers", 2020.
 
     Args:
         logits: (m * rows, classes), first copies first.

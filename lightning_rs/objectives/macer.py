@@ -31,7 +31,7 @@ def macer_loss(
     derivative of icdf is still finite.
 
     Source: R. Zhai et al., "MACER: Attack-free and Scalable Robust Training via Maximizing Certified Radius", 2020,
-    Section 4 and Algorithm 1.
+    Algorithm 1.
 
     Args:
         logits: (k * rows, classes), first copies first.

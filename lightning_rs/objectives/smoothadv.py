@@ -25,9 +25,9 @@ def smoothadv_loss(
     """Mean over images and copies of -log softmax(f(attacked + noise_i))_y; with `lbd` or `eta` the two further parts
     of `consistency_loss`, of the same copies.
 
-    Source: H. Salman et al., "Provably Robust Deep Learning via Adversarially Trained Smoothed Classifiers", 2019,
-    Section 3 and Algorithm 1; with Consistency: J. Jeong, J. Shin, "Consistency Regularization for Certified
-    Robustness of Smoothed Classifiers", 2020, Section 4.
+    Source: H. Salman et al., "Provably Robust Deep Learning via Adversarially Trained Smoothed Classifiers", 2019;
+    with Consistency: J. Jeong, J. Shin, "Consistency Regularization for Certified Robustness of Smoothed Classifiers",
+    2020.
 
     Args:
         classifier: maps (rows, *shape) to logits (rows, classes).

@@ -53,7 +53,7 @@ def smoothmix_loss(
     The gradient flows through t, too.
 
     Source: J. Jeong, S. Park, M. Kim, H.-C. Lee, D. Kim, J. Shin, "SmoothMix: Training Confidence-calibrated Smoothed
-    Classifiers for Certified Robustness", 2021, Section 3.2.
+    Classifiers for Certified Robustness", 2021.
 
     Args:
         logits: (m * rows, classes) of the clean side, first copies first.
