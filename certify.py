@@ -140,7 +140,7 @@ def certify(
         RunDirectory(directory).check(run)
         callback.output = str(directory)
         trainer.callbacks.append(StopCleanly(str(directory)))
-        trainer.loggers = make_loggers(directory, wandb_project, wandb_mode, resume=True)
+        trainer.loggers = make_loggers(directory, wandb_project, wandb_mode, resumed_at=-1)
     with resumable(trainer):
         trainer.test(module, datamodule=datamodule, verbose=False)
         for logger in trainer.loggers:

@@ -132,6 +132,30 @@ def _load_foreign(
     )
 
 
+def check_continues(path: str | Path, module: LightningModule, data: ImageDataModule) -> tuple[int, int]:
+    """Epochs and steps done by the checkpoint at `path`, if training `module` on `data` continues it.
+
+    Raises:
+        FileNotFoundError: no such file.
+        ValueError: not a checkpoint of ours, or one of another objective, data set, model or recipe.
+    """
+    checkpoint = load_checkpoint(path)
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    free = {"data_dir", "num_workers", "download"}  # What may differ without changing a batch.
+    now = {"objective": type(module).__name__, "data": type(data).__name__, **module.hparams}
+    then = {
+        "objective": checkpoint.objective,
+        "data": (checkpoint.data or {}).get("name"),
+        **content["hyper_parameters"],
+    }
+    now |= {key: value for key, value in data.hparams.items() if key not in free}
+    then |= {key: value for key, value in (checkpoint.data or {}).get("init_args", {}).items() if key not in free}
+    for key in sorted((now.keys() & then.keys()) - free, key=lambda key: (key not in ("objective", "data"), key)):
+        if now[key] != then[key]:
+            raise ValueError(f"{path} cannot be resumed with another {key}: it has {then[key]}, got {now[key]}")
+    return int(content["epoch"]) + 1, int(content["global_step"])
+
+
 def data_of(checkpoint: Checkpoint, name: str | None = None, **overrides: Any) -> ImageDataModule:
     """The data module of a checkpoint's training, or the one called `name`; `overrides` replace its arguments.
 
