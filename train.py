@@ -3,10 +3,12 @@
 python train.py                                          the digits job of configs/default.yaml
 python train.py --config configs/cifar10/gaussian_0.25.yaml --data.data_dir /path/to/data
 python train.py --model.sigma 0.5 --trainer.max_epochs 200 --name my-run
+python train.py --resume runs/my-run                     go on where it was interrupted
 """
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 
 from callbacks import CertificationCallback, TrainingProgress
-from lightning_rs.cli import TrainParser, WandbMode, clean_exit, free_directory, make_loggers, quiet_libraries
+from lightning_rs.checkpoints import check_continues
+from lightning_rs.cli import TrainParser, WandbMode, clean_exit, fail, free_directory, make_loggers, quiet_libraries
 from lightning_rs.data import ImageDataModule
 from lightning_rs.objectives import SmoothingModule
 
@@ -29,6 +32,12 @@ class TrainCLI(LightningCLI):
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, default=None, help="Name of the run and of its directory.")
         parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+        parser.add_argument(
+            "--resume",
+            type=str | None,
+            default=None,
+            help="Directory of an interrupted run: go on from its last checkpoint, with its config.yaml.",
+        )
         parser.add_argument("--wandb.project", type=str, default="lightning_rs", help="W&B project.")
         parser.add_argument(
             "--wandb.mode",
@@ -68,12 +77,24 @@ class TrainCLI(LightningCLI):
         name = config.name or "-".join(
             [type(self.datamodule).__name__.lower(), type(self.model).__name__.lower(), f"sigma{self.model.sigma:g}"]
         )
-        self.directory = free_directory(Path(config.runs), name)
+        self.last_checkpoint, resumed_at = None, None
+        if config.resume:
+            self.directory = Path(config.resume)
+            self.last_checkpoint = self.directory / "checkpoints" / "last.ckpt"
+            epochs, resumed_at = check_continues(self.last_checkpoint, self.model, self.datamodule)
+            config.resume = None  # The saved configuration repeats the run, it does not resume it.
+            # An interrupted certification goes on; one of weights that are trained further stays as it is.
+            certification = self.directory / "certification"
+            if epochs != config.trainer.max_epochs:
+                certification = free_directory(self.directory, "certification")
+        else:
+            self.directory = free_directory(Path(config.runs), name)
+            certification = self.directory / "certification"
         objects.checkpoint.dirpath = str(self.directory / "checkpoints")
-        objects.certification.output = str(self.directory / "certification")
+        objects.certification.output = str(certification)
         kwargs["default_root_dir"] = str(self.directory)
         if config.trainer.logger is None or config.trainer.logger is True:
-            kwargs["logger"] = make_loggers(self.directory, config.wandb.project, config.wandb.mode)
+            kwargs["logger"] = make_loggers(self.directory, config.wandb.project, config.wandb.mode, resumed_at)
         chosen = any("ProgressBar" in callback.class_path for callback in config.trainer.callbacks or [])
         if config.trainer.enable_progress_bar is not False and not chosen:
             objects.trainer.callbacks = [*(objects.trainer.callbacks or []), TrainingProgress()]
@@ -87,9 +108,21 @@ def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
 
 
+def _base_config(arguments: list[str]) -> Path:
+    """The configuration that the arguments change: of the run to resume, or the digits job."""
+    for given, value in zip(arguments, [*arguments[1:], ""], strict=True):
+        if given == "--resume" or given.startswith("--resume="):
+            path = Path(value if given == "--resume" else given.split("=", 1)[1]) / "config.yaml"
+            if not path.is_file():
+                raise FileNotFoundError(f"no run to resume: there is no {path}")
+            return path
+    return DEFAULT_CONFIG
+
+
 def main() -> None:
     quiet_libraries()
     with clean_exit():
+        base_config = _base_config(sys.argv[1:])
         cli = TrainCLI(
             SmoothingModule,
             ImageDataModule,
@@ -102,10 +135,14 @@ def main() -> None:
             trainer_defaults={"enable_model_summary": False},
             save_config_kwargs={"overwrite": True},
             parser_class=TrainParser,
-            parser_kwargs={"default_config_files": [str(DEFAULT_CONFIG)], "description": __doc__},
+            parser_kwargs={"default_config_files": [str(base_config)], "description": __doc__},
         )
-    cli.trainer.fit(cli.model, datamodule=cli.datamodule)
     checkpoint = cli.trainer.checkpoint_callback
+    try:
+        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.last_checkpoint, weights_only=True)
+    except FloatingPointError as error:
+        last = checkpoint and checkpoint.last_model_path
+        fail(f"{error}; " + (f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"))
     best = checkpoint is not None and checkpoint.monitor and not cli.trainer.fast_dev_run
     path = checkpoint and (checkpoint.best_model_path if best else checkpoint.last_model_path)
     cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path="best" if best else None, verbose=False)

@@ -15,7 +15,14 @@ import numpy as np
 from jsonargparse import auto_cli
 from rich.table import Table
 
-from lightning_rs.mechanisms import SCORE_THRESHOLDS, Mechanism, get_mechanism, list_mechanisms, parse_mechanism
+from lightning_rs.mechanisms import (
+    SCORE_THRESHOLDS,
+    Mechanism,
+    betting_looks,
+    get_mechanism,
+    list_mechanisms,
+    parse_mechanism,
+)
 from lightning_rs.results.report import console_for
 from lightning_rs.smoothing import Statistics
 
@@ -33,6 +40,8 @@ def draw_statistics(examples: int, classes: int, n: int, with_scores: bool) -> S
     counts = generator.multinomial(n, p)
     mean = counts / n
     own = mean[:, :1]
+    looks = betting_looks(n)
+    path = np.stack([counts[:, :1] * looks // n, np.broadcast_to(looks, (examples, len(looks)))], axis=2)
     bins = len(SCORE_THRESHOLDS) + 1
     histogram = generator.multinomial(n, generator.dirichlet(np.full(bins, 0.05), examples))
     return Statistics(
@@ -47,6 +56,7 @@ def draw_statistics(examples: int, classes: int, n: int, with_scores: bool) -> S
         margin_histogram=histogram,
         scores=generator.beta(5, 1, (examples, n)).astype(np.float32) if with_scores else None,
         uniform=generator.random(examples),
+        look_counts=path,
     )
 
 

@@ -1,6 +1,8 @@
 """Lightning callbacks, one a file."""
 
+from callbacks.averaging import EMA
 from callbacks.certification import CertificationCallback
+from callbacks.interruption import StopCleanly, resumable
 from callbacks.progress import TrainingProgress
 
-__all__ = ["CertificationCallback", "TrainingProgress"]
+__all__ = ["EMA", "CertificationCallback", "StopCleanly", "TrainingProgress", "resumable"]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
-from typing import Any
+from typing import Any, Literal
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
@@ -15,7 +16,7 @@ from torch import distributed, nn
 from torch.utils.data import Dataset
 from tqdm import tqdm
 
-from lightning_rs.certification import CertificationSettings, certify_examples, describe_run
+from lightning_rs.certification import CertificationSettings, certify_examples, describe_run, resolve_batch_size
 from lightning_rs.checks import check_at_least, check_known, check_radii
 from lightning_rs.data import SPLITS, ImageDataModule, certification_indices
 from lightning_rs.progress import progress
@@ -51,13 +52,17 @@ class CertificationCallback(Callback):
         limit: certify at most so many examples.
         indices: certify these examples instead.
         n0: noisy copies that select the class.
-        n: noisy copies that certify it.
+        n: noisy copies that certify it; with sequential mechanisms the most that may be drawn.
         alpha: failure probability of each certificate.
         radii: l2 radii of interest in pixel units, increasing; chosen to suit sigma when left out.
         mechanisms: names of mechanisms.
-        batch_size: noisy copies per call of the base classifier.
+        batch_size: noisy copies per call of the base classifier, or `auto`, which tries sizes.
         seed: seed of the noise.
         output: directory for records, table and plots of the test split; none are written when left out.
+        precision: `float32`, `tf32`, `bfloat16` or `float16` of the base classifier; the noise stays as it is.
+        channels_last: keep images and weights in channels-last order.
+        fold_batch_norm: multiply batch norms into the convolutions before them.
+        compile: compile the base classifier.
 
     Attributes:
         records: records of the last certification, by index, the same on all ranks.
@@ -78,17 +83,33 @@ class CertificationCallback(Callback):
         alpha: float = 0.001,
         radii: list[float] | None = None,
         mechanisms: Sequence[str] = ("cohen", "cohen_two_sided"),
-        batch_size: int = 1000,
+        batch_size: int | Literal["auto"] = 1000,
         seed: int = 0,
         output: str | None = None,
+        precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32",
+        channels_last: bool = False,
+        fold_batch_norm: bool = False,
+        compile: bool = False,
     ) -> None:
         self.split = check_known("split", split, SPLITS[1:])
         self.every_n_epochs = check_at_least("every_n_epochs", every_n_epochs, 0)
         # Any size serves to check the subset's own values before there is a data set.
         certification_indices(max([1, *(i + 1 for i in indices or ())]), skip, limit, indices)
         self.skip, self.limit, self.indices = skip, limit, indices
-        self.settings = CertificationSettings(n0, n, alpha, mechanisms, batch_size, seed)
         self.radii = None if radii is None else check_radii(radii)
+        self.settings = CertificationSettings(
+            n0,
+            n,
+            alpha,
+            mechanisms,
+            batch_size,
+            seed,
+            self.radii,
+            precision,
+            channels_last,
+            fold_batch_norm,
+            compile,
+        )
         if output is not None and split != "test":
             raise ValueError(f"output is for the test split; certification of {split} is logged, got {output!r}")
         self.output = output
@@ -130,19 +151,21 @@ class CertificationCallback(Callback):
         dataset: Dataset,
         data_name: str,
         classifier: nn.Module | None = None,
+        settings: CertificationSettings | None = None,
     ) -> dict[str, Any]:
-        """What would be certified, in plain values: the content of `run.json`. `classifier` stands in for the
-        module's own."""
+        """What would be certified, in plain values: the content of `run.json`. `classifier` and `settings` stand in
+        for the module's and the callback's own."""
         indices = self.subset(dataset)
         classifier = classifier or pl_module.base_classifier
         return describe_run(
             classifier,
             architecture=str(pl_module.hparams.get("architecture", type(classifier).__name__)),
+            num_classes=int(pl_module.num_classes),
             sigma=float(pl_module.sigma),
             data=data_name,
             split=self.split,
             indices=indices[:1] if trainer.fast_dev_run else indices,
-            settings=self.settings,
+            settings=settings or self._settings(float(pl_module.sigma)),
             device=trainer.strategy.root_device,
         )
 
@@ -150,17 +173,16 @@ class CertificationCallback(Callback):
         start = time.perf_counter()
         dataset, data_name = self._dataset(trainer)
         classifier = _classifier_of_first_rank(trainer, pl_module.base_classifier)
-        self._run = run = self.describe(trainer, pl_module, dataset, data_name, classifier)
         self.output = None if trainer.fast_dev_run else trainer.strategy.broadcast(self.output)
+        settings = self._with_batch_size(trainer, pl_module, dataset, classifier)
+        self._run = run = self.describe(trainer, pl_module, dataset, data_name, classifier, settings)
         finished = self._open(trainer, run)
         known = {record.index for record in finished}
         share = [i for i in run["indices"] if i not in known][trainer.global_rank :: trainer.world_size]
         appender = RunDirectory(self.output).appender(trainer.global_rank) if self.output else nullcontext()
         new = []
         with appender as file, self._progress(trainer, len(share)) as bar:
-            for record in certify_examples(
-                classifier, pl_module.num_classes, run["sigma"], dataset, share, self.settings
-            ):
+            for record in certify_examples(classifier, pl_module.num_classes, run["sigma"], dataset, share, settings):
                 if file is not None:
                     file.append(record)
                 new.append(record)
@@ -175,6 +197,23 @@ class CertificationCallback(Callback):
         loader = trainer.val_dataloaders if self.split == "val" else trainer.test_dataloaders
         loader = loader[0] if isinstance(loader, (list, tuple)) else loader
         return loader.dataset, type(loader.dataset).__name__
+
+    def _settings(self, sigma: float) -> CertificationSettings:
+        return dataclasses.replace(self.settings, radii=self._radii(sigma))
+
+    def _with_batch_size(
+        self, trainer: Trainer, pl_module: LightningModule, dataset: Dataset, classifier: nn.Module
+    ) -> CertificationSettings:
+        """The settings with one batch size for all ranks: on resuming that of before, otherwise the first rank's."""
+        settings = self._settings(float(pl_module.sigma))
+        if settings.batch_size != "auto":
+            return settings
+        known = RunDirectory(self.output).run() if self.output else None
+        size = known["batch_size"] if known else None
+        if size is None and trainer.is_global_zero:
+            image = dataset[self.subset(dataset)[0]][0]
+            size = resolve_batch_size(classifier, float(pl_module.sigma), image, settings).batch_size
+        return dataclasses.replace(settings, batch_size=trainer.strategy.broadcast(size))
 
     def _open(self, trainer: Trainer, run: dict[str, Any]) -> list[Record]:
         """Records of a run that was interrupted, and the directory made ready for more."""

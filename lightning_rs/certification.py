@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy
 import scipy
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 import lightning_rs
-from lightning_rs.checks import check_alpha, check_at_least
+from lightning_rs.checks import check_alpha, check_at_least, check_radii
 from lightning_rs.data import check_image
-from lightning_rs.mechanisms import check_inputs, check_trials, required_fields, resolve_mechanisms
+from lightning_rs.mechanisms import Mechanism, check_inputs, check_trials, resolve_mechanisms, sequential_mechanisms
 from lightning_rs.results.records import Record, certificate_of, sparse, stored_statistics
-from lightning_rs.smoothing import SmoothedClassifier
-from lightning_rs.smoothing.classifier import device_of, evaluating
+from lightning_rs.smoothing import Preparation, PreparedClassifier, find_batch_size, prepare
+from lightning_rs.smoothing.classifier import device_of, statistics_of
+from lightning_rs.smoothing.planning import certification_plan
+from lightning_rs.smoothing.sampler import Sampler, evaluating
 
 
 @dataclass(frozen=True)
@@ -32,19 +34,29 @@ class CertificationSettings:
         n: draws that certify it.
         alpha: failure probability of one example's certificate.
         mechanisms: names of mechanisms, with options if any: `salman:bound=betting`. All see the same draws.
-        batch_size: noisy copies per call of the base classifier.
+        batch_size: noisy copies per call of the base classifier, or `auto`, which tries sizes.
         seed: seed of the noise.
+        radii: l2 radii of interest in pixel units, increasing. Sequential mechanisms stop when it is known which of
+            them are certified, and draw n copies at most; others do not need them.
+        precision, channels_last, fold_batch_norm, compile: how the base classifier is run, see
+            `lightning_rs.smoothing.Preparation`.
 
     Raises:
-        ValueError: a value out of range, an unknown mechanism, or an n too small to certify anything.
+        ValueError: a value out of range, an unknown mechanism, sequential mechanisms beside others, or an n too small
+            to certify anything.
     """
 
     n0: int = 100
     n: int = 100_000
     alpha: float = 0.001
     mechanisms: Sequence[str] = ("cohen", "cohen_two_sided")
-    batch_size: int = 1000
+    batch_size: int | Literal["auto"] = 1000
     seed: int = 0
+    radii: Sequence[float] | None = None
+    precision: str = "float32"
+    channels_last: bool = False
+    fold_batch_norm: bool = False
+    compile: bool = False
 
     def __post_init__(self) -> None:
         if not all(isinstance(mechanism, str) for mechanism in self.mechanisms):
@@ -53,9 +65,30 @@ class CertificationSettings:
         check_at_least("n0", self.n0, 1)
         check_at_least("n", self.n, 1)
         check_alpha(self.alpha)
-        check_at_least("batch_size", self.batch_size, 1)
+        if self.batch_size != "auto":
+            check_at_least("batch_size", self.batch_size, 1)
         check_at_least("seed", self.seed, 0)
-        check_trials(resolve_mechanisms(self.mechanisms), self.n, self.alpha)
+        if self.radii is not None:
+            object.__setattr__(self, "radii", check_radii(self.radii))
+        check_trials(self.resolved, self.n, self.alpha)
+        if self.sequential and self.alpha > 0.4:
+            raise ValueError(f"alpha must be at most 0.4 for sequential mechanisms, got {self.alpha}")
+        _ = self.preparation
+
+    @property
+    def resolved(self) -> dict[str, Mechanism]:
+        """The mechanisms by label."""
+        return resolve_mechanisms(self.mechanisms)
+
+    @property
+    def sequential(self) -> bool:
+        """Whether drawing may stop before n draws."""
+        return bool(sequential_mechanisms(self.resolved))
+
+    @property
+    def preparation(self) -> Preparation:
+        """How the base classifier is run."""
+        return Preparation(self.precision, self.channels_last, self.fold_batch_norm, self.compile)
 
 
 def certify_examples(
@@ -66,43 +99,77 @@ def certify_examples(
     indices: Iterable[int],
     settings: CertificationSettings,
 ) -> Iterator[Record]:
-    """Certify the examples of `dataset` at `indices`, one record each, in that order.
+    """Certify the examples of `dataset` at `indices`: one record each, as soon as it is finished.
 
-    A record depends on the example's index, the classifier and the settings, not on the other examples or the order.
+    They finish in the given order if their number of draws is fixed, otherwise in any. A record depends on the
+    example's index, the classifier and the settings, not on the other examples or the order.
 
     Raises:
-        ValueError: an image outside [0, 1], or a base classifier that does not return `num_classes` scores.
+        ValueError: an image outside [0, 1], a base classifier that does not return `num_classes` scores or whose
+            answers are not reproducible, or a preparation that it does not bear.
     """
-    smoothed = SmoothedClassifier(
-        base_classifier, num_classes, sigma, batch_size=settings.batch_size, seed=settings.seed
-    )
-    mechanisms = resolve_mechanisms(settings.mechanisms)
-    fields = required_fields(mechanisms)
-    for index in indices:
-        image, label = dataset[index]
-        check_image(image)
-        check_inputs(mechanisms, image.shape, settings.alpha)
-        start = time.perf_counter()
-        x = image.unsqueeze(0)
-        statistics = smoothed.sample(x, [index], settings.n0, settings.n, fields=fields)
-        with evaluating(base_classifier), torch.inference_mode():
-            clean = int(base_classifier(x.to(device_of(base_classifier, x))).argmax())
-        certificates = {name: m.certify(statistics, settings.alpha) for name, m in mechanisms.items()}
-        yield Record(
-            index=int(index),
-            label=int(label),
-            clean_prediction=clean,
-            selection=sparse(statistics.selection_counts[0]),
-            counts=sparse(statistics.counts[0]),
-            certificates={name: certificate_of(certificate) for name, certificate in certificates.items()},
-            seconds=time.perf_counter() - start,
-            statistics=stored_statistics(statistics),
-        )
+    mechanisms = settings.resolved
+    plan = certification_plan(mechanisms, sigma, settings.n0, settings.n, settings.alpha, settings.radii, clean=True)
+    indices = [int(index) for index in indices]
+    if not indices:
+        return
+    device, first = device_of(base_classifier), dataset[indices[0]][0]
+    check_inputs(mechanisms, first.shape, settings.alpha)
+    prepared = _prepare(base_classifier, first.to(device), sigma, settings)
+    sampler = Sampler(prepared, num_classes, sigma, settings.batch_size, settings.seed, device)
+    labels: dict[int, int] = {}
+
+    def images() -> Iterator[tuple[int, Tensor]]:
+        for index in indices:
+            image, label = dataset[index]
+            check_image(image)
+            labels[index] = int(label)
+            yield index, image
+
+    with evaluating(base_classifier):
+        for sample in sampler.run(images(), plan):
+            statistics = statistics_of(sample, sigma, settings.seed, plan)
+            certificates = {name: m.certify(statistics, settings.alpha) for name, m in mechanisms.items()}
+            yield Record(
+                index=sample.index,
+                label=labels.pop(sample.index),
+                clean_prediction=sample.clean_prediction,
+                selection=sparse(statistics.selection_counts[0]),
+                counts=sparse(statistics.counts[0]),
+                certificates={name: certificate_of(certificate) for name, certificate in certificates.items()},
+                seconds=sample.seconds,
+                statistics=stored_statistics(statistics),
+            )
+
+
+def resolve_batch_size(
+    base_classifier: nn.Module, sigma: float, image: Tensor, settings: CertificationSettings
+) -> CertificationSettings:
+    """The settings with a batch size in the place of `auto`: the fastest for images like this one on this machine."""
+    if settings.batch_size != "auto":
+        return settings
+    image = image.to(device_of(base_classifier))
+    # Compilation would be repeated for every size, and the best size hardly depends on it.
+    plain = dataclasses.replace(settings, compile=False, batch_size=100)
+    with evaluating(base_classifier):
+        size = find_batch_size(_prepare(base_classifier, image, sigma, plain), image)
+    return dataclasses.replace(settings, batch_size=size)
+
+
+def _prepare(
+    base_classifier: nn.Module, image: Tensor, sigma: float, settings: CertificationSettings
+) -> PreparedClassifier:
+    # Compilation is for one shape; for the other checks a few rows do.
+    rows = settings.batch_size if settings.compile else min(settings.batch_size, 100)
+    noise = torch.randn((rows, *image.shape), generator=torch.Generator().manual_seed(settings.seed))
+    with evaluating(base_classifier):
+        return prepare(base_classifier, settings.preparation, image + sigma * noise.to(image))
 
 
 def describe_run(
     base_classifier: nn.Module,
     architecture: str,
+    num_classes: int,
     sigma: float,
     data: str,
     split: str,
@@ -116,6 +183,7 @@ def describe_run(
         "split": split,
         "indices": list(indices),
         "architecture": architecture,
+        "num_classes": num_classes,
         "weights_sha256": weights_digest(base_classifier),
         "normalization": _normalization(base_classifier),
         "pixel_range": [0, 1],
@@ -126,7 +194,13 @@ def describe_run(
         "mechanisms": list(settings.mechanisms),
         "seed": settings.seed,
         "batch_size": settings.batch_size,
-        "precision": str(_dtype(base_classifier)).removeprefix("torch."),
+        # Where sampling stops depends on them.
+        "radii": list(settings.radii) if settings.sequential and settings.radii is not None else None,
+        "weights": str(_dtype(base_classifier)).removeprefix("torch."),
+        "precision": settings.precision,
+        "channels_last": settings.channels_last,
+        "fold_batch_norm": settings.fold_batch_norm,
+        "compile": settings.compile,
         # CPU and GPU draw different noise, see `lightning_rs.smoothing.noise`.
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "versions": {m.__name__: m.__version__ for m in (lightning_rs, torch, numpy, scipy)},

@@ -16,9 +16,7 @@ def check_alpha(alpha: float) -> float:
 
 def check_sigma(sigma: float) -> float:
     """Return the noise standard deviation `sigma` if it is positive and finite."""
-    if not (sigma > 0.0 and math.isfinite(sigma)):
-        raise ValueError(f"sigma must be positive and finite, got {sigma}")
-    return float(sigma)
+    return check_positive("sigma", sigma)
 
 
 def check_at_least(name: str, value: int, least: int) -> int:
@@ -44,3 +42,17 @@ def check_radii(radii: Iterable[float]) -> tuple[float, ...]:
     if any(b <= a for a, b in pairwise(values)):
         raise ValueError(f"radii must be strictly increasing, got {list(values)}")
     return values
+
+
+def check_positive(name: str, value: float) -> float:
+    """Return `value` if it is positive and finite."""
+    if not (value > 0.0 and math.isfinite(value)):
+        raise ValueError(f"{name} must be positive and finite, got {value}")
+    return float(value)
+
+
+def check_not_negative(name: str, value: float) -> float:
+    """Return `value` if it is at least zero and finite."""
+    if not (value >= 0.0 and math.isfinite(value)):
+        raise ValueError(f"{name} must be at least 0 and finite, got {value}")
+    return float(value)

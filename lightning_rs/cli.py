@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import re
@@ -24,6 +25,7 @@ WandbMode = Literal["auto", "online", "offline", "disabled"]
 # What the libraries say about themselves, and a user cannot act on.
 _IRRELEVANT_WARNINGS = (
     ".*does not have many workers.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
     ".*Experiment logs directory .* exists and is not empty.*",
     ".*LeafSpec.* is deprecated.*",
     ".*The number of training batches .* is smaller than the logging interval.*",
@@ -62,12 +64,13 @@ def free_directory(parent: Path, name: str) -> Path:
     return path
 
 
-def make_loggers(directory: Path, project: str, mode: WandbMode) -> list[Logger]:
+def make_loggers(directory: Path, project: str, mode: WandbMode, resumed_at: int | None = None) -> list[Logger]:
     """A CSV log in `directory`, always, and one W&B run, named like the directory, unless `mode` is `disabled`.
 
     `auto` is online if wandb finds an API key and offline otherwise. Nothing prompts; without a key nothing waits.
+    A run that is resumed at the step `resumed_at` keeps its rows up to there (-1: none of them), and its W&B id.
     """
-    loggers: list[Logger] = [CSVLogger(directory.parent, name=directory.name, version="")]
+    loggers: list[Logger] = [_csv_logger(directory, resumed_at)]
     if mode == "auto":
         mode = _available_mode()
         if mode == "offline":
@@ -76,19 +79,39 @@ def make_loggers(directory: Path, project: str, mode: WandbMode) -> list[Logger]
     elif mode == "online" and not rank_zero_only.rank and not _has_key():
         raise ValueError("W&B mode is online but wandb finds no API key: run wandb login, or use auto or offline")
     if mode != "disabled":
-        loggers.append(_Wandb(directory, project, mode))
+        loggers.append(_Wandb(directory, project, mode, None if resumed_at is None else wandb_id(directory)))
     return loggers
+
+
+def wandb_id(directory: Path) -> str | None:
+    """Id of the W&B run that logged to `directory` last, from the name of its folder; None without one."""
+    folders = sorted(directory.glob("wandb/*run-*-*"), key=lambda path: path.name.removeprefix("offline-"))
+    return folders[-1].name.removeprefix("offline-").split("-", 2)[2] if folders else None
+
+
+def _csv_logger(directory: Path, resumed_at: int | None) -> CSVLogger:
+    logger = CSVLogger(directory.parent, name=directory.name, version="")
+    path = directory / "metrics.csv"
+    if resumed_at is not None and not rank_zero_only.rank and path.is_file():
+        with path.open(newline="") as file:
+            rows = [row for row in csv.DictReader(file) if int(row["step"]) <= resumed_at]
+        # Lightning's writer starts by deleting the file.
+        logger.experiment.metrics.extend({key: value for key, value in row.items() if value != ""} for row in rows)
+        logger.save()
+    return logger
 
 
 class _Wandb(WandbLogger):
     """Lightning's W&B logger, which goes on offline if the server does not answer."""
 
-    def __init__(self, directory: Path, project: str, mode: str) -> None:
+    def __init__(self, directory: Path, project: str, mode: str, run_id: str | None = None) -> None:
         import wandb
 
         # Our own lines say what a user needs; the start-up and closing summaries of wandb would bury the table.
         settings = wandb.Settings(silent=True, console="off", init_timeout=30)
-        super().__init__(name=directory.name, project=project, save_dir=directory, mode=mode, settings=settings)
+        super().__init__(
+            name=directory.name, project=project, save_dir=directory, id=run_id, mode=mode, settings=settings
+        )
         del self._wandb_init["anonymous"]  # wandb warns about the argument, whatever its value.
 
     @property
@@ -169,6 +192,8 @@ def _one_line(message: str) -> str:
     if unknown and key and key.group(1) in _CLASSES:
         kind, known = _CLASSES[key.group(1)]()
         return f"unknown {kind} {unknown.group(1)!r}; known: {', '.join(sorted(known))}"
+    if causes and key and key.group(1) not in text:
+        text = f"{key.group(1)}: {text}"
     text = re.sub(r"<class '([^']+)'>", r"\1", text.replace("typing.", ""))
     text = re.sub(r"Literal\[([^\]]*)\]", r"one of \1", text).replace("a one of", "one of")
     return text.replace(". Got value:", ", got")

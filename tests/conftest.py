@@ -21,9 +21,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 def run_script(script: str | Path, *arguments: object, cwd: Path, status: int | None = 0, **environment: str):
     """Run a script as a user does, without terminal and without any W&B account; returns the finished process."""
+    return run_python(ROOT / script, *arguments, cwd=cwd, status=status, **environment)
+
+
+def run_python(*arguments: object, cwd: Path, status: int | None = 0, **environment: str):
+    """Run Python with these arguments, as `run_script` does."""
     clean = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "PL_", "COLUMNS"))}
     clean |= {"HOME": HOME.name, "OMP_NUM_THREADS": "1", **environment}
-    command = [sys.executable, str(ROOT / script), *map(str, arguments)]
+    command = [sys.executable, *map(str, arguments)]
     done = subprocess.run(
         command, cwd=cwd, env=clean, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600
     )

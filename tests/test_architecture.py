@@ -20,8 +20,10 @@ LAYERS = [
     "lightning_rs.progress",
     "lightning_rs.results",
     "lightning_rs.certification",
+    "lightning_rs.foreign_checkpoints",
     "lightning_rs.checkpoints",
     "lightning_rs.cli",
+    "lightning_rs.commands",
     "callbacks",
 ]
 FILES = [*ROOT.glob("lightning_rs/**/*.py"), *ROOT.glob("callbacks/*.py")]

@@ -2,11 +2,16 @@
 
 import json
 from dataclasses import asdict
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
-from conftest import run_script
+import wandb_reader
+from conftest import ROOT, run_python, run_script
+from PIL import Image
 
+from lightning_rs.data import Digits
 from lightning_rs.results import RunDirectory
 
 QUICK = ("--n=300", "--wandb_mode=disabled", "--accelerator=cpu")
@@ -30,12 +35,19 @@ def test_the_checkpoint_of_a_training_is_certified_as_the_training_did(checkpoin
     assert table in done.stdout
     assert sorted(p.name for p in (tmp_path / "out").iterdir()) == [
         "certified_accuracy.png",
+        "certified_accuracy.svg",
         "hparams.yaml",
         "metrics.csv",
+        "p_a.png",
+        "p_a.svg",
+        "radius_confidence.png",
+        "radius_confidence.svg",
         "records-0.jsonl",
         "run.json",
         "table.csv",
-        "vote_shares.png",
+        "table.md",
+        "table.tex",
+        "tsv",
     ]
 
 
@@ -49,6 +61,11 @@ def test_two_processes_give_the_records_of_one(checkpoint, tmp_path):
     assert done[1].stdout.count("Certified accuracy (%)") == 1
     tables = [d.stdout.split("Records, table")[0] for d in done]
     assert tables[0] == tables[1]
+    torchrun = ("-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", "--", ROOT / "certify.py")
+    arguments = ("--checkpoint", checkpoint, "--output", tmp_path / "torchrun", "--devices=2", "--limit=9")
+    run_python(*torchrun, *arguments, *QUICK, "--batch_size=100", cwd=tmp_path)
+    assert len(list((tmp_path / "torchrun").glob("records-*.jsonl"))) == 2
+    assert records(tmp_path / "torchrun") == records(tmp_path / "of1")
 
 
 def test_order_and_batch_size(checkpoint, tmp_path):
@@ -91,11 +108,51 @@ def test_sigma_radii_mechanisms_and_the_default_directory(checkpoint, tmp_path):
 
 
 def test_wandb_run_of_its_own(checkpoint, tmp_path):
+    """The offline run, read back: table of examples, curves, summary and records; resumed under the same id."""
     out = tmp_path / "out"
-    arguments = ("--n=100", "--limit=2", "--accelerator=cpu")
-    done = run_script("certify.py", f"--checkpoint={checkpoint}", f"--output={out}", *arguments, cwd=tmp_path)
-    assert "W&B: no API key found, logging offline" in done.stderr
-    assert len(list(out.glob("wandb/offline-run-*/*.wandb"))) == 1
+    arguments = ("--n=100", "--limit=5", "--accelerator=cpu", "--wandb_examples=3", f"--output={out}")
+    for _ in range(2):
+        done = run_script("certify.py", f"--checkpoint={checkpoint}", *arguments, cwd=tmp_path)
+        assert "W&B: no API key found, logging offline" in done.stderr
+    files = sorted(out.glob("wandb/offline-run-*/*.wandb"))
+    identity = files[0].stem.removeprefix("run-")
+    assert len({f.parent.name for f in files}) == len(files) >= 1
+    assert {f.stem.removeprefix("run-") for f in files} == {identity}
+
+    logged = {key: value for row in wandb_reader.history(files[-1]) for key, value in row.items()}
+    assert (
+        logged["certify_test/examples/_type"] == logged["certify_test/certified_accuracy_table/_type"] == "table-file"
+    )
+    folder = files[-1].parent / "files"
+    curves = json.loads((folder / logged["certify_test/certified_accuracy_table/path"]).read_text())
+    assert len(curves["data"]) == 2 * 101  # Two mechanisms.
+    artifacts = wandb_reader.artifacts(files[-1])
+    # A table with pictures is an artifact of its own: its JSON, and the PNG files that this names.
+    (holder,) = [a for a in artifacts if a.name.startswith(f"run-{identity}-certify_testexamples")]
+    local = {entry.path: Path(entry.local_path) for entry in holder.manifest.contents}
+    (path,) = [path for name, path in local.items() if name.endswith(".table.json")]
+    table = json.loads(path.read_text())
+    answers = ["cohen prediction", "cohen radius", "cohen_two_sided prediction", "cohen_two_sided radius"]
+    assert table["columns"] == ["index", "image", "label", "clean prediction", "confidence", *answers]
+    held = {r["index"]: r for r in records(out)}
+    assert [row[0] for row in table["data"]] == [0, 1, 3]
+    for index, image, label, clean, confidence, *cells in table["data"]:
+        record = held[index]
+        assert (label, clean) == (record["label"], record["clean_prediction"])
+        assert confidence == max(record["counts"].values()) / 100
+        assert cells == [c[k] for c in record["certificates"].values() for k in ("prediction", "radius")]
+        with Image.open(local[image["path"]]) as picture:
+            assert picture.size == (8, 8)
+            truth = Digits().dataset("test")[index][0][0]
+            assert np.abs(np.asarray(picture.convert("L")) / 255 - truth.numpy()).max() < 0.003
+
+    for mechanism in ("cohen", "cohen_two_sided"):
+        right = [r["certificates"][mechanism]["prediction"] == r["label"] for r in held.values()]
+        assert wandb_reader.summary(files[-1])[f"certify_test/{mechanism}/accuracy@0"] == np.mean(right)
+    (artifact,) = [a for a in artifacts if a.type == "certification"]
+    assert artifact.name == f"records-{identity}"
+    held_files = {entry.path for entry in artifact.manifest.contents}
+    assert held_files >= {"run.json", "records-0.jsonl", "table.csv", "tsv/cohen.tsv"}
 
 
 @pytest.mark.parametrize(
@@ -128,6 +185,24 @@ def test_bad_input_gets_one_line_and_nothing_is_written(arguments, message, chec
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_foreign_checkpoint_gives_the_records_of_ours(checkpoint, tmp_path):
+    """The same net as {arch, state_dict}: data, sigma and normalisation are asked for, a wrong one is warned of."""
+    content = torch.load(checkpoint, weights_only=True)
+    net = {k.removeprefix("base_classifier."): v for k, v in content["state_dict"].items()}
+    net = {k.replace("1.", "1.module.", 1): v for k, v in net.items() if k.startswith("1.")}
+    foreign = tmp_path / "checkpoint.pth.tar"
+    torch.save({"epoch": 1, "arch": "digits_cnn", "state_dict": net}, foreign)
+    options = ("--data=Digits", "--sigma=0.25", "--limit=3", "--batch_size=100")
+    done = certify(foreign, tmp_path / "none", *options, status=2)
+    assert "error: " in done.stderr and "give normalization, standardize (" in done.stderr
+    done = certify(foreign, tmp_path / "foreign", *options, "--normalization=standardize")
+    assert "warning" not in done.stderr
+    certify(checkpoint, tmp_path / "ours", "--limit=3", "--batch_size=100")
+    assert records(tmp_path / "foreign") == records(tmp_path / "ours")
+    done = certify(foreign, tmp_path / "wrong", *options, "--normalization=3/0.1")
+    assert "warning: the normalisation is probably wrong" in done.stderr
+
+
 def test_bad_checkpoints(tmp_path):
     for name, message in (("none.ckpt", "no checkpoint at"), ("text.ckpt", "is not a checkpoint that loads safely")):
         if name == "text.ckpt":
@@ -137,7 +212,8 @@ def test_bad_checkpoints(tmp_path):
         assert len(done.stderr.splitlines()) == 1
     torch.save({"model": 1}, tmp_path / "text.ckpt")
     done = run_script("certify.py", "--checkpoint=text.ckpt", cwd=tmp_path, status=2)
-    assert "is not a checkpoint of train.py: it lacks hyper_parameters, lightning_rs, state_dict" in done.stderr
+    assert "is not a checkpoint of a known form" in done.stderr
+    assert len(done.stderr.splitlines()) == 1
     assert (
         "error: the following arguments are required: checkpoint"
         in run_script("certify.py", cwd=tmp_path, status=2).stderr

@@ -54,9 +54,14 @@ def test_what_is_not_a_checkpoint(tmp_path, checkpoint):
     with pytest.raises(ValueError, match="is not a checkpoint that loads safely"):
         load_checkpoint(path)
     torch.save([1, 2], path)
-    with pytest.raises(ValueError, match="lacks hyper_parameters, lightning_rs, state_dict"):
+    with pytest.raises(ValueError, match="is not a checkpoint of a known form: .* got a list"):
         load_checkpoint(path)
     content = torch.load(checkpoint, weights_only=True)
+    torch.save({"lightning_rs": content["lightning_rs"]}, path)
+    with pytest.raises(ValueError, match="lacks hyper_parameters, state_dict"):
+        load_checkpoint(path)
+    with pytest.raises(ValueError, match="holds arch and normalization: leave them out"):
+        load_checkpoint(checkpoint, arch="digits_cnn")
     for change, message in (
         ({"architecture": "os.system"}, "unknown model 'os.system'; known: cifar_resnet110"),
         ({"num_classes": 7}, "does not fit the model that it names"),

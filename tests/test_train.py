@@ -11,6 +11,9 @@ import yaml
 from conftest import ROOT, run_script
 from PIL import Image
 
+from lightning_rs.certification import weights_digest
+from lightning_rs.checkpoints import load_checkpoint
+
 CONFIGS = sorted(path for path in ROOT.glob("configs/*/*.yaml"))
 
 
@@ -28,10 +31,17 @@ def test_a_run_writes_all_it_promises(trained):
     certification = run / "certification"
     assert sorted(p.name for p in certification.iterdir()) == [
         "certified_accuracy.png",
+        "certified_accuracy.svg",
+        "p_a.png",
+        "p_a.svg",
+        "radius_confidence.png",
+        "radius_confidence.svg",
         "records-0.jsonl",
         "run.json",
         "table.csv",
-        "vote_shares.png",
+        "table.md",
+        "table.tex",
+        "tsv",
     ]
     records = [json.loads(line) for line in (certification / "records-0.jsonl").read_text().splitlines()]
     assert [r["index"] for r in records] == list(range(40))
@@ -44,7 +54,7 @@ def test_a_run_writes_all_it_promises(trained):
         500,
         0.001,
     )
-    for name in ("certified_accuracy.png", "vote_shares.png"):
+    for name in ("certified_accuracy.png", "p_a.png", "radius_confidence.png"):
         with Image.open(certification / name) as image:
             assert image.format == "PNG"
 
@@ -145,7 +155,10 @@ def test_two_processes_make_one_run(tmp_path):
         (["--model.sigma=abc"], "error: sigma: Expected a float, got abc"),
         (["--model.sgma=1"], "error: Option 'sgma' is not accepted"),
         (["--model.architecture=vgg"], "error: unknown model 'vgg'; known: cifar_resnet110, "),
-        (["--model=Macro"], "error: unknown objective 'Macro'; known: Gaussian"),
+        (
+            ["--model=Macro"],
+            "error: unknown objective 'Macro'; known: Consistency, Gaussian, MACER, SmoothAdv, SmoothMix, Stability",
+        ),
         (["--data=SVHN"], "error: unknown data set 'SVHN'; known: CIFAR10, Digits, ImageNet, MNIST"),
         (["--data=MNIST"], "error: digits_cnn takes 1x8x8 images, the data set has 1x28x28"),
         (["--data=MNIST", "--model.architecture=lenet"], "error: MNIST not found in datasets: set data_dir to the"),
@@ -165,6 +178,10 @@ def test_two_processes_make_one_run(tmp_path):
             ["--checkpoint.monitor=certify/cohen/acr", "--checkpoint.mode=max"],
             "error: monitoring certify/cohen/acr needs --live_certification.every_n_epochs 1, got 20",
         ),
+        (["--model=SmoothingModule"], "error: Expected an instantiatable class, but is abstract"),
+        (["--model=MACER", "--model.k=0"], "error: k must be an integer of at least 1, got 0"),
+        (["--model=SmoothAdv", "--model.epsilon=-1"], "error: epsilon must be positive and finite, got -1.0"),
+        (["--resume=runs/none"], "error: no run to resume: there is no runs/none/config.yaml"),
         (["--name=../../x/y"], "error: name must be the name of a folder, got '../../x/y'"),
     ],
 )
@@ -174,6 +191,139 @@ def test_bad_input_gets_one_line_and_nothing_is_written(arguments, message, tmp_
     assert len(lines) == 1, done.stderr
     assert lines[0].startswith(message)
     assert list(tmp_path.iterdir()) == []
+
+
+SHORT = (
+    "--live_certification.n=100",
+    "--live_certification.limit=5",
+    "--certification.n=100",
+    "--certification.limit=3",
+)
+
+
+def weights(run):
+    return torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
+
+
+def test_a_run_that_was_killed_resumes_and_ends_with_the_same_weights_logs_and_wandb_run(tmp_path):
+    arguments = ["--trainer.max_epochs=4", "--live_certification.every_n_epochs=1", *SHORT]
+    run_script("train.py", *arguments, "--name=whole", cwd=tmp_path)
+    killer = ["--trainer.callbacks+=killer.Killer", f"--trainer.callbacks.step={16 * 2 + 5}"]
+    scripts = str(ROOT / "tests" / "scripts")
+    killed = run_script("train.py", *arguments, *killer, "--name=part", cwd=tmp_path, status=None, PYTHONPATH=scripts)
+    assert killed.returncode == -9
+    # The run's own configuration still names the killer.
+    done = run_script("train.py", "--resume=runs/part", "--trainer.callbacks=[]", cwd=tmp_path, PYTHONPATH=scripts)
+    assert "Traceback" not in done.stderr
+    assert "Warning" not in done.stderr
+    whole, part = (tmp_path / "runs" / name for name in ("whole", "part"))
+    assert [path.name for path in sorted((tmp_path / "runs").iterdir())] == ["part", "whole"]
+    expected, resumed = weights(whole), weights(part)
+    assert all(torch.equal(value, resumed[key]) for key, value in expected.items())
+
+    def rows(run):
+        with (run / "metrics.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        return [{key: value for key, value in row.items() if not key.endswith("seconds")} for row in rows]
+
+    assert rows(part) == rows(whole)
+    folders = sorted(part.glob("wandb/offline-run-*"))
+    assert len(folders) == 2
+    assert len({path.name.rsplit("-", 1)[1] for path in folders}) == 1
+    # What wandb keeps of a killed process is its own affair; the resumed one logs from there.
+    history = wandb_reader.history(next(folders[-1].glob("*.wandb")))
+    assert [row["epoch"] for row in history if "certify/cohen/acr" in row] == [2, 3]
+    # What is written repeats the run; it does not resume it.
+    assert yaml.safe_load((part / "config.yaml").read_text())["resume"] is None
+    # A finished run is trained further, and its certificates stay.
+    further = ("--trainer.max_epochs=5", "--trainer.callbacks=[]")
+    run_script("train.py", "--resume=runs/part", *further, cwd=tmp_path, PYTHONPATH=scripts)
+    assert torch.load(part / "checkpoints" / "last.ckpt", weights_only=True)["epoch"] == 4
+    digests = [
+        json.loads((part / name / "run.json").read_text())["weights_sha256"]
+        for name in ("certification", "certification-2")
+    ]
+    assert digests[0] != digests[1]
+    other = run_script(
+        "train.py", "--resume=runs/part", "--model.sigma=0.5", cwd=tmp_path, status=2, PYTHONPATH=scripts
+    )
+    message = "error: runs/part/checkpoints/last.ckpt cannot be resumed with another sigma: it has 0.25, got 0.5"
+    assert message in other.stderr
+
+
+def test_early_stopping_and_the_best_checkpoint_follow_a_certified_figure(tmp_path):
+    """The patience of two epochs ends at a rate of zero, where nothing improves on the first epoch's figure."""
+    run_script(
+        "train.py",
+        "--trainer.max_epochs=6",
+        "--model.lr=1e-12",
+        "--live_certification.every_n_epochs=1",
+        "--checkpoint.monitor=certify/cohen/acr",
+        "--checkpoint.mode=max",
+        "--trainer.callbacks+=pytorch_lightning.callbacks.EarlyStopping",
+        "--trainer.callbacks.monitor=certify/cohen/acr",
+        "--trainer.callbacks.mode=max",
+        "--trainer.callbacks.patience=2",
+        *SHORT,
+        "--wandb.mode=disabled",
+        "--name=run",
+        cwd=tmp_path,
+    )
+    with (tmp_path / "runs" / "run" / "metrics.csv").open() as file:
+        figures = [(row["epoch"], row["certify/cohen/acr"]) for row in csv.DictReader(file) if row["certify/cohen/acr"]]
+    assert [epoch for epoch, _ in figures] == ["0", "1", "2"]
+    assert len({figure for _, figure in figures}) == 1
+    assert (tmp_path / "runs" / "run" / "checkpoints" / "epoch=0-step=16.ckpt").is_file()
+
+
+@pytest.mark.parametrize("devices", [1, 2])
+def test_a_loss_that_is_not_finite_ends_in_one_line_and_keeps_the_last_good_checkpoint(devices, tmp_path):
+    done = run_script(
+        "train.py",
+        "--model=MACER",
+        "--model.k=2",
+        "--data.batch_size=100",
+        "--trainer.max_epochs=3",
+        f"--trainer.devices={devices}",
+        "--trainer.accelerator=cpu",
+        "--trainer.callbacks+=killer.Poison",
+        f"--trainer.callbacks.step={10 // devices + 3}",
+        "--live_certification.every_n_epochs=0",
+        "--wandb.mode=disabled",
+        "--name=run",
+        cwd=tmp_path,
+        status=2,
+        PYTHONPATH=str(ROOT / "tests" / "scripts"),
+    )
+    (line,) = [line for line in done.stderr.splitlines() if "error" in line]
+    assert line.startswith(
+        f"error: the loss of MACER is not finite at step {10 // devices + 3} (epoch 1): classification nan"
+    )
+    assert line.endswith("; the last good checkpoint is runs/run/checkpoints/last.ckpt")
+    assert "Traceback" not in done.stderr
+    assert all(torch.isfinite(value).all() for value in weights(tmp_path / "runs" / "run").values())
+
+
+def test_averaged_weights_through_the_command_line(tmp_path):
+    run_script(
+        "train.py",
+        "--trainer.max_epochs=2",
+        "--trainer.callbacks+=callbacks.EMA",
+        "--trainer.callbacks.decay=0.9",
+        "--trainer.precision=bf16-mixed",
+        "--trainer.gradient_clip_val=1.0",
+        *SHORT,
+        "--wandb.mode=disabled",
+        "--name=run",
+        cwd=tmp_path,
+    )
+    run = tmp_path / "runs" / "run"
+    checkpoint = torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)
+    assert not all(torch.equal(v, checkpoint["current_model_state"][k]) for k, v in checkpoint["state_dict"].items())
+    # Certified after the fit were the weights that the checkpoint holds, in its precision.
+    loaded = load_checkpoint(run / "checkpoints" / "last.ckpt")
+    about = json.loads((run / "certification" / "run.json").read_text())
+    assert about["weights_sha256"] == weights_digest(loaded.base_classifier)
 
 
 def test_there_are_configs_for_every_data_set_and_sigma():
@@ -194,7 +344,7 @@ def test_configs_leave_nothing_to_the_default(path):
     assert set(default["certification"]) - {"split"} <= set(config["certification"])
     assert set(default["trainer"]) <= set(config["trainer"])
     sigma = config["model"]["init_args"]["sigma"]
-    assert math.isclose(sigma, float(path.stem.split("_")[1]))
+    assert math.isclose(sigma, float(path.stem.rsplit("_", 1)[1]))
 
 
 @pytest.mark.parametrize("data", ["digits", "mnist", "cifar10", "imagenet"])

@@ -48,3 +48,17 @@ def config(path: Path) -> dict[str, Any]:
         if record.WhichOneof("record_type") == "config"
         for item in record.config.update
     }
+
+
+def summary(path: Path) -> dict[str, Any]:
+    return {
+        item.key or "/".join(item.nested_key): json.loads(item.value_json)
+        for record in records(path)
+        if record.WhichOneof("record_type") == "summary"
+        for item in record.summary.update
+    }
+
+
+def artifacts(path: Path) -> list[Any]:
+    """Artifacts of the run, as protobuf messages."""
+    return [record.artifact for record in records(path) if record.WhichOneof("record_type") == "artifact"]

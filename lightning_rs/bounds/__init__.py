@@ -12,7 +12,13 @@ from lightning_rs.bounds.distribution import binomial_survival_lower, dkw_epsilo
 from lightning_rs.bounds.hoeffding import hoeffding_kl_lower, hoeffding_kl_upper, hoeffding_lower, hoeffding_upper
 from lightning_rs.bounds.proportion_difference import proportion_difference_lower
 from lightning_rs.bounds.randomized import randomized_clopper_pearson_lower, randomized_clopper_pearson_upper
-from lightning_rs.bounds.sequences import sequential_log_wealth, union_bound_schedule, union_bound_thresholds
+from lightning_rs.bounds.sequences import (
+    sequential_log_wealth,
+    sequential_lower,
+    sequential_thresholds,
+    union_bound_schedule,
+    union_bound_thresholds,
+)
 
 __all__ = [
     "betting_lower",
@@ -33,6 +39,8 @@ __all__ = [
     "randomized_clopper_pearson_lower",
     "randomized_clopper_pearson_upper",
     "sequential_log_wealth",
+    "sequential_lower",
+    "sequential_thresholds",
     "top_class_p_value",
     "top_two_p_value",
     "union_bound_schedule",

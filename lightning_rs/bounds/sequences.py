@@ -59,6 +59,98 @@ def sequential_log_wealth(
     return np.where(n <= 0, 0.0, wealth - error)[()]
 
 
+def sequential_thresholds(p: ArrayLike, trials: ArrayLike, alpha: float) -> NDArray[np.int64]:
+    """The least successes of `trials` with which betting rejects every proportion <= p.
+
+    The smallest A with `sequential_log_wealth`(A, trials, p) >= ln(1/alpha), or trials + 1 if there is none. Rejecting
+    once it is reached at any of many looks is wrong with probability at most alpha.
+
+    Args:
+        p: the proportion to be exceeded, in (0, 1).
+        trials: number of draws, integers >= 0.
+        alpha: failure probability of the whole test, in (0, 1).
+
+    Returns:
+        The counts, int64, in the broadcast shape of p and trials.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Source: that of `sequential_log_wealth`, truncated.
+    """
+    level = _log_level(alpha)
+    p, n = np.broadcast_arrays(np.asarray(p, dtype=np.float64), np.asarray(trials, dtype=np.float64))
+    # A success multiplies the wealth by a mean of t / p > 1, a failure by one of (1 - t) / (1 - p) < 1.
+    low, high = np.full(n.shape, -1.0), n + 1.0
+    while np.any(high - low > 1):
+        count = np.floor((low + high) / 2.0)
+        reached = sequential_log_wealth(np.clip(count, 0.0, n), n, p) >= level
+        searching = high - low > 1
+        low, high = np.where(searching & ~reached, count, low), np.where(searching & reached, count, high)
+    return high.astype(np.int64)
+
+
+def sequential_lower(successes: ArrayLike, trials: ArrayLike, alpha: float) -> NDArray[np.float64]:
+    """Lower confidence limit on a proportion that holds at all numbers of draws at once, by betting.
+
+    The largest p with `sequential_log_wealth`(successes, trials, p) >= ln(1/alpha); 0 if there is none. With
+    probability at least 1 - alpha, no limit of the whole sequence of draws exceeds the true proportion: so it may be
+    looked at after every draw, drawing may stop at any time for any reason, and the largest limit so far counts.
+
+    That one alpha is enough for all p at once needs wealth(p) to fall in p wherever it reaches 1/alpha, which it does
+    for alpha <= 0.4: by d ln wealth / dp = g/G (1 - 1/wealth) - (A - N p) / (p q), where q = 1 - p, the prior density g
+    over its mass G above p is at most 1 / (2 p q), and a wealth of more than e^0.75 needs A - N p > 1/2.
+
+    Args:
+        successes: number of successes A so far, integers in [0, trials].
+        trials: number of draws N so far, integers >= 0.
+        alpha: failure probability of the whole sequence of limits, in (0, 0.4].
+
+    Returns:
+        The limit, float64, in the broadcast shape; its wealth was found to reach 1/alpha, so it is never above the
+        exact one, and lies within 1e-10 of it, relative to 1 - p.
+
+    Raises:
+        ValueError: an argument is out of its range.
+
+    Source: that of `sequential_log_wealth`, truncated.
+    """
+    level = _log_level(alpha)
+    if alpha > 0.4:
+        raise ValueError(f"alpha must be at most 0.4 for a sequence of limits, got {alpha}")
+    a, n = np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in (successes, trials)))
+    shape = a.shape
+    sequential_log_wealth(a, n, 0.5)  # Checks the arguments.
+    # Batches of examples repeat the same few pairs.
+    pairs, places = np.unique(np.stack([a.ravel(), n.ravel()], axis=1), axis=0, return_inverse=True)
+    a, n = pairs[:, 0], pairs[:, 1]
+    share = a / np.maximum(n, 1.0)
+    # `low` reaches the level or is 0, `high` does not.
+    low, high = np.zeros_like(a), np.where(a >= n, 1.0 - 1e-16, share)
+    p = np.clip(share - np.sqrt(2.0 * share * (1.0 - share) * level / np.maximum(n, 1.0)) - level / (n + 1.0), 0.0, 1.0)
+    active = np.flatnonzero(a > 0)
+    for iteration in range(200):
+        if active.size == 0:
+            break
+        inside = (p[active] > low[active]) & (p[active] < high[active]) & (iteration % 6 != 5)
+        p[active] = at = np.where(inside, p[active], 0.5 * (low[active] + high[active]))
+        excess = sequential_log_wealth(a[active], n[active], at) - level
+        reached = excess >= 0.0
+        low[active] = np.where(reached, at, low[active])
+        high[active] = np.where(reached, high[active], at)
+        q = 1.0 - at
+        hazard = 0.5 / (np.sqrt(at * q) * np.arcsin(np.sqrt(q)))
+        slope = hazard * -np.expm1(-np.maximum(excess + level, 0.0)) - (a[active] - n[active] * at) / (at * q)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            following = at - excess / slope
+        # Newton's method aims a little below the root, so that its last point reaches the level.
+        p[active] = np.nan_to_num(following - 2e-11 * q, nan=-1.0)
+        small = 1e-10 * (1.0 - high[active]) + 4e-16
+        done = (high[active] - low[active] <= small) | (reached & (np.abs(following - at) <= 5e-11 * q))
+        active = active[~done]
+    return low[places.reshape(-1)].reshape(shape)[()]
+
+
 def union_bound_schedule(max_trials: int, alpha: float) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
     """When to look, and the failure probability that each look may spend, of a test by the union bound.
 
@@ -192,6 +284,12 @@ def _far_log_mixture(a: NDArray, n: NDArray, p: NDArray, far: NDArray) -> NDArra
     result = np.full_like(p, -np.inf)
     result[far] = 0.5 * np.log(p[far] * q) - np.log(first) + np.log(fraction) - np.log(np.pi)
     return result
+
+
+def _log_level(alpha: float) -> float:
+    if not 0.0 < alpha < 1.0:
+        raise ValueError(f"alpha must lie in (0, 1), got {alpha}")
+    return float(np.log(1.0 / alpha)) * (1.0 + 1e-15)
 
 
 def _check_proportion(p: NDArray) -> None:

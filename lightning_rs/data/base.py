@@ -83,7 +83,8 @@ class ImageDataModule(LightningDataModule):
             self.dataset(split),
             batch_size=self.batch_size,
             num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
+            # Workers that live on would carry augmentation's random state past the checkpoint of an epoch's end.
+            persistent_workers=self.num_workers > 0 and split != "train",
             pin_memory=torch.cuda.is_available(),
             **options,
         )

@@ -23,7 +23,9 @@ from lightning_rs.mechanisms.registry import (
     parse_mechanism,
     required_fields,
     resolve_mechanisms,
+    sequential_mechanisms,
 )
+from lightning_rs.mechanisms.sequential import betting_looks
 from lightning_rs.mechanisms.thresholds import MARGIN_THRESHOLDS, SCORE_THRESHOLDS
 
 __all__ = [
@@ -35,6 +37,7 @@ __all__ = [
     "Certificate",
     "Mechanism",
     "analytic_gaussian_radius",
+    "betting_looks",
     "certified_confidence",
     "check_inputs",
     "check_trials",
@@ -56,4 +59,5 @@ __all__ = [
     "renyi_radius",
     "required_fields",
     "resolve_mechanisms",
+    "sequential_mechanisms",
 ]

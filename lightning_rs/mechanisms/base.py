@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
@@ -34,6 +35,7 @@ class Statistics(Protocol):
     gradient_moments: NDArray[np.float64] | None
     gradient_sums: NDArray[np.float64] | None
     input_shape: tuple[int, ...] | None
+    look_counts: NDArray[np.int64] | None
 
     @property
     def trials(self) -> NDArray[np.int64]: ...
@@ -67,7 +69,7 @@ class Certificate:
     fallback: NDArray[np.bool_] | None = None
 
 
-class Mechanism:
+class Mechanism(ABC):
     """A procedure that turns the statistics of the noisy draws into a prediction and a certified radius.
 
     Attributes:
@@ -98,7 +100,7 @@ class Mechanism:
         """
         return self._certify(statistics, self._usable_alpha(statistics, alpha))
 
-    def check_input(self, shape: tuple[int, ...], alpha: float) -> None:
+    def check_input(self, shape: tuple[int, ...], alpha: float) -> None:  # noqa: B027 - most take any
         """Refuse inputs of a shape that the mechanism cannot certify at this alpha, before anything is sampled.
 
         Raises:
@@ -111,14 +113,20 @@ class Mechanism:
         missing = sorted(field for field in self.requires if getattr(statistics, field, None) is None)
         if missing:
             raise ValueError(f"{self.name} needs {', '.join(missing)}, which these statistics do not hold")
+        looks = getattr(statistics, "look_counts", None)
+        if looks is not None and looks.shape[1] > 1 and "look_counts" not in self.requires:
+            raise ValueError(
+                f"{self.name} needs a number of draws that is fixed in advance; these draws were looked at on the way"
+            )
         if statistics.same_sample_selection:
             # The class was picked by the votes that also certify it: a wrong class may be picked because its count is
             # high by chance. Half of alpha covers that: proved for the one-sided bound, enumerated for two-sided ones.
             alpha /= 2.0
         return alpha
 
+    @abstractmethod
     def _certify(self, statistics: Statistics, alpha: float) -> Certificate:
-        raise TypeError(f"{type(self).__name__} must define _certify")
+        """What `certify` returns, at the alpha that may be spent."""
 
     def minimum_trials(self, alpha: float) -> int:
         """The least n at which the clearest possible draws are certified; with fewer the mechanism always abstains."""
@@ -153,6 +161,7 @@ class _Unanimous:
         self.score_histogram = self.margin_histogram = np.zeros((1, len(SCORE_THRESHOLDS) + 1), dtype=np.int64)
         self.score_histogram[0, -1] = trials
         self.uniform = np.array([0.5])
+        self.look_counts = np.array([[[trials, trials]]])
 
     @property
     def scores(self) -> NDArray[np.float32]:

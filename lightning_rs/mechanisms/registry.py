@@ -18,6 +18,7 @@ from lightning_rs.mechanisms.lipschitz import Lipschitz
 from lightning_rs.mechanisms.mohapatra import MohapatraChannel, MohapatraL1, MohapatraL2, MohapatraLinf
 from lightning_rs.mechanisms.moutaouakil import Moutaouakil, MoutaouakilSoft
 from lightning_rs.mechanisms.salman import Salman
+from lightning_rs.mechanisms.sequential import SequentialBetting, SequentialMechanism, SequentialUnion
 from lightning_rs.mechanisms.voracek import Voracek
 
 MECHANISMS: dict[str, type[Mechanism]] = {
@@ -43,6 +44,8 @@ MECHANISMS: dict[str, type[Mechanism]] = {
         MohapatraL1,
         MohapatraLinf,
         MohapatraChannel,
+        SequentialBetting,
+        SequentialUnion,
     )
 }
 
@@ -106,6 +109,22 @@ def resolve_mechanisms(mechanisms: Sequence[str | Mechanism]) -> dict[str, Mecha
 def required_fields(mechanisms: Mapping[str, Mechanism]) -> frozenset[str]:
     """Fields of `Statistics` that any of the mechanisms reads."""
     return frozenset().union(*(mechanism.requires for mechanism in mechanisms.values()))
+
+
+def sequential_mechanisms(mechanisms: Mapping[str, Mechanism]) -> dict[str, SequentialMechanism]:
+    """The mechanisms that let drawing stop early: all of the given ones, or none.
+
+    Raises:
+        ValueError: some do and others need a number of draws that is fixed in advance; names one of each.
+    """
+    sequential = {label: m for label, m in mechanisms.items() if isinstance(m, SequentialMechanism)}
+    fixed = [label for label in mechanisms if label not in sequential]
+    if sequential and fixed:
+        raise ValueError(
+            f"{fixed[0]} needs a number of draws that is fixed in advance, so it cannot be used beside "
+            f"{next(iter(sequential))}, which stops when the answer is known"
+        )
+    return sequential
 
 
 def check_trials(mechanisms: Mapping[str, Mechanism], n: int, alpha: float) -> None:

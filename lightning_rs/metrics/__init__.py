@@ -6,5 +6,13 @@ from lightning_rs.metrics.certified import (
     average_certified_radius,
     certified_accuracy,
 )
+from lightning_rs.metrics.limits import population_limit, sample_limit
 
-__all__ = ["AverageCertifiedRadius", "CertifiedAccuracy", "average_certified_radius", "certified_accuracy"]
+__all__ = [
+    "AverageCertifiedRadius",
+    "CertifiedAccuracy",
+    "average_certified_radius",
+    "certified_accuracy",
+    "population_limit",
+    "sample_limit",
+]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
+from types import ModuleType
 
 from torch import nn
 
-from lightning_rs.checks import check_at_least, check_known
+from lightning_rs.checks import check_at_least
 from lightning_rs.models.cifar_resnet import CifarResNet
 from lightning_rs.models.digits_cnn import digits_cnn
 from lightning_rs.models.lenet import lenet
@@ -41,12 +42,16 @@ class Architecture:
         return f"{self.channels}x{self.size}x{self.size}{' or larger' if self.any_larger else ''}"
 
 
-def _torchvision(name: str, num_classes: int) -> nn.Module:
+def _torchvision_models() -> ModuleType:
     try:
         from torchvision import models
     except RuntimeError as error:
         raise ValueError(f"the installed torch and torchvision builds do not match: {error}") from None
-    return models.get_model(name, weights=None, num_classes=num_classes)
+    return models
+
+
+def _torchvision(name: str, num_classes: int) -> nn.Module:
+    return _torchvision_models().get_model(name, weights=None, num_classes=num_classes)
 
 
 ARCHITECTURES: dict[str, Architecture] = {
@@ -65,13 +70,29 @@ def list_architectures() -> list[str]:
     return sorted(ARCHITECTURES)
 
 
+def get_architecture(name: str) -> Architecture:
+    """The architecture of that name: ours, or any of torchvision's classification models.
+
+    Raises:
+        ValueError: an unknown name; the error lists the known ones.
+    """
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    models = _torchvision_models()
+    others = models.list_models(module=models)
+    if name in others:
+        return Architecture(partial(_torchvision, name), channels=3, size=32, any_larger=True)
+    others = ", ".join(other for other in others if other not in ARCHITECTURES)
+    raise ValueError(f"unknown model {name!r}; known: {', '.join(list_architectures())}; and torchvision's: {others}")
+
+
 def build_base_classifier(
     architecture: str, num_classes: int, input_shape: Sequence[int], mean: Sequence[float], std: Sequence[float]
 ) -> nn.Sequential:
     """A base classifier for pixels in [0, 1]: `Normalize`, then the named net with fresh weights.
 
     Args:
-        architecture: a name in `list_architectures()`.
+        architecture: a name in `list_architectures()`, or of a classification model of torchvision.
         num_classes: number of classes, at least 2.
         input_shape: (channels, height, width) of the images.
         mean, std: statistics of the data set, one number per channel, in pixel units.
@@ -79,7 +100,7 @@ def build_base_classifier(
     Raises:
         ValueError: an unknown name, or images or statistics that do not fit.
     """
-    entry = ARCHITECTURES[check_known("model", architecture, ARCHITECTURES)]
+    entry = get_architecture(architecture)
     check_at_least("num_classes", num_classes, 2)
     if not entry.takes(input_shape):
         raise ValueError(f"{architecture} takes {entry} images, the data set has {'x'.join(map(str, input_shape))}")

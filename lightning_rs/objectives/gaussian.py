@@ -33,5 +33,6 @@ def gaussian_loss(classifier: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, 
 class Gaussian(SmoothingModule):
     """Training under Gaussian noise, one draw an image and step: see `gaussian_loss`. Arguments: `SmoothingModule`."""
 
-    def loss(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        return gaussian_loss(self, x, y, self.sigma * x.new_empty(x.shape).normal_())
+    def loss(self, x: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        loss, logits = gaussian_loss(self, x, y, self.noise(x))
+        return {"cross_entropy": loss}, logits

@@ -1,14 +1,16 @@
-"""Plots of a certification, as PNG files. matplotlib is imported when a plot is drawn."""
+"""Plots of certifications, as PNG and SVG. matplotlib is imported when a plot is drawn."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy import special
 
-from lightning_rs.results.records import Record, certificates_of
+from lightning_rs.results.runs import Run
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -16,55 +18,110 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, which colour-blind readers can tell apart; line styles tell overlapping curves apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", "-.", ":")
+_NORMS = {"l2": r"$\ell_2$", "l1": r"$\ell_1$", "linf": r"$\ell_\infty$", "l2_subspace": r"subspace $\ell_2$"}
+_PROBABILITIES = (0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 
 
-def certified_accuracy(records: Sequence[Record], title: str, path: Path) -> None:
-    """Certified accuracy against radius, one step curve per mechanism."""
-    mechanisms = list(records[0].certificates)
-    crowded = len(mechanisms) > 5
-    figure, axes = new_figure(size=(9.0, 4.8) if crowded else (6.4, 4.2))
-    for i, mechanism in enumerate(mechanisms):
-        x, y = curve(records, mechanism)
-        style = {"color": COLOURS[i % len(COLOURS)], "linestyle": STYLES[i % len(STYLES)], "linewidth": 1.8}
-        axes.step(x, 100 * y, where="post", label=mechanism, **style)
-    axes.set_xlabel("radius r, l2 unless the mechanism says otherwise (pixels in [0, 1])")
+def certified_accuracy(
+    radii: Mapping[str, NDArray[np.float64]],
+    title: str,
+    path: Path,
+    legend: str = "mechanism",
+    envelope: bool = False,
+    norm: str = "l2",
+) -> None:
+    """Certified accuracy against radius, one exact step curve for each entry.
+
+    Args:
+        radii: name to the radii (B,), 0 where the prediction is wrong or missing.
+        title: what was certified.
+        path: PNG file; an SVG is written beside it.
+        legend: what the names are.
+        norm: of the radii.
+        envelope: draw the largest of all curves too: what can be reached by choosing for each radius.
+    """
+    figure, axes, outside = _curves_figure(len(radii) + envelope)
+    curves = {name: curve(values) for name, values in radii.items()}
+    end = max(float(x[np.isfinite(x)][-1]) for x, _ in curves.values()) or 1.0
+    for i, (name, (x, y)) in enumerate(curves.items()):
+        # Beyond the largest radius nothing is certified: the curve goes on at 0, so that all end at the same place.
+        axes.step([*x, end * 1.03], [*(100 * y), 0.0], where="post", label=name, **_style(i))
+    if envelope:
+        x, y = largest(list(curves.values()))
+        axes.step(x, 100 * y, where="post", label="envelope", color="0.25", linewidth=4.5, alpha=0.3, zorder=1)
+    axes.set_xlabel(f"{_NORMS.get(norm, norm)} radius $r$ (pixels in [0, 1])")
     axes.set_ylabel("certified accuracy (%)")
-    axes.set_xlim(left=0)
+    axes.set_xlim(0, end * 1.03)
     axes.set_ylim(0, 101)
-    if crowded:
-        figure.legend(title="mechanism", frameon=False, loc="outside right upper", fontsize=8)
+    _legend(figure, axes, legend, outside)
+    finish(figure, title, path)
+
+
+def share_ecdf(runs: Sequence[Run], title: str, path: Path) -> None:
+    """Share of images whose selected class has at most a given share of the votes: the distribution of p_A.
+
+    The axis is scaled by the normal quantile, so that equal distances are equal radii. Unanimous votes n of n stand at
+    (n + 1/2) / (n + 1).
+    """
+    figure, axes, outside = _curves_figure(len(runs))
+    scaled = []
+    for i, run in enumerate(runs):
+        x = np.sort(_quantile(run.share, run.about["n"]))
+        scaled.append(x)
+        y = 100 * np.arange(1, len(x) + 1) / len(x)
+        axes.step([x[0], *x], [0.0, *y], where="post", label=run.name, **_style(i))
+    low, high = min(x[0] for x in scaled), max(x[-1] for x in scaled)
+    _probability_axis(axes.xaxis, low, high)
+    axes.set_xlim(low - 0.15, high + 0.15)
+    axes.set_xlabel(r"share of votes for the selected class, estimate of $p_A$")
+    axes.set_ylabel("images with at most this share (%)")
+    axes.set_ylim(0, 101)
+    if len(runs) > 1:
+        _legend(figure, axes, "run", outside)
     else:
-        axes.legend(title="mechanism", frameon=False)
-    axes.grid(color="0.9", linewidth=0.6)
+        axes.grid(color="0.9", linewidth=0.6)
     finish(figure, title, path)
 
 
-def vote_shares(records: Sequence[Record], title: str, path: Path) -> None:
-    """Share of noisy copies that vote for the selected class, examples in ascending order, right and wrong ones."""
-    figure, axes = new_figure()
-    shares = np.array([r.counts.get(r.selected, 0) / sum(r.counts.values()) for r in records])
-    right = np.array([r.selected == r.label for r in records])
-    order = np.argsort(shares, kind="stable")
-    position = 100 * (np.arange(len(records)) + 0.5) / len(records)
-    for mask, colour, marker, label in ((right, COLOURS[0], ".", "right"), (~right, COLOURS[1], "x", "wrong")):
-        chosen = mask[order]
-        count = f"{label} ({int(mask.sum())})"
-        axes.plot(position[chosen], shares[order][chosen], marker, color=colour, markersize=5, label=count)
-    axes.axhline(0.5, color="0.5", linewidth=0.8, linestyle=":")
-    axes.set_xlabel("examples, sorted (%)")
-    axes.set_ylabel("share of votes for the selected class")
-    axes.set_ylim(0, 1.02)
-    axes.legend(title="selected class", frameon=False)
-    axes.grid(color="0.9", linewidth=0.6)
+def radius_confidence(run: Run, mechanisms: Sequence[str], title: str, path: Path) -> None:
+    """Certified radius against the share of votes for the selected class, one point for each image and mechanism.
+
+    The curve is sigma Phi^-1(share): the radius if the share were the probability itself.
+    """
+    figure, axes, outside = _curves_figure(len(mechanisms) + 2)
+    x = _quantile(run.share, run.about["n"])
+    for i, mechanism in enumerate(mechanisms):
+        prediction, radius = run.certificates[mechanism]
+        certified = prediction >= 0
+        right = prediction == run.label
+        colour = COLOURS[i % len(COLOURS)]
+        axes.scatter(x[certified & right], radius[certified & right], s=13, color=colour, alpha=0.6, linewidth=0)
+        axes.scatter(x[certified & ~right], radius[certified & ~right], s=16, color=colour, marker="x", linewidth=0.9)
+        axes.scatter([], [], s=22, color=colour, label=mechanism)
+    axes.scatter([], [], s=22, color="0.3", marker="x", linewidth=0.9, label="wrong prediction")
+    low, high = float(x.min()), float(x.max())
+    line = np.linspace(max(0.0, low), high, 200)
+    if run.sigma and high > 0:
+        axes.plot(line, run.sigma * line, color="0.5", linewidth=1, linestyle=":", label=r"$\sigma\,\Phi^{-1}$(share)")
+    _probability_axis(axes.xaxis, low, high)
+    axes.set_xlabel(r"share of votes for the selected class, estimate of $p_A$")
+    axes.set_ylabel(r"certified $\ell_2$ radius")
+    axes.set_ylim(bottom=0)
+    _legend(figure, axes, "mechanism", outside)
     finish(figure, title, path)
 
 
-def curve(records: Sequence[Record], mechanism: str) -> tuple[np.ndarray, np.ndarray]:
+def curve(radii: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The exact step curve of certified accuracy: radii ascending from 0, and the share of examples above each."""
-    prediction, radius, label = certificates_of(records, mechanism)
-    right = np.sort(np.where(prediction == label, radius, 0.0))
-    x = np.unique(np.concatenate([[0.0], right]))
-    return x, 1.0 - np.searchsorted(right, x, side="right") / len(right)
+    ascending = np.sort(radii)
+    x = np.unique(np.concatenate([[0.0], ascending]))
+    return x, 1.0 - np.searchsorted(ascending, x, side="right") / len(ascending)
+
+
+def largest(curves: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> tuple[NDArray, NDArray]:
+    """The envelope of step curves: at every radius the largest of all."""
+    x = np.unique(np.concatenate([x for x, _ in curves]))
+    return x, np.max([ys[np.searchsorted(xs, x, side="right") - 1] for xs, ys in curves], axis=0)
 
 
 def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 4.2)) -> tuple[Figure, Any]:
@@ -78,8 +135,48 @@ def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4
 
 
 def finish(figure: Figure, title: str, path: Path) -> None:
-    """Give every axis the house style, the figure its title, and write the file."""
+    """Give every axis the house style, the figure its title, and write the file as PNG and as SVG."""
+    import matplotlib
+
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
     figure.suptitle(title, fontsize=10)
-    figure.savefig(path, dpi=160)
+    # Text stays text, so that it can be searched and edited.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lightning_rs"}):
+        figure.savefig(path.with_suffix(".png"), dpi=200)
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+
+
+def _curves_figure(curves: int) -> tuple[Figure, Any, bool]:
+    """A figure for so many curves, its axes, and whether the legend stands outside."""
+    outside = curves > 5
+    figure, axes = new_figure(size=(8.2, 4.2) if outside else (6.0, 4.0))
+    return figure, axes, outside
+
+
+def _style(i: int) -> dict[str, Any]:
+    # After one round of colours the styles go on where they were, so that no pair comes twice before 28 curves.
+    return {
+        "color": COLOURS[i % len(COLOURS)],
+        "linestyle": STYLES[(i + i // len(COLOURS)) % len(STYLES)],
+        "linewidth": 1.7,
+    }
+
+
+def _legend(figure: Figure, axes: Any, title: str, outside: bool) -> None:
+    axes.grid(color="0.9", linewidth=0.6)
+    axes.set_axisbelow(True)
+    if outside:
+        figure.legend(title=title, frameon=False, loc="outside right upper", fontsize=8)
+    else:
+        axes.legend(title=title, frameon=False, fontsize=9)
+
+
+def _quantile(share: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+    """Normal quantile of the share, with half a vote moved so that 0 and 1 stay finite."""
+    return special.ndtri((share * n + 0.5) / (n + 1.0))
+
+
+def _probability_axis(axis: Any, low: float, high: float) -> None:
+    shown = [p for p in _PROBABILITIES if low - 0.2 <= special.ndtri(p) <= high + 0.2]
+    axis.set_ticks([float(special.ndtri(p)) for p in shown], [f"{p:g}" for p in shown])

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class Record:
 
     def to_json(self) -> str:
         """One line; floats are written so that they read back to the bit."""
-        return json.dumps(asdict(self), separators=(",", ":"))
+        return json.dumps(vars(self), separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str) -> Record:
@@ -74,6 +75,8 @@ def stored_statistics(statistics: Statistics) -> dict[str, Any]:
     for name in statistics.held:
         if name not in ("counts", "selection_counts", "scores"):
             values = getattr(statistics, name)[0]
+            if name == "look_counts":  # Looks after the stop repeat the last.
+                values = values[: int(np.searchsorted(values[:, 1], values[-1, 1])) + 1]
             stored[name] = sparse(values) if name.endswith("histogram") else values.tolist()
     if statistics.gradient_counts is not None:
         stored["input_shape"] = list(statistics.input_shape)
@@ -100,7 +103,7 @@ class RunDirectory:
     """A certification on disk.
 
     `run.json` says everything that makes the run comparable; `records-<process>.jsonl` holds one line per finished
-    example, written when it is finished. Opening the directory again with the same run goes on where it stopped.
+    example, on the disk when it is finished. Opening the directory again with the same run goes on where it stopped.
 
     Args:
         path: the directory; made when the first process opens it.
@@ -109,8 +112,13 @@ class RunDirectory:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
+    def run(self) -> dict[str, Any] | None:
+        """The content of `run.json`; None if there is none yet."""
+        file = self.path / "run.json"
+        return json.loads(file.read_text()) if file.exists() else None
+
     def check(self, run: dict[str, Any]) -> None:
-        """Refuse a directory that belongs to another run.
+        """Refuse a directory that belongs to another run. `auto` stands for whatever was found then.
 
         Raises:
             ValueError: names what differs.
@@ -119,14 +127,15 @@ class RunDirectory:
             return
         if not self.path.is_dir():
             raise ValueError(f"{self.path} is not a directory")
-        file = self.path / "run.json"
-        if not file.exists():
+        known = self.run()
+        if known is None:
             if any(self.path.glob("records-*.jsonl")):
                 raise ValueError(f"{self.path} holds records but no run.json that says what they are of")
             return
-        known = json.loads(file.read_text())
         given = json.loads(json.dumps(run))
-        differing = [key for key in sorted({*known, *given}) if known.get(key) != given.get(key)]
+        differing = [
+            key for key in sorted({*known, *given}) if known.get(key) != given.get(key) and given.get(key) != "auto"
+        ]
         if differing:
             parts = [f"{key} ({_short(known.get(key))} there, {_short(given.get(key))} now)" for key in differing]
             raise ValueError(f"{self.path} holds another run; it differs in {', '.join(parts)}")
@@ -134,9 +143,7 @@ class RunDirectory:
     def create(self, run: dict[str, Any]) -> None:
         """Write `run.json`; one process does this, before any appends."""
         self.path.mkdir(parents=True, exist_ok=True)
-        temporary = self.path / "run.json.part"
-        temporary.write_text(json.dumps(run, indent=2) + "\n")
-        os.replace(temporary, self.path / "run.json")
+        self._write("run.json", json.dumps(run, indent=2) + "\n")
 
     def read(self) -> list[Record]:
         """All finished examples of all processes, by index. A torn last line, from a run that was killed, is dropped.
@@ -155,22 +162,61 @@ class RunDirectory:
                 records.setdefault(record.index, record)
         return [records[index] for index in sorted(records)]
 
+    def replace(self, records: Sequence[Record]) -> None:
+        """Write these records instead of all that are there; all of them or, if it fails, none."""
+        for file in self.path.glob("records-*.jsonl"):
+            if file.name != "records-0.jsonl":
+                file.unlink()
+        self._write("records-0.jsonl", "".join(record.to_json() + "\n" for record in records))
+
+    def _write(self, name: str, text: str) -> None:
+        """A whole file or, whatever happens, the one that was there."""
+        temporary = self.path / f"{name}.part"
+        with temporary.open("w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, self.path / name)
+        _sync_folder(self.path)
+
     def appender(self, process: int) -> RecordAppender:
         """The records file of one process, open for appending."""
         return RecordAppender(self.path / f"records-{process}.jsonl")
 
 
 class RecordAppender:
-    """Appends one line per finished example, flushed at once. A context manager."""
+    """Appends one line per finished example. A context manager.
+
+    Each line is on the disk, not only in the system's memory, when `append` returns: what was finished survives a
+    killed process and a power failure. A line that was cut off by either is dropped when the file is opened again.
+    """
 
     def __init__(self, path: Path) -> None:
         if path.exists():
             _drop_torn_line(path)
-        self._file = path.open("a")
+        self._path = path
+        self._file = path.open("ab", buffering=0)
+        _sync_folder(path.parent)
 
     def append(self, record: Record) -> None:
-        self._file.write(record.to_json() + "\n")
-        self._file.flush()
+        """Write a record.
+
+        Raises:
+            OSError: the disk is full, or fails; the records before it are kept.
+        """
+        line = (record.to_json() + "\n").encode()
+        end = os.fstat(self._file.fileno()).st_size
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(end)
+            raise OSError(
+                f"{self._path} cannot be written ({error.strerror}): the examples finished before are kept; "
+                "make room, and start the same command again to go on"
+            ) from error
 
     def __enter__(self) -> RecordAppender:
         return self
@@ -189,6 +235,16 @@ def certificates_of(
         np.array([c["radius"] for c in certificates], dtype=np.float64),
         np.array([record.label for record in records], dtype=np.int64),
     )
+
+
+def _sync_folder(path: Path) -> None:
+    """Make the names of new files last. Some file systems cannot, and do not need it."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError):
+            os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _drop_torn_line(path: Path) -> None:

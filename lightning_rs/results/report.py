@@ -1,37 +1,100 @@
-"""The end of a certification: a table in the terminal, the same as CSV, and plots."""
+"""Reports: what is printed and written at the end of a certification, and for several runs side by side."""
 
 from __future__ import annotations
 
-import csv
-import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
 from lightning_rs.mechanisms import PAIR_RADII
 from lightning_rs.results import plots
+from lightning_rs.results.comparison import comparable_groups, remarks
 from lightning_rs.results.records import Record
+from lightning_rs.results.runs import UNNAMED, Run, run_of_records
 from lightning_rs.results.simplex import Lead, draw_simplex, leads_on_records, pairs_of
-from lightning_rs.results.summary import clean_accuracy, noisy_accuracy, summarize
+from lightning_rs.results.summary import default_radii
+from lightning_rs.results.tables import (
+    Table,
+    accuracy_table,
+    limit_table,
+    percent,
+    rows_of,
+    share_table,
+    to_csv,
+    to_latex,
+    to_markdown,
+    to_rich,
+)
+from lightning_rs.results.tsv import file_name, write_tsv
+
+UNITS = "radii in l2 where no other norm is named, pixels in [0, 1]; wrong and abstained images count as radius 0"
+LEGACY = "ACR, the average certified radius, is kept for comparison with older work"
 
 
 def write_report(records: Sequence[Record], run: dict[str, Any], radii: Sequence[float], directory: str | Path) -> None:
-    """Print the table of certified accuracy and write `table.csv` and the plots into `directory`."""
+    """Print the table of certified accuracy, and write tables, plots and the field's files into `directory`."""
     directory = Path(directory)
-    write_csv(records, radii, directory / "table.csv")
-    plots.certified_accuracy(records, title(run), directory / "certified_accuracy.png")
-    plots.vote_shares(records, title(run), directory / "vote_shares.png")
-    print_table(records, run, radii)
+    if not records:
+        return
+    for mechanism in records[0].certificates:
+        write_tsv(records, mechanism, directory / "tsv" / file_name(mechanism))
+    own = run_of_records(records, run, directory.name)
+    _write_tables([own], radii, directory, title(run))
+    _plot_run(own, list(own.certificates), directory)
+    print_table(own, radii)
     for smoothing in ("hard", "soft"):
         print_leads(leads_on_records(records, smoothing), smoothing)
     drawn = [name for name in PAIR_RADII if name in run["mechanisms"]]
     if len(drawn) > 2:
         draw_simplex(directory / "simplex.png", drawn, examples=pairs_of(records), title=title(run))
     Console().print(f"Records, table and plots: [bold]{directory}[/bold]", soft_wrap=True)
+
+
+def report_runs(
+    runs: Sequence[Run],
+    directory: str | Path,
+    radii: Sequence[float] | None = None,
+    mechanisms: Sequence[str] | None = None,
+    confidence: float = 0.95,
+) -> None:
+    """Print and write tables and plots of several runs, those that can be compared side by side.
+
+    Runs that differ in images, n, n0, alpha, data or split get tables of their own, and a line says what differs.
+
+    Args:
+        runs: one or more, see `load_runs`.
+        directory: where tables (Markdown, LaTeX, CSV) and plots (PNG, SVG) go.
+        radii: l2 radii of the columns; chosen to suit the sigmas when left out.
+        mechanisms: those to show; all when left out.
+        confidence: of the lower limits.
+
+    Raises:
+        ValueError: a mechanism that no run has.
+    """
+    known = list(dict.fromkeys(m for run in runs for m in run.certificates))
+    unknown = [m for m in mechanisms or () if m not in known]
+    if unknown:
+        raise ValueError(f"no run holds {', '.join(unknown)}; there are {', '.join(known)}")
+    radii = tuple(radii or _radii(runs))
+    directory = Path(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    groups = comparable_groups(runs)
+    notes = [*remarks(runs), *(note for run in runs for note in run.notes)]
+    for number, group in enumerate(groups, start=1):
+        folder = directory if len(groups) == 1 else directory / f"group-{number}"
+        folder.mkdir(exist_ok=True)
+        heading = _heading(group)
+        tables = _write_tables(group, radii, folder, heading, mechanisms, confidence, notes)
+        for table in tables:
+            _print(table)
+        _plot_group(group, [m for m in known if not mechanisms or m in mechanisms], folder, heading)
+    console = Console(stderr=False)
+    for line in (f"{UNITS}. {LEGACY}.", _about_limits(confidence), *notes):
+        console.print(Text(line), soft_wrap=True)
+    console.print(f"Tables and plots: [bold]{directory}[/bold]", soft_wrap=True)
 
 
 def title(run: dict[str, Any]) -> str:
@@ -42,75 +105,146 @@ def title(run: dict[str, Any]) -> str:
     )
 
 
-def print_table(records: Sequence[Record], run: dict[str, Any], radii: Sequence[float]) -> None:
-    """Print certified accuracy per mechanism and radius, ACR and abstentions. Nothing is rounded up."""
-    table = Table(title=f"Certified accuracy (%)\n{title(run)}", title_style="bold")
-    table.add_column("mechanism", no_wrap=True)
-    norms = {mechanism: certificate.get("norm", "l2") for mechanism, certificate in records[0].certificates.items()}
-    several = set(norms.values()) != {"l2"}
-    if several:
-        table.add_column("norm")
-    for r in radii:
-        table.add_column(f"r={r:g}", justify="right")
-    table.add_column("ACR", justify="right")
-    table.add_column("abstain", justify="right")
-    for mechanism, s in summarize(records, radii).items():
-        cells = [_percent(s.certified_accuracy[float(r)]) for r in radii]
-        cells = [norms[mechanism], *cells] if several else cells
-        table.add_row(mechanism, *cells, f"{_floor(s.acr, 4):.4f}", _percent(s.abstention_rate, up=True))
-    console = console_for(table)
-    console.print()
-    console.print(table)
-    console.print(
+def print_table(run: Run, radii: Sequence[float]) -> None:
+    """Print certified accuracy per mechanism and radius with the figures beside it. Nothing is rounded up."""
+    _print(accuracy_table(rows_of([run], radii), radii, f"Certified accuracy (%)\n{title(run.about)}", single=True))
+    clean, noisy = float(run.clean.mean()), float(run.noisy.mean())
+    Console().print(
         Text(
-            f"{len(records)} images; base classifier: clean accuracy {_percent(clean_accuracy(records))} %, "
-            f"accuracy under noise {_percent(noisy_accuracy(records))} %; "
-            f"radii and ACR in {'the norm named' if several else 'l2'}, pixels in [0, 1]"
-        )
+            f"{len(run)} images; base classifier: clean accuracy {percent(clean)} %, accuracy under noise "
+            f"{percent(noisy)} %; {UNITS}"
+        ),
+        soft_wrap=True,
     )
-    failures = sum(c.get("fallback", False) for record in records for c in record.certificates.values())
-    if failures:
-        console.print(Text(f"{failures} radii fell back to simpler ones, because their solver failed"))
+    for note in run.notes:
+        Console().print(Text(note), soft_wrap=True)
 
 
 def print_leads(rows: Sequence[Lead], smoothing: str) -> None:
     """Print which mechanism certifies most, for which share of the examples, by how much; nothing for two or less."""
     if len(rows) <= 2:
         return
-    table = Table(
-        title=f"Largest radius among the mechanisms of the {smoothing} smoothed classifier", title_style="bold"
-    )
-    for column in ("mechanism", "largest or equal (%)", "largest alone (%)", "mean gain over the next (%)"):
-        first = column == "mechanism"
-        table.add_column(column, justify="left" if first else "right", no_wrap=first)
+    header = ("mechanism", "largest or equal (%)", "largest alone (%)", "mean gain over the next (%)")
+    cells = []
     for row in rows:
-        gain = "" if math.isnan(row.gain) else "certifies alone" if math.isinf(row.gain) else _percent(row.gain)
-        table.add_row(row.mechanism, _percent(row.share), _percent(row.alone), gain)
-    console_for(table).print(table)
+        gain = "" if row.gain != row.gain else "certifies alone" if row.gain == float("inf") else percent(row.gain)
+        cells.append((row.mechanism, percent(row.share), percent(row.alone), gain))
+    name = f"Largest radius among the mechanisms of the {smoothing} smoothed classifier"
+    _print(Table(name, header, tuple(cells)))
 
 
-def write_csv(records: Sequence[Record], radii: Sequence[float], path: Path) -> None:
-    """One line per mechanism: its certified accuracy at each radius, ACR, abstention rate, number of examples."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(
-            ["mechanism", *(f"certified_accuracy@{r:g}" for r in radii), "acr", "abstention_rate", "examples"]
-        )
-        for mechanism, s in summarize(records, radii).items():
-            accuracies = [s.certified_accuracy[float(r)] for r in radii]
-            writer.writerow([mechanism, *accuracies, s.acr, s.abstention_rate, len(records)])
+def _write_tables(
+    runs: Sequence[Run],
+    radii: Sequence[float],
+    directory: Path,
+    heading: str,
+    mechanisms: Sequence[str] | None = None,
+    confidence: float = 0.95,
+    notes: Sequence[str] = (),
+) -> list[Table]:
+    """Write `table.csv`, `table.md` and `table.tex`; return the tables."""
+    rows = rows_of(runs, radii, mechanisms, confidence)
+    tables = [accuracy_table(rows, radii, f"Certified accuracy (%)\n{heading}")]
+    if any(limit == limit for row in rows for limit in row.limit):
+        tables.append(limit_table(rows, radii, confidence))
+    tables += filter(None, [share_table(runs)])
+    (directory / "table.csv").write_text(to_csv(rows, radii))
+    remarks_below = [f"{UNITS}.", f"{LEGACY}.", _about_limits(confidence), *notes]
+    text = "\n".join(to_markdown(table) for table in tables)
+    (directory / "table.md").write_text(text + "\n" + "".join(f"- {line}\n" for line in remarks_below))
+    text = "\n".join(to_latex(table) for table in tables)
+    (directory / "table.tex").write_text("".join(f"% {line}\n" for line in remarks_below) + text)
+    return tables
 
 
-def console_for(table: Table) -> Console:
+def _plot_run(run: Run, mechanisms: Sequence[str], directory: Path) -> None:
+    heading = title(run.about)
+    radii = {m: run.certified_radius(m) for m in mechanisms}
+    norms = {run.norm(m) for m in mechanisms}
+    norm = norms.pop() if len(norms) == 1 else "each mechanism's"
+    plots.certified_accuracy(radii, heading, directory / "certified_accuracy.png", norm=norm)
+    plots.share_ecdf([run], heading, directory / "p_a.png")
+    plots.radius_confidence(run, mechanisms, heading, directory / "radius_confidence.png")
+
+
+def _plot_group(runs: Sequence[Run], mechanisms: Sequence[str], directory: Path, heading: str) -> None:
+    """One run: by mechanism. Several: by run for each mechanism that two have, and by sigma with the envelope."""
+    if len(runs) == 1 and runs[0].share is not None:
+        _plot_run(runs[0], [m for m in mechanisms if m in runs[0].certificates], directory)
+        return
+    known = [run for run in runs if run.share is not None]
+    if known:
+        plots.share_ecdf(known, heading, directory / "p_a.png")
+    sigmas = {run.sigma for run in runs} - {None}
+    silent = [run for run in runs if run.sigma is None]
+    for sigma in sigmas or {None}:
+        # A results file does not say its sigma: it stands beside the runs of the only one there is.
+        same = [run for run in runs if run.sigma == sigma] + (silent if len(sigmas) == 1 else [])
+        suffix = f"-sigma{sigma:g}" if len(sigmas) > 1 else ""
+        for mechanism in mechanisms:
+            radii = _radii_by_run(same, mechanism)
+            if len(radii) > 1 or len(runs) == 1:
+                path = directory / f"runs{suffix}-{Path(file_name(mechanism)).stem}.png"
+                norm = next(run.norm(mechanism) for run in same if run.name in radii)
+                plots.certified_accuracy(radii, f"{heading}, {mechanism}", path, legend="run", norm=norm)
+    by_sigma = sorted((run for run in runs if run.sigma is not None), key=lambda run: run.sigma)
+    if len({run.sigma for run in by_sigma}) > 1:
+        for mechanism in mechanisms:
+            radii = {_sigma_label(run, by_sigma): run.certified_radius(mechanism)
+                     for run in by_sigma if mechanism in run.certificates}  # fmt: skip
+            if len(radii) > 1:
+                path = directory / f"sigmas-{Path(file_name(mechanism)).stem}.png"
+                norm = next(run.norm(mechanism) for run in by_sigma if mechanism in run.certificates)
+                name = f"{heading}, {mechanism}"
+                plots.certified_accuracy(radii, name, path, legend="noise", envelope=True, norm=norm)
+
+
+def _radii_by_run(runs: Sequence[Run], mechanism: str) -> dict[str, Any]:
+    """Run to radii, of the runs with the mechanism; beside them those that name none, if there are any with it."""
+    having = {run.name: run.certified_radius(mechanism) for run in runs if mechanism in run.certificates}
+    if having and mechanism != UNNAMED:
+        having |= {run.name: run.certified_radius(UNNAMED) for run in runs if UNNAMED in run.certificates}
+    return having
+
+
+def _sigma_label(run: Run, runs: Sequence[Run]) -> str:
+    alone = sum(other.sigma == run.sigma for other in runs) == 1
+    return f"σ = {run.sigma:g}" + ("" if alone else f", {run.name}")
+
+
+def _heading(runs: Sequence[Run]) -> str:
+    """What all runs of a group have in common."""
+    about = next((run.about for run in runs if run.about), {})
+    images = f"{len(runs[0]):,} images"
+    if not about:
+        return images
+    same = {key: about[key] for key in ("architecture", "sigma") if all(r.about.get(key) == about[key] for r in runs)}
+    parts = [f"{about['data']} {about['split']}", images, *([same["architecture"]] if "architecture" in same else [])]
+    parts += [f"σ = {same['sigma']:g}"] if "sigma" in same else []
+    return ", ".join([*parts, f"n = {about['n']:,}", f"α = {about['alpha']:g}"])
+
+
+def _radii(runs: Sequence[Run]) -> tuple[float, ...]:
+    sigmas = sorted({run.sigma for run in runs if run.sigma is not None})
+    chosen = {radius for sigma in sigmas for radius in default_radii(sigma)}
+    return tuple(sorted(chosen)) or (0.0, 0.25, 0.5, 0.75, 1.0)
+
+
+def _about_limits(confidence: float) -> str:
+    return (
+        f"Lower limits hold each by itself with probability {confidence:g} over images and noise, if the images are a "
+        "random sample: Clopper-Pearson over the images, less α, as each certificate may be wrong with probability α."
+    )
+
+
+def _print(table: Table) -> None:
+    rich = to_rich(table)
+    # No narrower than the table: cut off, it would lose figures.
+    console = console_for(rich)
+    console.print()
+    console.print(rich)
+
+
+def console_for(table: Any) -> Console:
     """A console no narrower than the table: cut off, it would lose figures."""
     return Console(width=max(Console().width, Console(width=10_000).measure(table).maximum))
-
-
-def _floor(value: float, digits: int) -> float:
-    return math.floor(value * 10**digits) / 10**digits
-
-
-def _percent(share: float, up: bool = False) -> str:
-    # Ten digits are more than a share of counts can need; they keep .29 * 100 from becoming 28.9.
-    tenths = round(share * 1000, 10)
-    return f"{(math.ceil(tenths) if up else math.floor(tenths)) / 10:.1f}"

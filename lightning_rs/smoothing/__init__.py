@@ -2,6 +2,16 @@
 
 from lightning_rs.smoothing.classifier import SmoothedClassifier
 from lightning_rs.smoothing.noise import NoiseStream, Stage
+from lightning_rs.smoothing.preparation import Preparation, PreparedClassifier, find_batch_size, prepare
 from lightning_rs.smoothing.statistics import Statistics
 
-__all__ = ["NoiseStream", "SmoothedClassifier", "Stage", "Statistics"]
+__all__ = [
+    "NoiseStream",
+    "Preparation",
+    "PreparedClassifier",
+    "SmoothedClassifier",
+    "Stage",
+    "Statistics",
+    "find_batch_size",
+    "prepare",
+]

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import contextmanager
 
 import numpy as np
 import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from lightning_rs.bounds import top_class_p_value, top_two_p_value
-from lightning_rs.checks import check_alpha, check_at_least, check_known, check_sigma
+from lightning_rs.checks import check_at_least, check_known, check_sigma
 from lightning_rs.mechanisms import (
     ABSTAIN,
     SCORE_THRESHOLDS,
@@ -21,12 +19,14 @@ from lightning_rs.mechanisms import (
     check_inputs,
     check_trials,
     gradient_channels,
-    required_fields,
     resolve_mechanisms,
 )
+from lightning_rs.smoothing.batches import Plan, Sample
 from lightning_rs.smoothing.gradient import GRADIENT_FIELDS
-from lightning_rs.smoothing.noise import Stage
-from lightning_rs.smoothing.sampler import Sampler, count_nan_against
+from lightning_rs.smoothing.noise import uniform
+from lightning_rs.smoothing.planning import certification_plan
+from lightning_rs.smoothing.prediction import prediction, prediction_plan
+from lightning_rs.smoothing.sampler import Sampler
 from lightning_rs.smoothing.statistics import Statistics
 from lightning_rs.smoothing.tally import SCORE_FIELDS
 
@@ -51,8 +51,7 @@ class SmoothedClassifier:
         ValueError: sigma <= 0, fewer than two classes, batch_size < 1 or seed < 0.
 
     Example:
-        >>> import torch
-        >>> f = torch.nn.Linear(4, 3)
+        >>>         >>> f = torch.nn.Linear(4, 3)
         >>> g = SmoothedClassifier(f, num_classes=3, sigma=0.5)
         >>> certificates = g.certify(torch.zeros(2, 4), n0=100, n=1000, alpha=0.001)
         >>> certificates["cohen"].radius.shape
@@ -71,13 +70,8 @@ class SmoothedClassifier:
         self.base_classifier = base_classifier
         self.num_classes = check_at_least("num_classes", num_classes, 2)
         self.sigma = check_sigma(sigma)
-        self._sampler = Sampler(
-            base_classifier,
-            self.num_classes,
-            self.sigma,
-            check_at_least("batch_size", batch_size, 1),
-            check_at_least("seed", seed, 0),
-        )
+        self.batch_size = check_at_least("batch_size", batch_size, 1)
+        self.seed = check_at_least("seed", seed, 0)
 
     def sample(
         self,
@@ -104,17 +98,9 @@ class SmoothedClassifier:
             ValueError: n < 1, n0 < 0, as many indices as examples are not given, unknown fields, fields that depend on
                 the selected class without selection draws, or the base classifier fails.
         """
-        check_at_least("n0", n0, 0)
-        check_at_least("n", n, 1)
         for field in fields:
             check_known("field of Statistics", field, FIELDS)
-        of_selected = sorted(set(fields) & (SCORE_FIELDS | GRADIENT_FIELDS | {"selection_counts"}))
-        if of_selected and not n0:
-            raise ValueError(f"n0 must be at least 1 to collect {', '.join(of_selected)}, got 0")
-        images, indices = self._inputs(x, index)
-        with evaluating(self.base_classifier), torch.inference_mode():
-            parts = [self._sampler.sample(image, i, n0, n, fields) for image, i in zip(images, indices, strict=True)]
-        return Statistics.concatenate(parts) if parts else self._nothing(n0, n, fields, tuple(x.shape[1:]))
+        return self._statistics(x, index, Plan((check_at_least("n", n, 1),), n0, fields=frozenset(fields)))
 
     def certify(
         self,
@@ -125,24 +111,36 @@ class SmoothedClassifier:
         mechanisms: Sequence[str | Mechanism] = ("cohen", "cohen_two_sided"),
         *,
         index: ArrayLike | None = None,
+        radii: Sequence[float] | None = None,
     ) -> dict[str, Certificate]:
         """Certificates of every mechanism from one pass of draws; each holds with probability at least 1 - alpha.
 
         Arguments are those of `sample`, and:
             alpha: failure probability of each example's certificate, in (0, 1).
             mechanisms: names or objects.
+            radii: l2 radii of interest, increasing. Sequential mechanisms stop when it is known which of them are
+                certified; n is the most that they draw.
 
         Raises:
-            ValueError: an unknown mechanism, alpha outside (0, 1), or an n with which a mechanism always abstains.
+            ValueError: an unknown mechanism, alpha outside (0, 1), an n with which a mechanism always abstains, or
+                sequential mechanisms beside others or without radii.
         """
         resolved = resolve_mechanisms(mechanisms)
         check_trials(resolved, n, alpha)
         check_inputs(resolved, x.shape[1:], alpha)
-        statistics = self.sample(x, index, n0, n, fields=required_fields(resolved))
+        plan = certification_plan(resolved, self.sigma, n0, n, alpha, radii)
+        statistics = self._statistics(x, index, plan)
         return {name: mechanism.certify(statistics, alpha) for name, mechanism in resolved.items()}
 
     def predict(
-        self, x: Tensor, n: int = 1000, alpha: float = 0.001, *, index: ArrayLike | None = None, test: str = "top_two"
+        self,
+        x: Tensor,
+        n: int = 1000,
+        alpha: float = 0.001,
+        *,
+        index: ArrayLike | None = None,
+        test: str = "top_two",
+        sequential: bool = False,
     ) -> NDArray[np.int64]:
         """The smoothed classifier's classes (B,), or `ABSTAIN` where n draws do not tell them apart at alpha.
 
@@ -154,64 +152,65 @@ class SmoothedClassifier:
             alpha: probability of naming a wrong class, in (0, 1).
             test: `top_two` compares the two leading classes (PREDICT of Cohen et al. 2019); `top_class` asks whether
                 the leading class has more than half of the probability.
+            sequential: stop as soon as the answer is known, after n draws at most; 25 further draws select the class.
 
         Raises:
             ValueError: n < 1, alpha outside (0, 1), or an unknown test.
         """
-        check_at_least("n", n, 1)
-        check_alpha(alpha)
-        check_known("test", test, ("top_two", "top_class"))
-        images, indices = self._inputs(x, index)
-        answers = []
-        with evaluating(self.base_classifier), torch.inference_mode():
-            for image, i in zip(images, indices, strict=True):
-                votes = self._sampler.votes(image, i, Stage.PREDICTION, n)
-                # The class is chosen before NaN draws are counted against it: they must never make it.
-                selected = int(votes[:-1].argmax())
-                counts = count_nan_against(votes, selected)
-                top, runner_up = counts[selected], np.delete(counts, selected).max()
-                if runner_up >= top:
-                    answers.append(ABSTAIN)
-                    continue
-                p_value = top_two_p_value(top, runner_up) if test == "top_two" else top_class_p_value(top, n)
-                answers.append(selected if p_value <= alpha else ABSTAIN)
-        return np.array(answers, dtype=np.int64)
+        plan = prediction_plan(n, alpha, test, sequential)
+        answers = np.full(len(x), ABSTAIN)
+        for sample in self._run(x, index, plan):
+            answers[sample.position] = prediction(sample, alpha, test)
+        return answers
 
-    def _nothing(self, n0: int, n: int, fields: Collection[str], shape: tuple[int, ...]) -> Statistics:
-        """Statistics of no example at all."""
-        widths = {"margin_sum": (), "uniform": (), "scores": (n,)}
-        widths |= {name: (len(SCORE_THRESHOLDS) + 1,) for name in ("score_histogram", "margin_histogram")}
-        widths |= {"gradient_counts": (2, 2), "gradient_sums": (2, 2, *shape)}
-        widths |= {"gradient_moments": (2, gradient_channels(shape), 4)}
-        names = {"counts", *fields, *(("selection_counts",) if n0 else ())} - {"input_shape"}
-        arrays = {name: np.zeros((0, *widths.get(name, (self.num_classes,)))) for name in names}
-        return Statistics(self.sigma, **arrays, input_shape=shape)
+    def _statistics(self, x: Tensor, index: ArrayLike | None, plan: Plan) -> Statistics:
+        check_at_least("n0", plan.n0, 0)
+        of_selected = sorted(plan.fields & (SCORE_FIELDS | GRADIENT_FIELDS | {"selection_counts", "look_counts"}))
+        if of_selected and not plan.n0:
+            raise ValueError(f"n0 must be at least 1 to collect {', '.join(of_selected)}, got 0")
+        samples = sorted(self._run(x, index, plan), key=lambda sample: sample.position)
+        if not samples:
+            return self._nothing(plan, tuple(x.shape[1:]))
+        return Statistics.concatenate([statistics_of(sample, self.sigma, self.seed, plan) for sample in samples])
 
-    def _inputs(self, x: Tensor, index: ArrayLike | None) -> tuple[Tensor, list[int]]:
-        """The inputs on the base classifier's device, and their indices."""
+    def _run(self, x: Tensor, index: ArrayLike | None, plan: Plan) -> Iterator[Sample]:
         indices = np.arange(len(x)) if index is None else np.atleast_1d(np.asarray(index))
         if indices.shape != (len(x),) or not np.issubdtype(indices.dtype, np.integer):
             raise ValueError(f"index must hold one integer for each of the {len(x)} examples, got {index}")
-        return x.to(device_of(self.base_classifier, x)), indices.tolist()
+        # Fewer rows in all than a batch has would only be padded.
+        rows = min(self.batch_size, len(x) * (plan.before + plan.looks[-1]))
+        device = device_of(self.base_classifier, x)
+        sampler = Sampler(self.base_classifier, self.num_classes, self.sigma, rows, self.seed, device)
+        return sampler.run(zip(indices.tolist(), x, strict=True), plan)
+
+    def _nothing(self, plan: Plan, shape: tuple[int, ...]) -> Statistics:
+        """Statistics of no example at all."""
+        widths = {"margin_sum": (), "uniform": (), "scores": (plan.looks[-1],), "look_counts": (len(plan.looks), 2)}
+        widths |= {name: (len(SCORE_THRESHOLDS) + 1,) for name in ("score_histogram", "margin_histogram")}
+        widths |= {"gradient_counts": (2, 2), "gradient_sums": (2, 2, *shape)}
+        widths |= {"gradient_moments": (2, gradient_channels(shape), 4)}
+        names = {"counts", *plan.fields, *(("selection_counts",) if plan.n0 else ())} - {"input_shape"}
+        arrays = {name: np.zeros((0, *widths.get(name, (self.num_classes,)))) for name in names}
+        return Statistics(self.sigma, **arrays, input_shape=shape)
 
 
-def device_of(classifier: nn.Module | Callable[[Tensor], Tensor], x: Tensor) -> torch.device:
-    """Device of the module's first parameter or buffer; that of `x` for a callable without any."""
+def statistics_of(sample: Sample, sigma: float, seed: int, plan: Plan) -> Statistics:
+    """Statistics of one example that was sampled by `plan`."""
+    held: dict[str, NDArray] = {"counts": sample.counts, **sample.fields}
+    if sample.selection_counts is not None:
+        held["selection_counts"] = sample.selection_counts
+    if "uniform" in plan.fields:
+        held["uniform"] = np.float64(uniform(seed, sample.index))
+    if "look_counts" in plan.fields:
+        after = len(plan.looks) - len(sample.path)
+        held["look_counts"] = np.array(sample.path + sample.path[-1:] * after)
+    arrays = {name: np.asarray(values)[None] for name, values in held.items()}
+    return Statistics(sigma, **arrays, input_shape=sample.shape)
+
+
+def device_of(classifier: nn.Module | Callable[[Tensor], Tensor], x: Tensor | None = None) -> torch.device:
+    """Device of the module's first parameter or buffer; that of `x`, or the CPU, for one without any."""
     if isinstance(classifier, nn.Module):
         for tensor in (*classifier.parameters(), *classifier.buffers()):
             return tensor.device
-    return x.device
-
-
-@contextmanager
-def evaluating(classifier: nn.Module | Callable[[Tensor], Tensor]) -> Iterator[None]:
-    """Put a module into evaluation mode, and every submodule back into its own mode afterwards."""
-    modules = list(classifier.modules()) if isinstance(classifier, nn.Module) else []
-    modes = [module.training for module in modules]
-    for module in modules:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module, mode in zip(modules, modes, strict=True):
-            module.training = mode
+    return torch.device("cpu") if x is None else x.device

@@ -1,135 +1,315 @@
-"""Classify many noisy copies of an input and tally what the base classifier says."""
+"""Classify many noisy copies of inputs and tally what the base classifier says."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator
+import time
+import warnings
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext
+from itertools import chain
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from lightning_rs.checks import check_at_least
+from lightning_rs.smoothing.batches import Batcher, Job, Kind, Layout, Plan, Sample, Segment
 from lightning_rs.smoothing.gradient import GRADIENT_FIELDS, GradientTally
-from lightning_rs.smoothing.noise import NoiseStream, Stage, uniform
-from lightning_rs.smoothing.statistics import Statistics
-from lightning_rs.smoothing.tally import SCORE_FIELDS, ScoreTally, VoteTally
+from lightning_rs.smoothing.memory import keep_freed_memory
+from lightning_rs.smoothing.noise import NoiseSource, Stage
+from lightning_rs.smoothing.tally import Tally
 
 
 class Sampler:
-    """Tallies f(x + sigma z), z ~ N(0, I), one example at a time in batches of constant size.
+    """Tallies f(x + sigma z), z ~ N(0, I), for many examples in batches of constant size.
 
-    Noise is drawn on the input's device into a reused buffer and votes are counted there; they reach the host once per
-    example and stage. Memory does not depend on the number of draws, unless a mechanism asks for every score.
+    Rows of several examples share a batch, so that every batch is full. Noise is drawn on the device into reused
+    buffers, on a CPU while the batch before is classified. Votes and sums stay on the device and reach the host when an
+    example comes to a look, in one transfer for all examples of a batch. Memory does not depend on the number of
+    draws, unless single scores are asked for.
+
+    If the device's memory does not hold a batch, it is classified in two halves from then on, once, with a warning.
 
     Args:
         base_classifier: maps (rows, *shape) to (rows, num_classes) logits; the largest is the vote, the lowest index
-            on ties.
+            on ties. A module is put into evaluation mode while it is sampled and put back afterwards.
         num_classes: number of classes K.
         sigma: standard deviation of the noise, in the units of the input.
         batch_size: rows per call of the base classifier.
         seed: seed of the noise.
+        device: where to compute.
     """
 
     def __init__(
-        self, base_classifier: Callable[[Tensor], Tensor], num_classes: int, sigma: float, batch_size: int, seed: int
+        self,
+        base_classifier: Callable[[Tensor], Tensor],
+        num_classes: int,
+        sigma: float,
+        batch_size: int,
+        seed: int,
+        device: torch.device,
     ) -> None:
         self.base_classifier = base_classifier
         self.num_classes = num_classes
         self.sigma = sigma
         self.batch_size = batch_size
         self.seed = seed
-        self._buffer: Tensor | None = None
+        self.device = device
+        self._rows_a_call = batch_size
 
-    def sample(self, x: Tensor, index: int, n0: int, n: int, fields: Collection[str]) -> Statistics:
-        """Statistics of the one example `x`: always the counts, and the `fields` that mechanisms ask for.
+    def run(self, examples: Iterable[tuple[int, Tensor]], plan: Plan) -> Iterator[Sample]:
+        """Sample every (index, x) as `plan` says; yields each example when it is finished.
 
-        A draw with a NaN score counts against the example: its vote goes to the strongest rival of the selected class.
-        In the selection it is no vote, since any selection is sound.
+        With one look, examples finish in the order in which they came.
 
         Raises:
-            ValueError: the base classifier returns another shape than (rows, num_classes), NaN for every draw, or any
-                NaN with n0 = 0.
+            ValueError: inputs of different shapes, or a base classifier that returns another shape than
+                (rows, num_classes), NaN for all draws of an example, or that is random or mixes the rows of a batch.
         """
-        held: dict[str, NDArray] = {}
-        selected = None
-        if n0:
-            held["selection_counts"] = self.votes(x, index, Stage.SELECTION, n0)[:-1]
-            selected = int(held["selection_counts"].argmax())
-        wanted = SCORE_FIELDS.intersection(fields)
-        tally = ScoreTally(wanted, self.num_classes, selected or 0, n, x.device) if wanted else None
-        gradient = None
-        if GRADIENT_FIELDS.intersection(fields):
-            gradient = GradientTally(tuple(x.shape), x.device, keep_sums="gradient_sums" in fields)
-        votes = self.votes(x, index, Stage.ESTIMATION, n, tally, gradient, selected)
-        if selected is None:
-            if votes[-1]:
-                raise ValueError(
-                    f"{votes[-1]} of {n} noisy copies of example {index} have NaN scores, which only count against a "
-                    f"class that other draws selected: n0 must be at least 1"
-                )
-            selected = int(votes[:-1].argmax())
-        held["counts"] = count_nan_against(votes, selected)
-        if tally is not None:
-            held |= tally.result()
-        if gradient is not None:
-            held |= gradient.result()
-        if "uniform" in fields:
-            held["uniform"] = np.float64(uniform(self.seed, index))
-        arrays = {name: np.asarray(values)[None] for name, values in held.items()}
-        return Statistics(self.sigma, **arrays, input_shape=tuple(x.shape))
+        examples = iter(examples)
+        first = next(examples, None)
+        if first is None:
+            return
+        check_at_least("2**31 - n", 2**31 - plan.looks[-1], 0)
+        # On a CPU a thread makes the noise; elsewhere the device's own queue does.
+        thread = ThreadPoolExecutor(1, "noise") if self.device.type == "cpu" else nullcontext()
+        with evaluating(self.base_classifier), keep_freed_memory(self.device), thread as executor:
+            yield from _Pass(self, chain([first], examples), first[1], plan, executor).samples()
 
-    def votes(
+    def classify(self, rows: Tensor) -> Tensor:
+        """Logits of a batch."""
+        try:
+            logits = [self.base_classifier(part) for part in rows.split(self._rows_a_call)]
+        except (torch.cuda.OutOfMemoryError, RuntimeError) as error:
+            out_of_memory = isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error)
+            if not out_of_memory or self._rows_a_call < self.batch_size or self.batch_size == 1:
+                raise
+            logits = None
+        if logits is None:  # Outside of the handler, which would keep the failed call's memory alive.
+            self._rows_a_call = (self.batch_size + 1) // 2
+            message = f"not enough memory for {self.batch_size} rows a call; going on with {self._rows_a_call}"
+            warnings.warn(message, stacklevel=2)
+            if rows.device.type == "cuda":
+                torch.cuda.empty_cache()
+            return self.classify(rows)
+        result = logits[0] if len(logits) == 1 else torch.cat(logits)
+        if result.shape != (len(rows), self.num_classes):
+            raise ValueError(
+                f"the base classifier must return {self.num_classes} scores a row, "
+                f"({len(rows)}, {self.num_classes}) in all; got {tuple(result.shape)}"
+            )
+        return result
+
+
+class _Pass:
+    """One run of a `Sampler`: its buffers, its tally and the examples in flight."""
+
+    def __init__(
         self,
+        sampler: Sampler,
+        examples: Iterable[tuple[int, Tensor]],
         x: Tensor,
-        index: int,
-        stage: Stage,
-        draws: int,
-        scores: ScoreTally | None = None,
-        gradient: GradientTally | None = None,
-        selected: int | None = None,
-    ) -> NDArray[np.int64]:
-        """Votes (K + 1,) of `draws` noisy copies of `x`, which `scores` and `gradient` see too; the last entry counts
-        NaN scores."""
-        votes = VoteTally(self.num_classes, x.device)
-        for start, noise, logits in self._logits(x, index, stage, draws, gradient is not None):
-            votes.update(logits)
-            if gradient is not None:
-                gradient.update(noise, (logits.argmax(dim=1) == selected) & ~logits.isnan().any(dim=1), start)
-            if scores is not None:
-                scores.update(logits)
-        counts = votes.result()
-        if counts[-1] == draws:
-            raise ValueError(f"the base classifier returned NaN for all {draws} noisy copies of example {index}")
-        return counts
+        plan: Plan,
+        executor: Executor | None,
+    ) -> None:
+        self.sampler, self.plan, self.executor = sampler, plan, executor
+        self.shape, self.dtype = tuple(x.shape), x.dtype
+        device = sampler.device
+        self.batcher = Batcher(self._on_device(examples), plan, sampler.batch_size)
+        self.tally = Tally(self.batcher.slots, sampler.num_classes, plan.fields, plan.looks[-1], device)
+        self.noise = NoiseSource(sampler.seed, self.shape, x.dtype, device)
+        # One batch is classified while the other is filled; gradient sums need the noise by itself too.
+        self.gradients = GRADIENT_FIELDS.intersection(plan.fields)
+        kept = 2 if self.gradients else 1
+        shape = (2, kept, sampler.batch_size, *self.shape)
+        self.buffers = list(torch.zeros(shape, dtype=x.dtype, device=device))
+        # Batches whose examples' votes are on their way to the host. A GPU needs one more in its queue meanwhile.
+        self.patience = 1 if device.type == "cuda" else 0
+        self.start = time.perf_counter()
+        self.rows = 0
 
-    def _logits(
-        self, x: Tensor, index: int, stage: Stage, draws: int, keep_noise: bool
-    ) -> Iterator[tuple[int, Tensor | None, Tensor]]:
-        """Number of a batch's first draw, its standard normal noise if kept, and its logits."""
-        noise = NoiseStream(self.seed, index, stage, tuple(x.shape), x.dtype, x.device)
-        for start in range(0, draws, self.batch_size):
-            rows = self._rows(x, min(self.batch_size, draws - start))
-            # Two roundings, never a fused multiply-add: that would depend on where a row lies in the batch.
-            noise.fill(rows, start)
-            kept = rows.clone() if keep_noise else None
-            rows.mul_(self.sigma).add_(x)
-            logits = self.base_classifier(rows)
-            if logits.shape != (len(rows), self.num_classes):
+    def samples(self) -> Iterator[Sample]:
+        under_way: deque[tuple[Layout, Callable[[], tuple[NDArray, NDArray]]]] = deque()
+        batch = self._prepare()
+        checked = False
+        while batch is not None or under_way:
+            following = None
+            if batch is not None:
+                following = self._prepare()
+                layout, buffer = batch[0], batch[1]()
+                with torch.inference_mode():
+                    logits = self.sampler.classify(buffer[0])
+                    if not checked:
+                        self._check(buffer[0], logits, layout)
+                        checked = True
+                    under_way.append((layout, self._count(layout, buffer, logits)))
+                self.rows += layout.rows
+            while len(under_way) > (self.patience if batch is not None else 0):
+                yield from self._answer(*under_way.popleft())
+            batch = following or self._prepare()
+
+    def _on_device(self, examples: Iterable[tuple[int, Tensor]]) -> Iterator[tuple[int, Tensor]]:
+        for index, x in examples:
+            if tuple(x.shape) != self.shape or x.dtype != self.dtype:
                 raise ValueError(
-                    f"the base classifier must return {self.num_classes} scores a row, "
-                    f"({len(rows)}, {self.num_classes}) in all; got {tuple(logits.shape)}"
+                    f"all inputs must have the same shape and type, {self.shape} {self.dtype}; "
+                    f"example {index} has {tuple(x.shape)} {x.dtype}"
                 )
-            yield start, kept, logits
+            yield index, x.detach().to(self.sampler.device, non_blocking=True)
 
-    def _rows(self, x: Tensor, count: int) -> Tensor:
-        shape = (self.batch_size, *x.shape)
-        if self._buffer is None or (self._buffer.shape, self._buffer.dtype, self._buffer.device) != (
-            shape,
-            x.dtype,
-            x.device,
-        ):
-            self._buffer = torch.empty(shape, dtype=x.dtype, device=x.device)
-        return self._buffer[:count]
+    def _prepare(self) -> tuple[Layout, Callable[[], Tensor]] | None:
+        """The next batch, whose rows may still be being made."""
+        layout = self.batcher.next()
+        if layout is None:
+            return None
+        self.buffers.reverse()
+        if self.executor is None:
+            buffer = self._fill(layout, self.buffers[0])
+            return layout, lambda: buffer
+        future: Future[Tensor] = self.executor.submit(self._fill, layout, self.buffers[0])
+        return layout, future.result
+
+    @torch.inference_mode()  # The noise thread does not inherit the caller's mode.
+    def _fill(self, layout: Layout, buffer: Tensor) -> Tensor:
+        """Write x + sigma z, and z behind it if it is needed.
+
+        In two roundings, never a fused multiply-add, which would depend on a row's place in the batch.
+        """
+        for segment in layout.segments:
+            rows, job = buffer[0, segment.rows], segment.job
+            if segment.kind is Kind.CLEAN:
+                rows.copy_(job.x)
+                continue
+            stage = Stage.SELECTION if segment.kind is Kind.SELECTION else self.plan.stage
+            self.noise.fill(rows, job.index, stage, segment.draw)
+            if self.gradients:
+                buffer[1, segment.rows] = rows
+            if buffer.device.type == "cpu":
+                # NumPy, for it lets the classifier's thread run meanwhile and starts no threads of its own.
+                array = rows.numpy()
+                np.add(np.multiply(array, self.sampler.sigma, out=array), job.x.numpy(), out=array)
+            else:
+                rows.mul_(self.sampler.sigma).add_(job.x)
+        return buffer
+
+    def _count(self, layout: Layout, buffer: Tensor, logits: Tensor) -> Callable[[], tuple[NDArray, NDArray]]:
+        """Tally a batch, and send for the votes of the examples that reach a look."""
+        places = np.zeros((3, self.sampler.batch_size), dtype=np.int64)
+        places[0] = self.tally.padding
+        for segment in layout.segments:
+            place = segment.rows
+            places[0, place], places[1, place] = segment.job.slot, segment.kind
+            places[2, place] = np.arange(segment.draw, segment.draw + segment.count)
+        if layout.begun:
+            self.tally.clear(self._upload(np.array([job.slot for job in layout.begun])))
+        voted = self.tally.update(logits, *self._upload(places))
+        if self.gradients:
+            for segment in layout.segments:
+                self._add_gradient(segment, buffer[-1], voted)
+        if not layout.reached:
+            return lambda: (np.empty(0), np.empty(0))
+        tensors = self.tally.read(self._upload(np.array([job.slot for job in layout.reached])))
+        if self.sampler.device.type != "cuda":
+            return lambda: tuple(tensor.cpu().numpy() for tensor in tensors)
+        hosts = [torch.empty(t.shape, dtype=t.dtype, pin_memory=True).copy_(t, non_blocking=True) for t in tensors]
+        event = torch.cuda.Event()
+        event.record()
+
+        def wait() -> tuple[NDArray, ...]:
+            event.synchronize()
+            return tuple(host.numpy() for host in hosts)
+
+        return wait
+
+    def _add_gradient(self, segment: Segment, noise: Tensor, voted: Tensor) -> None:
+        if segment.kind is not Kind.MAIN:
+            return
+        job = segment.job
+        if job.gradient is None:
+            keep_sums = "gradient_sums" in self.gradients
+            job.gradient = GradientTally(self.shape, self.sampler.device, keep_sums=keep_sums)
+        job.gradient.update(noise[segment.rows], voted[segment.rows], segment.draw)
+
+    def _upload(self, array: NDArray[np.int64]) -> Tensor:
+        tensor = torch.from_numpy(array)
+        if self.sampler.device.type == "cuda":
+            tensor = tensor.pin_memory()  # Other memory makes the host wait.
+        return tensor.to(self.sampler.device, non_blocking=True)
+
+    def _answer(self, layout: Layout, votes: Callable[[], tuple[NDArray, NDArray]]) -> Iterator[Sample]:
+        """Tell the examples that reached a look whether to go on, and yield those that are finished."""
+        table, scores = votes()
+        for job, row, own in zip(layout.reached, table, scores, strict=True):
+            sample = self._sample(job, row, own)
+            last = job.look + 1 == len(self.plan.looks)
+            if last or (self.plan.finished is not None and self.plan.finished(sample)):
+                self.batcher.end(job)
+                yield sample
+            else:
+                self.batcher.go_on(job)
+
+    def _sample(self, job: Job, row: NDArray[np.int64], scores: NDArray[np.float32]) -> Sample:
+        selection = self._votes(job, row, Kind.SELECTION, self.plan.n0) if self.plan.n0 else None
+        votes = self._votes(job, row, Kind.MAIN, self.plan.looks[job.look])
+        if selection is None and votes[-1] and self.plan.stage is Stage.ESTIMATION:
+            raise ValueError(
+                f"{votes[-1]} of {votes.sum()} noisy copies of example {job.index} have NaN scores, which only count "
+                f"against a class that other draws selected: n0 must be at least 1"
+            )
+        selected = int((votes if selection is None else selection)[:-1].argmax())
+        counts = count_nan_against(votes, selected)
+        job.path.append((int(counts[selected]), int(counts.sum())))
+        clean = self.tally.votes(row, Kind.CLEAN)
+        return Sample(
+            position=job.position,
+            index=job.index,
+            shape=self.shape,
+            clean_prediction=int(np.append(clean[:-1], clean[-1] - 1).argmax()) if self.plan.clean else None,
+            selection_counts=None if selection is None else selection[:-1],
+            counts=counts,
+            selected=selected,
+            fields=self.tally.result(row, scores) | (job.gradient.result() if job.gradient else {}),
+            path=job.path,
+            seconds=(time.perf_counter() - self.start) * job.rows / max(self.rows, 1),
+        )
+
+    def _votes(self, job: Job, row: NDArray[np.int64], kind: Kind, draws: int) -> NDArray[np.int64]:
+        votes = self.tally.votes(row, kind)
+        if votes[-1] == draws:
+            raise ValueError(f"the base classifier returned NaN for all {draws} noisy copies of example {job.index}")
+        return votes
+
+    def _check(self, rows: Tensor, logits: Tensor, layout: Layout) -> None:
+        """Ask again for half of the first batch, beside other rows: the answers must be the same.
+
+        They are not if dropout or another source of randomness is active, or if batch norm takes its statistics from
+        the batch. The binomial model of every bound needs draws that are independent of each other.
+        """
+        used = logits[: layout.rows]
+        if used.isnan().any(dim=1).all():
+            raise ValueError(f"the base classifier returned NaN for all {layout.rows} rows of its first batch")
+        half = (len(rows) + 1) // 2
+        other = rows.clone()
+        other[half:] = rows[:1]
+        again = self.sampler.classify(other)[:half].double()
+        before = logits[:half].double()
+        both = before.isfinite().all(dim=1) & again.isfinite().all(dim=1)
+        if not bool(both.any()):
+            return
+        before, again = before[both], again[both]
+        # Other kernels may round otherwise; in half precision that is seen.
+        scale = float(before.abs().max())
+        tolerance = (1e-3 if logits.dtype in (torch.float32, torch.float64) else 5e-2) * scale + 1e-6
+        difference = float((before - again).abs().max())
+        if difference > tolerance:
+            raise ValueError(
+                f"the base classifier must answer to each row alone and always the same; asked again, beside other "
+                f"rows, its scores of the same rows moved by {difference:.3g} of {scale:.3g}: is dropout or "
+                f"batch norm in training mode?"
+            )
 
 
 def count_nan_against(votes: NDArray[np.int64], selected: int) -> NDArray[np.int64]:
@@ -142,3 +322,17 @@ def count_nan_against(votes: NDArray[np.int64], selected: int) -> NDArray[np.int
     rivals[selected] = -1
     counts[rivals.argmax()] += votes[-1]
     return counts
+
+
+@contextmanager
+def evaluating(classifier: nn.Module | Callable[[Tensor], Tensor]) -> Iterator[None]:
+    """Put a module into evaluation mode, and every submodule back into its own mode afterwards."""
+    modules = list(classifier.modules()) if isinstance(classifier, nn.Module) else []
+    modes = [module.training for module in modules]
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module, mode in zip(modules, modes, strict=True):
+            module.training = mode

@@ -12,7 +12,7 @@ from lightning_rs.checks import check_sigma
 from lightning_rs.mechanisms.gradient_norms import gradient_channels, gradient_moments
 from lightning_rs.mechanisms.thresholds import SCORE_THRESHOLDS
 
-_INTEGER = ("counts", "selection_counts", "score_histogram", "margin_histogram", "gradient_counts")
+_INTEGER = ("counts", "selection_counts", "score_histogram", "margin_histogram", "gradient_counts", "look_counts")
 # Rounding of float32 softmax and float64 sums must not turn into "outside of the range".
 _SLACK = 1e-6
 
@@ -46,6 +46,8 @@ class Statistics:
         gradient_sums: (B, 2, 2, *input_shape) float64, over the draws u ~ N(0, I) of even and of odd number: sums of
             u (F - 1/2) and of u (1 - F), F = 1 where the draw voted for the selected class and 0 elsewhere.
         input_shape: shape of one input.
+        look_counts: (B, L, 2) int64, votes for the selected class, and draws, at each of L looks during sampling that
+            may stop early; looks after the stop repeat the last one.
 
     Raises:
         ValueError: sigma <= 0, arrays of the wrong shape, counts that do not add up, or scores outside [0, 1].
@@ -66,6 +68,7 @@ class Statistics:
     gradient_moments: NDArray[np.float64] | None = None
     gradient_sums: NDArray[np.float64] | None = None
     input_shape: tuple[int, ...] | None = None
+    look_counts: NDArray[np.int64] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", check_sigma(self.sigma))
@@ -106,6 +109,8 @@ class Statistics:
             self
         ) != len(other):
             raise ValueError("statistics to add must be of the same examples, sigma and fields")
+        if self.look_counts is not None:
+            raise ValueError("statistics of draws that were looked at on the way cannot be added")
         # Even counts depend on the selected class: draws with NaN scores were counted against it.
         if not self.same_sample_selection and not np.array_equal(self.selected, other.selected):
             raise ValueError("statistics to add must have the same selected classes")
@@ -159,6 +164,8 @@ class Statistics:
                 "gradient_moments": (examples, 2, gradient_channels(self.input_shape), 4),
                 "gradient_sums": (examples, 2, 2, *self.input_shape),
             }
+        if self.look_counts is not None:
+            expected["look_counts"] = (examples, *self.look_counts.shape[1:2], 2)
         for name in self.held:
             shape = getattr(self, name).shape
             if shape != expected.get(name, (examples, *shape[1:])):
@@ -170,6 +177,10 @@ class Statistics:
             histogram = getattr(self, name)
             if histogram is not None and not np.array_equal(histogram.sum(axis=1), self.trials):
                 raise ValueError(f"{name} and counts must add up to the same number of draws")
+        if self.look_counts is not None:
+            successes, draws = np.moveaxis(self.look_counts, 2, 0)
+            if np.any(successes > draws) or np.any(np.diff(draws, axis=1) < 0) or np.any(draws > n):
+                raise ValueError("look_counts must hold successes <= draws, with draws that grow up to those of counts")
         if self.scores is not None and not np.all(self.scores.shape[1] == self.trials):
             raise ValueError(f"scores must hold one score for each of the draws, got {self.scores.shape[1]} a row")
         if self.gradient_counts is not None:

@@ -1,4 +1,4 @@
-"""Running sums over noisy draws, kept on the device: exactly what the chosen mechanisms need."""
+"""Running sums over the noisy draws of many examples, kept on the device: exactly what the chosen mechanisms need."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_rs.mechanisms.thresholds import MARGIN_THRESHOLDS, SCORE_THRESHOLDS
+from lightning_rs.smoothing.batches import Kind
 
 SCORE_FIELDS = frozenset(
     {
@@ -24,97 +25,123 @@ SCORE_FIELDS = frozenset(
 )
 """Fields of `Statistics` that need scores, not only votes. All but the first two depend on the selected class."""
 
+UNIT = 2.0**-32
+"""Scores are added in whole units: sums of integers are the same in every order, and exact for up to 2**31 draws."""
 
-class VoteTally:
-    """Votes per class; a row with a NaN score votes for class K, which stands for no class."""
-
-    def __init__(self, num_classes: int, device: torch.device) -> None:
-        self._classes = torch.arange(num_classes + 1, device=device)
-        self._counts = torch.zeros(num_classes + 1, dtype=torch.int64, device=device)
-
-    def update(self, logits: Tensor) -> None:
-        vote = torch.where(logits.isnan().any(dim=1), len(self._classes) - 1, logits.argmax(dim=1))
-        self._counts += (vote[:, None] == self._classes).sum(dim=0)
-
-    def result(self) -> NDArray[np.int64]:
-        """(K + 1,) int64, on the host."""
-        return self._counts.cpu().numpy()
+_THRESHOLDS = {"score_histogram": SCORE_THRESHOLDS, "margin_histogram": MARGIN_THRESHOLDS}
 
 
-class ScoreTally:
-    """Sums and histograms of softmax scores, for one example and its selected class.
+class Tally:
+    """A table of integers with a row for every example in flight, and one more for the padding of batches.
 
-    A row with a NaN score counts against the example as far as it can: score 0 for the selected class, 1 for every
-    other, margin -1.
+    A row with a NaN score votes for class K, which stands for no class. In the sums and histograms it counts against
+    the example as far as it can: score 0 for the selected class, 1 for every other, margin -1.
+
+    The scores that are summed are the softmax's, rounded down to a `UNIT`, as if the base classifier gave them so;
+    squares are rounded up.
 
     Args:
-        fields: which of `SCORE_FIELDS` to keep. `scores` needs 4 bytes a draw, the others are independent of n.
+        slots: number of examples in flight.
         num_classes: number of classes K.
-        selected: the selected class.
-        draws: number of draws n to come.
+        fields: which of `SCORE_FIELDS` to keep; they need a selection stage. `scores` needs 4 bytes a draw, the memory
+            of the others does not depend on the number of draws.
+        draws: the largest number n of main draws.
         device: where the logits are.
     """
 
-    def __init__(
-        self, fields: Collection[str], num_classes: int, selected: int, draws: int, device: torch.device
-    ) -> None:
-        self.selected = selected
-        self._fields = frozenset(fields)
-        self._done = 0
-        double = {"dtype": torch.float64, "device": device}
-        self._sums = {
-            name: torch.zeros(shape, **double)
-            for name, shape in (
+    def __init__(self, slots: int, num_classes: int, fields: Collection[str], draws: int, device: torch.device) -> None:
+        self.num_classes, self.padding, self.draws = num_classes, slots, draws
+        self._fields = SCORE_FIELDS.intersection(fields)
+        widths = {kind.name: num_classes + 1 for kind in Kind}
+        widths |= {
+            name: width
+            for name, width in (
                 ("score_sum", num_classes),
                 ("score_square_sum", num_classes),
-                ("margin_sum", ()),
+                ("margin_sum", 1),
                 ("margin_square_sum", num_classes),
+                ("score_histogram", len(SCORE_THRESHOLDS) + 1),
+                ("margin_histogram", len(MARGIN_THRESHOLDS) + 1),
             )
             if name in self._fields
         }
+        ends = np.cumsum([0, *widths.values()])
+        self._columns = {name: slice(a, b) for name, a, b in zip(widths, ends[:-1], ends[1:], strict=True)}
+        self._table = torch.zeros((slots + 1, int(ends[-1])), dtype=torch.int64, device=device)
+        held = self.draws if "scores" in self._fields else 0
+        self._scores = torch.zeros((slots + 1, held), dtype=torch.float32, device=device)
+        self._classes = torch.arange(num_classes, device=device)
         self._thresholds = {
-            name: torch.as_tensor(values, **double)
-            for name, values in (("score_histogram", SCORE_THRESHOLDS), ("margin_histogram", MARGIN_THRESHOLDS))
+            name: torch.as_tensor(_THRESHOLDS[name], dtype=torch.float64, device=device)
+            for name in _THRESHOLDS
             if name in self._fields
         }
-        self._histograms = {
-            name: torch.zeros(len(values) + 1, dtype=torch.int64, device=device)
-            for name, values in self._thresholds.items()
-        }
-        self._scores = torch.empty(draws if "scores" in self._fields else 0, device=device)
-        self._against = torch.ones(num_classes, device=device)
-        self._against[selected] = 0.0
 
-    def update(self, logits: Tensor) -> None:
+    def clear(self, slots: Tensor) -> None:
+        """Make the places (m,) ready for other examples."""
+        self._table[slots] = 0
+
+    def update(self, logits: Tensor, slot: Tensor, kind: Tensor, draw: Tensor) -> Tensor:
+        """Count a batch; returns (rows,) bool, whether each row votes for the class that its example's selection chose.
+
+        Args:
+            logits: (rows, K).
+            slot: (rows,) int64, the example's place; `padding` for rows to ignore.
+            kind: (rows,) int64, see `Kind`. An example's selection rows must all come before its main ones.
+            draw: (rows,) int64, the draw's number within its kind.
+        """
+        vote = torch.where(logits.isnan().any(dim=1), self.num_classes, logits.argmax(dim=1))
+        self._add(slot, kind * (self.num_classes + 1) + vote)
+        selected = self._table[:, self._columns[Kind.SELECTION.name]][:, : self.num_classes].argmax(dim=1)[slot]
+        voted = vote == selected
+        if not self._fields:
+            return voted
+        slot = torch.where(kind == Kind.MAIN, slot, self.padding)
         scores = torch.softmax(logits.float(), dim=1)
         # Infinite logits make the softmax NaN as well.
-        scores = torch.where(scores.isnan().any(dim=1, keepdim=True), self._against, scores)
-        own = scores[:, self.selected]
+        against = (self._classes != selected[:, None]).to(scores.dtype)
+        scores = torch.where(scores.isnan().any(dim=1, keepdim=True), against, scores)
+        own = scores.gather(1, selected[:, None])
         if "scores" in self._fields:
-            self._scores[self._done : self._done + len(scores)] = own
-        self._done += len(scores)
-        exact = scores.double()
-        if "score_sum" in self._sums:
-            self._sums["score_sum"] += exact.sum(dim=0)
-        if "score_square_sum" in self._sums:
-            self._sums["score_square_sum"] += exact.square().sum(dim=0)
-        if "margin_square_sum" in self._sums:
-            self._sums["margin_square_sum"] += (exact[:, self.selected, None] - exact).square().sum(dim=0)
-        if "margin_sum" in self._sums or "margin_histogram" in self._histograms:
-            rivals = exact.clone()
-            rivals[:, self.selected] = -1.0
-            margin = exact[:, self.selected] - rivals.amax(dim=1)
-            if "margin_sum" in self._sums:
-                self._sums["margin_sum"] += margin.sum()
-            self._count("margin_histogram", margin)
-        self._count("score_histogram", exact[:, self.selected])
+            place = slot * self.draws + torch.where(slot == self.padding, 0, draw)
+            self._scores.view(-1)[place] = own[:, 0]
+        exact, exact_own = scores.double(), own.double()
+        self._sum("score_sum", slot, lambda: (exact / UNIT).floor())
+        self._sum("score_square_sum", slot, lambda: (exact.square() / UNIT).ceil())
+        self._sum("margin_square_sum", slot, lambda: ((exact_own - exact).square() / UNIT).ceil())
+        if self._fields & {"margin_sum", "margin_histogram"}:
+            rival = exact.scatter(1, selected[:, None], -1.0).amax(dim=1)
+            margin = exact_own[:, 0] - rival
+            self._sum("margin_sum", slot, lambda: (margin[:, None] / UNIT).floor())
+            self._count("margin_histogram", slot, margin)
+        self._count("score_histogram", slot, exact_own[:, 0])
+        return voted
 
-    def _count(self, name: str, values: Tensor) -> None:
-        if name in self._histograms:
+    def read(self, slots: Tensor) -> tuple[Tensor, Tensor]:
+        """What has been counted for the examples at the places (m,), on the device: for `result`, row by row."""
+        return self._table[slots], self._scores[slots]
+
+    def votes(self, row: NDArray[np.int64], kind: Kind) -> NDArray[np.int64]:
+        """(K + 1,) votes of one kind; the last entry counts NaN scores."""
+        return row[self._columns[kind.name]]
+
+    def result(self, row: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[str, NDArray]:
+        """Score fields of one example."""
+        values = {name: row[self._columns[name]] for name in self._fields if name in self._columns}
+        result = {name: v if name in _THRESHOLDS else v.astype(np.float64) * UNIT for name, v in values.items()}
+        if "margin_sum" in result:
+            result["margin_sum"] = result["margin_sum"][0]
+        return result | ({"scores": scores} if "scores" in self._fields else {})
+
+    def _add(self, slot: Tensor, column: Tensor) -> None:
+        place = slot * self._table.shape[1] + column
+        self._table.view(-1).index_add_(0, place, torch.ones_like(place))
+
+    def _sum(self, name: str, slot: Tensor, units) -> None:
+        if name in self._fields:
+            self._table[:, self._columns[name]].index_add_(0, slot, units().long())
+
+    def _count(self, name: str, slot: Tensor, values: Tensor) -> None:
+        if name in self._fields:
             bins = torch.bucketize(values.contiguous(), self._thresholds[name], right=True)
-            self._histograms[name].index_add_(0, bins, torch.ones_like(bins))
-
-    def result(self) -> dict[str, NDArray]:
-        """Field to its array for this one example, on the host."""
-        tensors = self._sums | self._histograms | ({"scores": self._scores} if "scores" in self._fields else {})
-        return {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
+            self._add(slot, bins + self._columns[name].start)

@@ -1,10 +1,18 @@
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from mpmath import mp, mpf
 from reference import binomial_cdf
 from scipy import special
 
-from lightning_rs.bounds import sequential_log_wealth, union_bound_schedule, union_bound_thresholds
+from lightning_rs.bounds import (
+    sequential_log_wealth,
+    sequential_lower,
+    sequential_thresholds,
+    union_bound_schedule,
+    union_bound_thresholds,
+)
 
 RADIUS_TARGET = float(special.ndtr(0.5))
 
@@ -186,3 +194,66 @@ def test_bad_input_of_the_schedule():
         union_bound_schedule(10, 1.0)
     with pytest.raises(ValueError, match=r"p must lie in \(0, 1\), got 1.0"):
         union_bound_thresholds(1.0, 10, 0.05)
+
+
+def test_betting_thresholds_are_the_smallest_counts():
+    for p in (0.3, RADIUS_TARGET, 0.9999):
+        trials = np.array([1, 5, 25, 200, 3000, 100_000])
+        counts = sequential_thresholds(p, trials, 0.01)
+        for n, count in zip(trials.tolist(), counts.tolist(), strict=True):
+            assert count == n + 1 or sequential_log_wealth(count, n, p) >= np.log(100)
+            assert sequential_log_wealth(count - 1, n, p) < np.log(100)
+    assert sequential_thresholds(0.9999, 100, 0.01) == 101
+    np.testing.assert_array_equal(
+        sequential_thresholds(0.7, np.arange(1, 500), 0.001), rejection_counts(0.7, 499, 0.001, True)
+    )
+
+
+def test_limit_is_where_the_wealth_reaches_the_level():
+    """Against the integral of the mixture in 20 digits."""
+    for successes, trials, alpha in (
+        (25, 25, 0.001),
+        (20, 25, 0.05),
+        (180, 200, 0.001),
+        (3, 50, 0.1),
+        (998, 1000, 0.001),
+        (99_990, 100_000, 0.001),
+        (100_000, 100_000, 0.001),
+    ):
+        limit = float(sequential_lower(successes, trials, alpha))
+        level = mp.log(1 / mpf(alpha))
+        assert literal_truncated_log_wealth(successes, trials, limit) >= level
+        assert literal_truncated_log_wealth(successes, trials, limit + 1e-9 * (1 - limit)) < level
+    assert sequential_lower(0, 50, 0.01) == 0.0
+    assert sequential_lower([[5, 25], [25, 5]], 25, 0.01).shape == (2, 2)
+
+
+@given(st.integers(1, 10**5), st.floats(0, 1), st.sampled_from([0.4, 0.05, 0.001, 1e-6]))
+@settings(max_examples=60, deadline=None)
+def test_one_alpha_is_enough_for_all_targets(trials, share, alpha):
+    """Where the wealth reaches 1 / alpha it falls in p, so a rejected proportion is rejected with all below it."""
+    p = np.linspace(0.001, 0.999, 400)
+    wealth = sequential_log_wealth(int(share * trials), trials, p)
+    high = np.flatnonzero(wealth >= np.log(1 / alpha))
+    assert len(high) == 0 or np.array_equal(high, np.arange(high[-1] + 1))
+    assert np.all(np.diff(wealth[high]) < 0)
+
+
+def test_no_limit_of_a_sequence_exceeds_the_truth():
+    """Exact, over all paths: the event that any limit of the looks up to 400 exceeds p has probability <= alpha."""
+    alpha, looks = 0.05, np.array([25, 50, 75, 100, 150, 200, 300, 400])
+    for p in (0.5, 0.8, 0.97):
+        counts = np.arange(1, 401) + 1
+        for look in looks:
+            limits = sequential_lower(np.arange(look + 1), look, alpha)
+            counts[look - 1] = np.argmax(limits > p) if np.any(limits > p) else look + 1
+        assert 0.05 * alpha < run_test(p, counts)[0] <= alpha
+
+
+def test_bad_input_of_the_limits():
+    with pytest.raises(ValueError, match=r"alpha must be at most 0.4 for a sequence of limits, got 0.5"):
+        sequential_lower(1, 2, 0.5)
+    with pytest.raises(ValueError, match=r"successes must be integers in \[0, trials\], got 3"):
+        sequential_lower(3, 2, 0.1)
+    with pytest.raises(ValueError, match=r"alpha must lie in \(0, 1\), got 0"):
+        sequential_thresholds(0.5, 2, 0)

@@ -22,7 +22,7 @@ from lightning_rs.mechanisms import (
 HARD = [
     name
     for name in list_mechanisms()
-    if get_mechanism(name).smoothing == "hard" and "gradient_counts" not in get_mechanism(name).requires
+    if get_mechanism(name).smoothing == "hard" and not {"look_counts", "gradient_counts"} & get_mechanism(name).requires
 ]
 
 

@@ -1,55 +1,204 @@
-"""The table says in which norm a radius is, and how many radii fell back to simpler ones."""
+"""Runs side by side: what is compared, what the tables say, and what is refused."""
 
-import dataclasses
+import csv
+import json
+from dataclasses import replace
 
+import numpy as np
 import pytest
-import torch
+from test_summary import RECORDS, record
 
-from lightning_rs import SmoothedClassifier
-from lightning_rs.mechanisms import required_fields, resolve_mechanisms
-from lightning_rs.results import Record
-from lightning_rs.results.records import certificate_of, sparse, stored_statistics
-from lightning_rs.results.report import print_table
+from lightning_rs.commands import run_command
+from lightning_rs.results import RunDirectory
+from lightning_rs.results.comparison import comparable_groups, differences, remarks
+from lightning_rs.results.runs import load_run, load_runs, run_of_records
+from lightning_rs.results.tables import Table, accuracy_table, rows_of, share_table, to_csv, to_latex, to_markdown
+from lightning_rs.results.tsv import write_tsv
 
-RUN = {"data": "Digits", "split": "test", "architecture": "halfspace", "sigma": 0.5, "n": 1000, "alpha": 0.001}
-
-
-def records(*names):
-    def classifier(x):
-        return torch.stack([torch.zeros(len(x)), x[:, 0, 0, 0] - 0.4], dim=1)
-
-    mechanisms = resolve_mechanisms(names)
-    smoothed = SmoothedClassifier(classifier, 2, 0.5)
-    for index in range(3):
-        s = smoothed.sample(torch.zeros(1, 1, 2, 2), [index], n0=100, n=1000, fields=required_fields(mechanisms))
-        certificates = {name: certificate_of(m.certify(s, 0.001)) for name, m in mechanisms.items()}
-        votes = sparse(s.selection_counts[0]), sparse(s.counts[0])
-        record = Record(index, 0, 0, *votes, certificates, 0.1, stored_statistics(s))
-        assert Record.from_json(record.to_json()) == record
-        yield record
+ABOUT = {
+    "data": "Digits",
+    "split": "test",
+    "indices": [0, 1, 2, 3],
+    "architecture": "digits_cnn",
+    "sigma": 0.25,
+    "n0": 100,
+    "n": 10,
+    "alpha": 0.01,
+    "pixel_range": [0, 1],
+    "mechanisms": ["cohen"],
+}
+BETTER = [replace(r, certificates={"cohen": {"prediction": r.label, "radius": 0.4}}) for r in RECORDS]
 
 
-def test_norms_are_told_apart(capsys):
-    print_table(list(records("cohen", "mohapatra_l1", "mohapatra_channel:height=1")), RUN, (0.0, 0.2))
-    text = capsys.readouterr().out
-    assert "radii and ACR in the norm named" in text.replace("\n", "")
-    for name, norm in (("cohen", "l2"), ("mohapatra_l1", "l1"), ("mohapatra_channel:height=1", "l2_subspace")):
-        (row,) = [line for line in text.splitlines() if f" {name} " in line]
-        assert row.split("│")[2].strip() == norm
-    assert "fell back" not in text
+def write_run(path, records=RECORDS, **changes):
+    directory = RunDirectory(path)
+    directory.create(ABOUT | changes)
+    with directory.appender(0) as file:
+        for r in records:
+            file.append(r)
+    return path
 
 
-def test_l2_alone_needs_no_column(capsys):
-    print_table(list(records("cohen", "cohen_two_sided")), RUN, (0.0, 0.2))
-    text = capsys.readouterr().out
-    assert "norm" not in text and "radii and ACR in l2" in text.replace("\n", "")
+def test_rows_by_hand():
+    (row,) = rows_of([run_of_records(RECORDS, ABOUT, "a")], [0.0, 0.25], confidence=0.9)
+    assert (row.run, row.mechanism, row.sigma, row.examples) == ("a", "cohen", 0.25, 4)
+    assert row.certified == (0.5, 0.25)
+    # One of four: the lower limit p solves 1 - (1 - p)^4 = .1.
+    assert row.limit[1] == pytest.approx(1 - 0.9**0.25 - 0.01, rel=1e-9)
+    assert row.sample_limit == (0.5, 0.25)  # Of 4 certificates at .01 none is wrong with probability .96.
+    assert row.acr == pytest.approx(0.15)
+    assert row.median == pytest.approx(0.05)  # Radii .5, 0 (abstained), 0 (wrong), .1.
+    assert (row.abstained, row.smoothed, row.clean) == (0.25, 0.5, 0.75)
+    assert row.noisy == pytest.approx((1 + 0.6 + 0.1 + 0.8) / 4)
 
 
-@pytest.mark.parametrize("failures", [1, 2])
-def test_fallbacks_are_counted(failures, capsys):
-    made = list(records("cohen", "mohapatra_l1"))
-    for k in range(failures):
-        failed = made[k].certificates["mohapatra_l1"] | {"fallback": True}
-        made[k] = dataclasses.replace(made[k], certificates=made[k].certificates | {"mohapatra_l1": failed})
-    print_table(made, RUN, (0.0,))
-    assert f"{failures} radii fell back to simpler ones" in capsys.readouterr().out
+def test_the_best_of_each_sigma_is_marked_and_nothing_is_rounded_up():
+    runs = [
+        run_of_records(RECORDS, ABOUT, "a"),
+        run_of_records(BETTER, ABOUT, "b"),
+        run_of_records(RECORDS, ABOUT | {"sigma": 0.5}, "alone"),
+    ]
+    rows = rows_of(runs, [0.0, 0.45])
+    table = accuracy_table(rows, [0.0, 0.45], "T")
+    assert table.header[:5] == ("σ", "run", "mechanism", "r=0", "r=0.45")
+    assert [row[:5] for row in table.rows] == [
+        ("0.25", "a", "cohen", "50.0", "25.0"),
+        ("0.25", "b", "cohen", "100.0", "0.0"),
+        ("0.5", "alone", "cohen", "50.0", "25.0"),
+    ]
+    best = {(i, table.header[j]) for i, j in table.best}
+    assert (1, "r=0") in best and (0, "r=0.45") in best and (1, "ACR (legacy)") in best and (1, "abstain") in best
+    assert (0, "r=0") not in best
+    assert not any(i == 2 for i, _ in best)  # Alone with its sigma there is no best.
+    assert not any("base" in name for _, name in best)  # Equal in all rows.
+    assert table.sections == (2,)
+
+
+def test_markdown_latex_and_csv():
+    table = Table("A & B", ("σ", "x_1"), (("a_b", "50 %"), ("c", "1.0")), frozenset({(1, 1)}), (1,))
+    assert to_markdown(table) == "**A & B**\n\n| σ | x_1 |\n|---|--:|\n| a_b | 50 % |\n| c | **1.0** |\n"
+    latex = to_latex(table)
+    assert "\\caption{A \\& B.}" in latex
+    assert "    $\\sigma$ & x\\_1 \\\\\n    \\midrule\n    a\\_b & 50 \\% \\\\\n    \\midrule\n" in latex
+    assert "c & \\textbf{1.0} \\\\" in latex
+    rows = rows_of([run_of_records(RECORDS, ABOUT, "a")], [0.0, 0.25])
+    (read,) = csv.DictReader(to_csv(rows, [0.0, 0.25]).splitlines())
+    assert read["run"] == "a"
+    assert float(read["certified_accuracy@0.25"]) == 0.25
+    assert float(read["acr"]) == rows[0].acr  # Unrounded.
+
+
+def test_distribution_of_shares():
+    table = share_table([run_of_records(RECORDS, ABOUT, "a")])
+    assert table.header == ("run", "0–0.5", "0.5–0.7", "0.7–0.9", "0.9–0.99", "0.99–0.999", "0.999–1", "unanimous")
+    assert table.rows == (("a", "0.0", "25.0", "25.0", "25.0", "0.0", "0.0", "25.0"),)  # 1, .6, .9 and .8.
+
+
+@pytest.mark.parametrize(
+    ("records", "changes", "difference"),
+    [
+        (RECORDS, {"n": 1000}, "n: 10 in a, 1,000 in b"),
+        (RECORDS, {"alpha": 0.001}, "alpha: 0.01 in a, 0.001 in b"),
+        (RECORDS, {"data": "MNIST"}, "data: Digits in a, MNIST in b"),
+        (RECORDS, {"split": "val"}, "split: test in a, val in b"),
+        (RECORDS[:3], {}, "images: 4 in a, 3 in b, 3 in both"),
+        ([*RECORDS[:3], record(9, 2, 2, {2: 1}, 2, 0.1)], {}, "images: 4 in a, 4 in b, 3 in both"),
+        ([*RECORDS[:3], record(3, 7, 2, {2: 1}, 2, 0.1)], {}, "labels: 1 of 4 differ between a and b"),
+    ],
+)
+def test_what_cannot_be_compared(records, changes, difference):
+    a, b = run_of_records(RECORDS, ABOUT, "a"), run_of_records(records, ABOUT | changes, "b")
+    assert differences(a, b) == [difference]
+    assert comparable_groups([a, b, a]) == [[a, a], [b]]
+    assert remarks([a, b]) == [f"not comparable, so in tables of their own: {difference}"]
+
+
+def test_sigma_weights_and_seeds_may_differ():
+    a = run_of_records(RECORDS, ABOUT, "a")
+    b = run_of_records(BETTER, ABOUT | {"sigma": 0.5, "weights_sha256": "x", "seed": 7, "device": "cuda"}, "b")
+    assert differences(a, b) == remarks([a, b]) == []
+
+
+def test_a_results_file_beside_a_run(tmp_path):
+    write_tsv(RECORDS, "cohen", tmp_path / "theirs.tsv")
+    ours, theirs = load_runs([write_run(tmp_path / "ours"), tmp_path / "theirs.tsv"])
+    assert (ours.name, theirs.name) == ("ours", "theirs")
+    assert comparable_groups([ours, theirs]) == [[ours, theirs]]
+    assert any(
+        "theirs does not say its sigma, data, split, n0, n, alpha, pixel_range" in r for r in remarks([ours, theirs])
+    )
+    assert "if its radii were rounded to nearest" in theirs.notes[0]
+    mine, published = (rows_of([run], [0.0, 0.25])[0] for run in (ours, theirs))
+    assert mine.certified == published.certified
+    assert published.acr <= mine.acr
+    assert np.isnan(published.clean) and np.isnan(published.limit[0]) and np.isnan(published.sigma)
+
+
+def test_an_unfinished_run_is_said_to_be_one(tmp_path):
+    assert load_run(write_run(tmp_path / "a", RECORDS[:3])).notes == ("a is not finished: 1 of 4 examples are missing",)
+    assert load_run(write_run(tmp_path / "training" / "certification")).name == "training"
+
+
+def test_the_commands(tmp_path, monkeypatch, capsys):
+    """Two runs of one sigma, one of another, one that cannot be compared; then one of them certified again."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b", BETTER)
+    write_run(tmp_path / "c", BETTER, sigma=0.5)
+    write_run(tmp_path / "d", n=1000)
+    run_command(["report", "a", "b", "c", "d", "--radii", "[0,0.25]", "--names", "[one,two,three,four]"])
+    out = capsys.readouterr().out
+    assert out.count("r=0.25") == 4  # Accuracies and limits, of both groups.
+    assert "not comparable, so in tables of their own: n: 10 in one, 1,000 in four" in out
+    first = tmp_path / "report" / "group-1"
+    assert {p.name for p in first.iterdir()} == {
+        f"{name}.{kind}" for name in ("p_a", "runs-sigma0.25-cohen", "sigmas-cohen") for kind in ("png", "svg")
+    } | {"table.md", "table.tex", "table.csv"}
+    assert "| 0.25 | two | cohen | **100.0** | **100.0** |" in (first / "table.md").read_text()
+    run_command(["recertify", "a", "--alpha", "0.2", "--output", "again", "--radii", "[0]"])
+    about = json.loads((tmp_path / "again" / "run.json").read_text())
+    assert about == ABOUT | {"alpha": 0.2}
+    assert [r.index for r in RunDirectory("again").read()] == [0, 1, 2, 3]
+    assert (tmp_path / "again" / "tsv" / "cohen.tsv").is_file()
+    run_command(["recertify", "a", "--alpha", "0.2", "--output", "again"])  # Once more is no harm.
+    assert [r.index for r in RunDirectory("again").read()] == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["reprot", "a"], "unknown command 'reprot'; known: recertify, report"),
+        (["report"], "the following arguments are required: sources"),
+        (["report", "nowhere"], "no results at nowhere"),
+        (["report", "empty"], "empty is not the directory of a certification: it holds no run.json"),
+        (["report", "begun"], "begun holds no finished examples"),
+        (["report", "torn"], "torn/run.json cannot be read: "),
+        (["report", "a", "a"], "a source is given twice: a, a"),
+        (["report", "a", "--names", "[x,y]"], "names must be 1 different ones, one for each source, got ['x', 'y']"),
+        (["report", "a", "--radii", "[0.5,0.25]"], "radii must be strictly increasing, got [0.5, 0.25]"),
+        (["report", "a", "--mechanisms", "[salman]"], "no run holds salman; there are cohen"),
+        (["report", "a", "--confidence", "1"], "confidence must lie in (0, 1), got 1.0"),
+        (["report", "text.tsv"], "text.tsv, line 1: expected the columns idx label predict radius correct time"),
+        (["recertify", "a", "--alpha", "2"], "alpha must lie in (0, 1), got 2.0"),
+        (["recertify", "a", "--mechanisms", "[salman]"], "the records do not hold what is needed: salman needs"),
+        (["recertify", "a", "--output", "./a"], "output must be another directory than a"),
+        (["recertify", "a", "--output", "b", "--alpha", "0.2"], "b holds another run; it differs in alpha (0.01 there"),
+    ],
+)
+def test_bad_input_gets_one_line(tmp_path, monkeypatch, capsys, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b")
+    write_run(tmp_path / "begun", [])
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "torn").mkdir()
+    (tmp_path / "torn" / "run.json").write_text('{"data":')
+    (tmp_path / "text.tsv").write_text("hello\n")
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(SystemExit) as exit:
+        run_command(arguments)
+    assert exit.value.code == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error: {message}") and len(err.splitlines()) == 1, err
+    assert sorted(tmp_path.rglob("*")) == before

@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from lightning_rs.results.records import Record
-from lightning_rs.results.report import _floor, _percent
 from lightning_rs.results.summary import clean_accuracy, default_radii, figures, noisy_accuracy, summarize
+from lightning_rs.results.tables import decimals, percent
 
 
 def record(index, label, clean, counts, prediction, radius):
@@ -63,8 +63,8 @@ def test_default_radii_are_the_literatures():
 
 
 def test_nothing_printed_is_rounded_up():
-    assert _percent(0.98999) == "98.9"
-    assert _percent(0.29) == "29.0"  # 0.29 * 1000 is 290.00000000000006 or 289.99999999999994, depending on the order.
-    assert _percent(1 / 364, up=True) == "0.3"
-    assert _percent(1.0) == "100.0"
-    assert _floor(0.57599, 4) == 0.5759
+    assert percent(0.98999) == "98.9"
+    assert percent(0.29) == "29.0"  # 0.29 * 1000 is 290.00000000000006 or 289.99999999999994, depending on the order.
+    assert percent(1 / 364, up=True) == "0.3"
+    assert percent(1.0) == "100.0"
+    assert decimals(0.57599) == "0.5759"

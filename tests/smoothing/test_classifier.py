@@ -127,7 +127,7 @@ def test_classifier_and_random_state_are_left_as_they_were(net):
 
 def test_modes_come_back_after_an_error(net):
     net.train()
-    with pytest.raises(ValueError, match=r"must return 4 scores a row, \(100, 4\) in all; got \(100, 5\)"):
+    with pytest.raises(ValueError, match=r"must return 4 scores a row, \(200, 4\) in all; got \(200, 5\)"):
         SmoothedClassifier(net, 4, 0.5).sample(torch.rand(1, 3, 2, 2), n0=100, n=100)
     assert net.training
     assert net[4].training
@@ -158,8 +158,14 @@ def test_nan_counts_for_the_strongest_rival():
     assert statistics.counts[0, 1] == 0
     expected = 10_000 * (norm.sf(1.5) + norm.cdf(-1.0))
     assert abs(statistics.counts[0, 2] - expected) < 5 * np.sqrt(10_000 * 0.25)
-    with pytest.raises(ValueError, match="returned NaN for all 5 noisy copies of example 0"):
+    with pytest.raises(ValueError, match="returned NaN for all 55 rows of its first batch"):
         SmoothedClassifier(lambda x: x.new_full((len(x), 3), torch.nan), 3, 1.0).sample(torch.zeros(1, 1), n0=5, n=50)
+
+    def nan_beyond_one(x):
+        return torch.where(x > 1.0, torch.nan, 0.0).expand(len(x), 3)
+
+    with pytest.raises(ValueError, match="returned NaN for all 5 noisy copies of example 1"):
+        SmoothedClassifier(nan_beyond_one, 3, 1.0).sample(torch.tensor([[0.0], [9.0]]), n0=5, n=50)
 
 
 def test_nan_never_makes_a_class():

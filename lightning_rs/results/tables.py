@@ -1,0 +1,275 @@
+"""Tables of certifications: rows of figures, and the same table for the terminal, Markdown, LaTeX and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from rich.table import Table as RichTable
+
+from lightning_rs.mechanisms import ABSTAIN
+from lightning_rs.metrics import average_certified_radius, certified_accuracy, population_limit, sample_limit
+from lightning_rs.results.runs import Run
+
+SHARES = (0.5, 0.7, 0.9, 0.99, 0.999)
+"""Where the distribution of p_A is cut for the table."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The figures of one run and mechanism; nan where they are not known.
+
+    Attributes:
+        run, mechanism: what they are of.
+        norm: of the radii.
+        sigma: standard deviation of the noise.
+        examples: number of images.
+        certified: share of images that are right with a radius above each of the report's radii.
+        limit: lower limits on that share in the population, see `population_limit`.
+        sample_limit: lower limits on that share among these images, see `sample_limit`.
+        acr: average certified radius, wrong and abstained examples as 0: kept for comparison with older work, as it is
+            governed by the largest radii, which say more about sigma than about robustness.
+        median: median certified radius, wrong and abstained examples as 0.
+        abstained: share of images without a prediction.
+        smoothed: accuracy of the smoothed classifier: share of images whose certified prediction is right.
+        clean, noisy: accuracy of the base classifier without and with noise.
+    """
+
+    run: str
+    mechanism: str
+    norm: str
+    sigma: float
+    examples: int
+    certified: tuple[float, ...]
+    limit: tuple[float, ...]
+    sample_limit: tuple[float, ...]
+    acr: float
+    median: float
+    abstained: float
+    smoothed: float
+    clean: float
+    noisy: float
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table of text.
+
+    Attributes:
+        title: what it shows.
+        header: names of the columns; the first `names` of them name the row.
+        rows: cells.
+        best: (row, column) of the cells to mark.
+        sections: rows before which a line is drawn.
+        names: number of columns that name the row.
+    """
+
+    title: str
+    header: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    best: frozenset[tuple[int, int]] = frozenset()
+    sections: tuple[int, ...] = ()
+    names: int = 1
+
+
+def rows_of(
+    runs: Sequence[Run], radii: Sequence[float], mechanisms: Sequence[str] | None = None, confidence: float = 0.95
+) -> list[Row]:
+    """One row for each run and mechanism, by sigma; all of a run's mechanisms when none are named."""
+    rows = []
+    for run in sorted(runs, key=lambda r: math.inf if r.sigma is None else r.sigma):
+        alpha = run.about.get("alpha")
+        for mechanism in run.certificates:
+            if mechanisms and mechanism not in mechanisms:
+                continue
+            prediction, radius = run.certificates[mechanism]
+            certified = certified_accuracy(prediction, radius, run.label, radii)
+            counts = np.rint(certified * len(run))
+            unknown = (math.nan,) * len(radii)
+            rows.append(
+                Row(
+                    run=run.name,
+                    mechanism=mechanism,
+                    norm=run.norm(mechanism),
+                    sigma=math.nan if run.sigma is None else run.sigma,
+                    examples=len(run),
+                    certified=tuple(certified.tolist()),
+                    limit=tuple(population_limit(counts, len(run), alpha, confidence).tolist()) if alpha else unknown,
+                    sample_limit=tuple(sample_limit(counts, len(run), alpha, confidence).tolist())
+                    if alpha
+                    else unknown,
+                    acr=average_certified_radius(prediction, radius, run.label),
+                    median=float(np.median(run.certified_radius(mechanism))),
+                    abstained=float(np.mean(prediction == ABSTAIN)),
+                    smoothed=float(np.mean(prediction == run.label)),
+                    clean=math.nan if run.clean is None else float(np.mean(run.clean)),
+                    noisy=math.nan if run.noisy is None else math.fsum(run.noisy) / len(run),
+                )
+            )
+    return rows
+
+
+def accuracy_table(rows: Sequence[Row], radii: Sequence[float], title: str, single: bool = False) -> Table:
+    """Certified accuracy at each radius and the figures beside it; the best of each sigma marked.
+
+    Nothing is rounded up: shares that are better small are rounded up, all others down. `single` leaves out what is the
+    same in all rows of one run.
+    """
+    norms = ("norm",) if {row.norm for row in rows} - {"l2"} else ()
+    names = (*(("mechanism",) if single else ("σ", "run", "mechanism")), *norms)
+    accuracies = () if single else ("smoothed", "base clean", "base noisy")
+    header = (*names, *(f"r={r:g}" for r in radii), "ACR (legacy)", "median r", "abstain", *accuracies)
+    cells, values = [], []
+    for row in rows:
+        own = (row.mechanism,) if single else (_sigma(row), row.run, row.mechanism)
+        own = (*own, row.norm) if norms else own
+        accuracies = () if single else (row.smoothed, row.clean, row.noisy)
+        values.append((*row.certified, row.acr, row.median, -row.abstained, *accuracies))
+        cells.append(
+            (
+                *own,
+                *(percent(v) for v in row.certified),
+                decimals(row.acr),
+                decimals(row.median),
+                percent(row.abstained, up=True),
+                *map(percent, accuracies),
+            )
+        )
+    return Table(title, header, tuple(cells), _best(rows, values, len(names)), _sections(rows), len(names))
+
+
+def limit_table(rows: Sequence[Row], radii: Sequence[float], confidence: float, single: bool = False) -> Table:
+    """Lower confidence limits on the certified accuracy in the population."""
+    names = ("mechanism",) if single else ("σ", "run", "mechanism")
+    cells = []
+    for row in rows:
+        own = (row.mechanism,) if single else (_sigma(row), row.run, row.mechanism)
+        cells.append((*own, *(percent(v) for v in row.limit), f"{row.examples:,}"))
+    header = (*names, *(f"r={r:g}" for r in radii), "images")
+    title = f"Certified accuracy (%), {confidence:.0%} lower limit for the population of the images"
+    return Table(title, header, tuple(cells), _best(rows, [row.limit for row in rows], len(names)), (), len(names))
+
+
+def share_table(runs: Sequence[Run]) -> Table | None:
+    """How the share of votes for the selected class, the estimate of p_A, is distributed over the images."""
+    known = [run for run in runs if run.share is not None]
+    if not known:
+        return None
+    edges = (0.0, *SHARES)
+    header = ("run", *(f"{low:g}–{high:g}" for low, high in zip(edges, (*SHARES, 1.0), strict=True)), "unanimous")
+    cells = []
+    for run in known:
+        unanimous = run.share == 1.0
+        # Of the shares below 1; the left edge belongs to the cell.
+        counts = np.histogram(run.share[~unanimous], bins=[*edges, 1.0])[0]
+        cells.append((run.name, *(f"{100 * c / len(run):.1f}" for c in (*counts, unanimous.sum()))))
+    return Table("Images (%) by share of votes for the selected class, p_A", header, tuple(cells))
+
+
+def to_rich(table: Table) -> RichTable:
+    """For the terminal."""
+    rich = RichTable(title=table.title, title_style="bold")
+    for i, name in enumerate(table.header):
+        rich.add_column(name, justify="left" if i < table.names else "right", no_wrap=True)
+    for i, row in enumerate(table.rows):
+        if i in table.sections:
+            rich.add_section()
+        rich.add_row(*(f"[bold green]{cell}[/]" if (i, j) in table.best else cell for j, cell in enumerate(row)))
+    return rich
+
+
+def to_markdown(table: Table) -> str:
+    """A Markdown table under its title; the best cells bold."""
+    lines = [f"**{' — '.join(table.title.splitlines())}**", ""]
+    lines.append("| " + " | ".join(table.header) + " |")
+    lines.append("|" + "|".join("---" if i < table.names else "--:" for i in range(len(table.header))) + "|")
+    for i, row in enumerate(table.rows):
+        cells = (f"**{c}**" if (i, j) in table.best else c.replace("|", "\\|") for j, c in enumerate(row))
+        lines.append("| " + " | ".join(cells) + " |")
+    return "\n".join(lines) + "\n"
+
+
+def to_latex(table: Table) -> str:
+    """A LaTeX table for the package booktabs; the best cells bold."""
+    columns = "l" * table.names + "r" * (len(table.header) - table.names)
+    lines = [
+        r"\begin{table}",
+        r"  \centering",
+        f"  \\caption{{{_tex(', '.join(table.title.splitlines()))}.}}",
+        f"  \\begin{{tabular}}{{{columns}}}",
+        r"    \toprule",
+        "    " + " & ".join(_tex(name) for name in table.header) + r" \\",
+        r"    \midrule",
+    ]
+    for i, row in enumerate(table.rows):
+        if i in table.sections:
+            lines.append(r"    \midrule")
+        cells = (f"\\textbf{{{_tex(c)}}}" if (i, j) in table.best else _tex(c) for j, c in enumerate(row))
+        lines.append("    " + " & ".join(cells) + r" \\")
+    return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}"]) + "\n"
+
+
+def to_csv(rows: Sequence[Row], radii: Sequence[float]) -> str:
+    """All figures of all rows, unrounded; empty where they are not known."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    lists = {"certified": "certified_accuracy", "limit": "population_limit", "sample_limit": "sample_limit"}
+    plain = ("acr", "median", "abstained", "smoothed", "clean", "noisy")
+    header = ["run", "mechanism", "sigma", "examples"]
+    header += [f"{name}@{r:g}" for name in lists.values() for r in radii]
+    header += ["acr", "median_radius", "abstention_rate", "smoothed_accuracy", "clean_accuracy", "noisy_accuracy"]
+    writer.writerow(header)
+    for row in rows:
+        figures = [row.sigma, row.examples, *(v for name in lists for v in getattr(row, name))]
+        figures += [getattr(row, name) for name in plain]
+        writer.writerow([row.run, row.mechanism, *("" if math.isnan(v) else v for v in figures)])
+    return file.getvalue()
+
+
+def percent(share: float, up: bool = False) -> str:
+    """A share in percent with one decimal, rounded down, or up."""
+    if math.isnan(share):
+        return "–"
+    # Ten digits are more than a share of counts can need; they keep .29 * 100 from becoming 28.9.
+    tenths = round(share * 1000, 10)
+    return f"{(math.ceil(tenths) if up else math.floor(tenths)) / 10:.1f}"
+
+
+def decimals(value: float, digits: int = 4) -> str:
+    """A number rounded down."""
+    return f"{math.floor(value * 10**digits) / 10**digits:.{digits}f}" if math.isfinite(value) else str(value)
+
+
+def _best(rows: Sequence[Row], values: Sequence[Sequence[float]], offset: int) -> frozenset[tuple[int, int]]:
+    """Cells with the largest value of their column among the rows of a sigma and norm; none where all are equal."""
+    best = set()
+    kinds = [(_sigma(row), row.norm) for row in rows]
+    for kind in set(kinds):
+        chosen = [i for i, other in enumerate(kinds) if other == kind]
+        for column in range(len(values[0])):
+            known = {i: values[i][column] for i in chosen if not math.isnan(values[i][column])}
+            if len(known) > 1 and min(known.values()) < max(known.values()):
+                best |= {(i, column + offset) for i, v in known.items() if v == max(known.values())}
+    return frozenset(best)
+
+
+def _sections(rows: Sequence[Row]) -> tuple[int, ...]:
+    """Where another sigma begins."""
+    return tuple(i for i in range(1, len(rows)) if _sigma(rows[i]) != _sigma(rows[i - 1]))
+
+
+def _sigma(row: Row) -> str:
+    return "?" if math.isnan(row.sigma) else f"{row.sigma:g}"
+
+
+def _tex(text: str) -> str:
+    for plain, tex in (
+        ("\\", r"\textbackslash "), ("_", r"\_"), ("%", r"\%"), ("&", r"\&"), ("#", r"\#"), ("–", "--"),
+        ("σ", r"$\sigma$"), ("α", r"$\alpha$"), ("p\\_A", "$p_A$"),
+    ):  # fmt: skip
+        text = text.replace(plain, tex)
+    return text

@@ -1,0 +1,207 @@
+"""Which rows of which examples fill the next batch."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lightning_rs.smoothing.gradient import GradientTally
+from lightning_rs.smoothing.noise import Stage
+
+
+class Kind(IntEnum):
+    """What a row is for: the clean input itself, a draw that selects the class, or a draw of the main stage."""
+
+    CLEAN = 0
+    SELECTION = 1
+    MAIN = 2
+
+
+@dataclass(frozen=True)
+class Sample:
+    """What the draws of one example said.
+
+    Attributes:
+        position: place of the example among those given.
+        index: its index.
+        shape: shape of its input.
+        clean_prediction: answer to the input without noise, -1 if it was NaN; None if that was not asked for.
+        selection_counts: (K,) votes of the selection draws; None without any.
+        counts: (K,) votes of the main draws, those with NaN scores counted against the selected class.
+        selected: the class that the selection votes chose, or the main ones if there are no others.
+        fields: the score and gradient fields that were asked for.
+        path: (successes, draws) at every look: main draws that voted for the selected class, and all main draws.
+        seconds: its share, by rows, of the time that all examples took so far.
+    """
+
+    position: int
+    index: int
+    shape: tuple[int, ...]
+    clean_prediction: int | None
+    selection_counts: NDArray[np.int64] | None
+    counts: NDArray[np.int64]
+    selected: int
+    fields: dict[str, NDArray]
+    path: list[tuple[int, int]]
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The rows of every example, in this order: `clean` inputs, `n0` selection draws, and main draws.
+
+    After each of `looks` main draws, `finished` may end the example; after the last it ends. The answer must depend on
+    the draws alone, so that how many an example gets does not depend on how batches are cut.
+
+    Attributes:
+        looks: increasing numbers of main draws.
+        n0: number of selection draws.
+        stage: whose noise the main draws use.
+        clean: whether the clean input is classified too.
+        fields: fields of `Statistics` to collect beside the votes.
+        finished: what the draws so far said -> whether that is enough.
+    """
+
+    looks: tuple[int, ...]
+    n0: int = 0
+    stage: Stage = Stage.ESTIMATION
+    clean: bool = False
+    fields: frozenset[str] = frozenset()
+    finished: Callable[[Sample], bool] | None = None
+
+    @property
+    def before(self) -> int:
+        """Rows of an example before its main draws."""
+        return int(self.clean) + self.n0
+
+    def locate(self, row: int) -> tuple[Kind, int, int]:
+        """(kind, draw number, last row of that kind + 1) of an example's row."""
+        if row < self.clean:
+            return Kind.CLEAN, row, 1
+        if row < self.before:
+            return Kind.SELECTION, row - self.clean, self.before
+        return Kind.MAIN, row - self.before, self.before + self.looks[-1]
+
+
+@dataclass
+class Job:
+    """One example on its way: its place in the tally, how far it is, and its gradient sums if they are asked for."""
+
+    position: int
+    index: int
+    x: Tensor
+    slot: int
+    look: int = 0
+    rows: int = 0
+    path: list[tuple[int, int]] = field(default_factory=list)
+    gradient: GradientTally | None = None
+
+
+@dataclass(frozen=True)
+class Segment:
+    """`count` consecutive rows of a batch that hold consecutive draws of one kind of one example."""
+
+    job: Job
+    kind: Kind
+    draw: int
+    offset: int
+    count: int
+
+    @property
+    def rows(self) -> slice:
+        """Its rows in the batch."""
+        return slice(self.offset, self.offset + self.count)
+
+
+@dataclass
+class Layout:
+    """What one batch holds. Rows of no segment are padding, which keeps its shape constant.
+
+    Attributes:
+        segments: its rows.
+        begun: examples whose first rows these are.
+        reached: examples that reach their next look with this batch.
+        rows: number of rows in segments.
+    """
+
+    segments: list[Segment] = field(default_factory=list)
+    begun: list[Job] = field(default_factory=list)
+    reached: list[Job] = field(default_factory=list)
+    rows: int = 0
+
+
+class Batcher:
+    """Packs the rows of many examples into batches of constant size.
+
+    An example that reaches a look waits until it is told how to go on; meanwhile others fill the batches. There are as
+    many places for examples as keep three batches full.
+
+    Args:
+        examples: (index, input) of each, in order.
+        plan: the rows of every example.
+        batch_size: rows of a batch.
+    """
+
+    def __init__(self, examples: Iterable[tuple[int, Tensor]], plan: Plan, batch_size: int) -> None:
+        self.plan = plan
+        self.batch_size = batch_size
+        self.slots = self.slots_needed(plan, batch_size)
+        self.waiting = 0
+        self._source: Iterator[tuple[int, tuple[int, Tensor]]] = enumerate(examples)
+        self._free = deque(range(self.slots))
+        self._ready: deque[Job] = deque()
+        self._open = Layout()
+
+    @staticmethod
+    def slots_needed(plan: Plan, batch_size: int) -> int:
+        """Examples in flight at most, if each brings its fewest rows to a batch."""
+        gaps = np.diff([0, *plan.looks])
+        fewest = int(min(plan.before + gaps[0], *gaps[1:]) if len(gaps) > 1 else plan.before + gaps[0])
+        return 3 * (batch_size // fewest + 2)
+
+    def next(self) -> Layout | None:
+        """The next batch. None if there is none, or if examples that wait for an answer may yet fill it."""
+        layout = self._open
+        while layout.rows < self.batch_size and (self._ready or self._admit()):
+            job = self._ready[0]
+            limit = self.plan.before + self.plan.looks[job.look]
+            kind, draw, end = self.plan.locate(job.rows)
+            count = min(end, limit, job.rows + self.batch_size - layout.rows) - job.rows
+            layout.segments.append(Segment(job, kind, draw, layout.rows, count))
+            layout.rows += count
+            job.rows += count
+            if job.rows == limit:
+                layout.reached.append(self._ready.popleft())
+                self.waiting += 1
+        in_this_batch = len(layout.reached)
+        if not layout.rows or (layout.rows < self.batch_size and self.waiting > in_this_batch):
+            return None
+        self._open = Layout()
+        return layout
+
+    def go_on(self, job: Job) -> None:
+        """Let an example that reached a look draw to the next one, before those that began later."""
+        self.waiting -= 1
+        job.look += 1
+        self._ready.appendleft(job)
+
+    def end(self, job: Job) -> None:
+        """Take an example out and give its place to another."""
+        self.waiting -= 1
+        self._free.append(job.slot)
+
+    def _admit(self) -> bool:
+        following = next(self._source, None) if self._free else None
+        if following is None:
+            return False
+        position, (index, x) = following
+        job = Job(position, int(index), x, self._free.popleft())
+        self._ready.append(job)
+        self._open.begun.append(job)
+        return True

@@ -1,0 +1,66 @@
+"""The smoothed classifier's answer, or none, from the votes of noisy copies."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from lightning_rs.bounds import sequential_log_wealth, top_class_p_value, top_two_p_value
+from lightning_rs.checks import check_alpha, check_at_least, check_known
+from lightning_rs.mechanisms import ABSTAIN, betting_looks
+from lightning_rs.smoothing.batches import Plan, Sample
+from lightning_rs.smoothing.noise import Stage
+
+SELECTION_DRAWS = 25
+
+
+def prediction_plan(n: int, alpha: float, test: str, sequential: bool) -> Plan:
+    """Draws that answer with: n, or at most n if `sequential`, which stops as soon as the answer is known.
+
+    Raises:
+        ValueError: n < 1, alpha outside (0, 1), or an unknown test.
+    """
+    check_at_least("n", n, 1)
+    check_alpha(alpha)
+    check_known("test", test, ("top_two", "top_class"))
+    if not sequential:
+        return Plan((n,), stage=Stage.PREDICTION)
+    looks = tuple(betting_looks(n).tolist())
+
+    def finished(sample: Sample) -> bool:
+        return _sequential(sample, alpha, test) is not None
+
+    return Plan(looks, SELECTION_DRAWS, stage=Stage.PREDICTION, finished=finished)
+
+
+def prediction(sample: Sample, alpha: float, test: str) -> int:
+    """The class, or `ABSTAIN`, from a sample drawn by `prediction_plan` with the same arguments.
+
+    From a fixed number of draws: `lightning_rs.bounds.top_two_p_value` or `top_class_p_value` of the leading class. A
+    sequential sample has selection draws, which fix the class c to test before the others are seen: c is named if
+    betting rejects that it has at most half of the draws that c and its strongest rival share (`top_two`; then every
+    rival is rejected, so whichever class is truly ahead of c is) or of all (`top_class`).
+    """
+    if sample.selection_counts is not None:
+        answer = _sequential(sample, alpha, test)
+        return ABSTAIN if answer is None else answer
+    top, runner_up = _top_and_rival(sample)
+    if runner_up >= top:
+        return ABSTAIN
+    p_value = top_two_p_value(top, runner_up) if test == "top_two" else top_class_p_value(top, sample.counts.sum())
+    return sample.selected if p_value <= alpha else ABSTAIN
+
+
+def _sequential(sample: Sample, alpha: float, test: str) -> int | None:
+    """The class, `ABSTAIN` if the class that was selected is found not to be ahead, or None: not known yet."""
+    top, rival = _top_and_rival(sample)
+    draws = top + rival if test == "top_two" else int(sample.counts.sum())
+    level = math.log(1.0 / alpha)
+    if sequential_log_wealth(top, draws, 0.5) >= level:
+        return sample.selected
+    return ABSTAIN if sequential_log_wealth(draws - top, draws, 0.5) >= level else None
+
+
+def _top_and_rival(sample: Sample) -> tuple[int, int]:
+    return int(sample.counts[sample.selected]), int(np.delete(sample.counts, sample.selected).max())

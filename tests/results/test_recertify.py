@@ -1,0 +1,164 @@
+"""From records alone the same comes out as from certifying anew."""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from lightning_rs.certification import CertificationSettings, certify_examples, describe_run
+from lightning_rs.data import Digits
+from lightning_rs.mechanisms import list_mechanisms
+from lightning_rs.results import Record, RunDirectory
+from lightning_rs.results.recertify import held_fields, num_classes_of, recertify, statistics_of
+from lightning_rs.results.records import certificates_of
+
+SEQUENTIAL = ["sequential_betting", "sequential_union"]
+ALL = [
+    *sorted({*list_mechanisms()} - {*SEQUENTIAL}),
+    "salman:bound=empirical_bernstein",
+    "kumar_score:confidence=0.7,band=dkw",
+]
+HARD = ["cohen", "cohen_two_sided", "delattre", "li", "ensemble"]
+
+
+def certify(alpha, mechanisms, seed=3, indices=range(5)):
+    """A linear net on digits; sharp and dull answers both occur."""
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    net[1].weight.data *= 6
+    settings = CertificationSettings(50, 400, alpha, mechanisms, batch_size=200, seed=seed, radii=[0.0, 0.1, 0.3])
+    dataset = Digits().dataset("test")
+    run = describe_run(net, "linear", 10, 0.25, "Digits", "test", list(indices), settings, torch.device("cpu"))
+    return list(certify_examples(net, 10, 0.25, dataset, indices, settings)), run
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory):
+    """A run with the statistics of all mechanisms, read back from its directory."""
+    directory = RunDirectory(tmp_path_factory.mktemp("run"))
+    records, run = certify(0.001, ALL)
+    directory.create(run)
+    with directory.appender(0) as file:
+        for record in records:
+            file.append(record)
+    return directory.read(), run
+
+
+def assert_same(records, others):
+    """Predictions equal; numbers too, up to the last bits of functions that work on other numbers of rows."""
+    assert len(records) == len(others)
+    for a, b in zip(records, others, strict=True):
+        assert list(a.certificates) == list(b.certificates)
+        for name, certificate in a.certificates.items():
+            other = b.certificates[name]
+            assert certificate["prediction"] == other["prediction"]
+            for key in ("radius", "p_lower", "p_upper"):
+                if other[key] is None:
+                    assert certificate[key] is None
+                else:
+                    assert certificate[key] == pytest.approx(other[key], rel=1e-12, abs=0), (name, key)
+
+
+@pytest.mark.parametrize(("alpha", "mechanisms"), [(0.05, ALL), (0.001, ["voracek"]), (0.2, ["kumar_margin", "cohen"])])
+def test_equal_to_certifying_anew(stored, alpha, mechanisms):
+    records, run = stored
+    again, about = recertify(records, run, alpha, mechanisms)
+    anew, run_anew = certify(alpha, mechanisms)
+    assert about == run_anew
+    assert_same(again, anew)
+    for a, b, original in zip(again, anew, records, strict=True):
+        assert (a.index, a.label, a.selection, a.counts) == (b.index, b.label, b.selection, b.counts)
+        assert a.statistics == original.statistics and a.seconds == original.seconds
+    _, radius, _ = certificates_of(again, mechanisms[-1])
+    assert (radius > 0).any()  # So that there was something to compare.
+
+
+def test_left_out_it_is_what_the_run_had(stored):
+    records, run = stored
+    again, about = recertify(records, run)
+    assert about == run
+    assert_same(again, records)
+
+
+def test_votes_alone_allow_the_hard_mechanisms(tmp_path):
+    records, run = certify(0.001, ["cohen"])
+    assert held_fields(records) == {"counts", "selection_counts"}
+    again, _ = recertify(records, run, 0.01, HARD)
+    assert [r.certificates for r in again] == [r.certificates for r in certify(0.01, HARD)[0]]
+    with pytest.raises(ValueError) as error:
+        recertify(records, run, mechanisms=["cohen", "salman", "voracek"])
+    message = str(error.value)
+    assert message.startswith("the records do not hold what is needed: salman needs score_sum; voracek needs uniform;")
+    assert "\n" not in message
+
+
+def test_single_scores_are_never_stored(stored):
+    with pytest.raises(ValueError, match="salman:bound=betting needs scores; certify anew"):
+        recertify(*stored, mechanisms=["salman:bound=betting"])
+
+
+def test_bad_input(stored):
+    records, run = stored
+    with pytest.raises(ValueError, match="there are no records"):
+        recertify([], run)
+    with pytest.raises(ValueError, match="alpha must lie in"):
+        recertify(records, run, alpha=1.5)
+    with pytest.raises(ValueError, match="unknown mechanism 'coen'"):
+        recertify(records, run, mechanisms=["coen"])
+    with pytest.raises(ValueError, match="cohen cannot certify anything with n = 400 at alpha = 1e-200: n must be >="):
+        recertify(records, run, alpha=1e-200, mechanisms=["cohen"])
+    with pytest.raises(ValueError, match="hold votes for class 9, of 5 classes"):
+        statistics_of([replace(records[0], counts={9: 400})], 0.25, 5)
+
+
+def test_number_of_classes(stored):
+    """A class without a vote counts as well: `delattre` shares alpha among the buckets."""
+    records, run = stored
+    assert num_classes_of(records, run) == 10
+    run = {key: value for key, value in run.items() if key != "num_classes"}
+    assert num_classes_of(records, run) == 10
+    assert num_classes_of(records, run | {"data": "mine"}) == 10
+    assert num_classes_of(records, run | {"num_classes": 12}) == 12
+    with pytest.raises(ValueError, match="how many classes mine has"):
+        num_classes_of([replace(r, statistics={}) for r in records], run | {"data": "mine"})
+
+
+def test_ten_thousand_examples(tmp_path):
+    """Their records are read and certified again by mechanisms of votes in seconds; 1,000 classes, stored sparsely."""
+    generator = np.random.default_rng(0)
+    run = {"data": "mine", "num_classes": 1000, "sigma": 0.5, "n": 100_000, "alpha": 0.001, "mechanisms": ["cohen"]}
+    directory = RunDirectory(tmp_path)
+    directory.create(run)
+    with open(tmp_path / "records-0.jsonl", "w") as file:
+        for index in range(10_000):
+            top, rival = generator.integers(60_000, 100_000), int(generator.integers(1, 1000))
+            counts = {0: int(top), rival: int(100_000 - top)}
+            file.write(Record(index, 0, 0, {0: 90, rival: 10}, counts, {}, 1.0).to_json() + "\n")
+    assert (tmp_path / "records-0.jsonl").stat().st_size < 2_500_000
+    start = time.process_time()
+    again, _ = recertify(directory.read(), run, 0.01, HARD)
+    assert time.process_time() - start < 20
+    assert len(again) == 10_000
+    _, radius, _ = certificates_of(again, "cohen")
+    assert (radius > 0).all()
+
+
+def test_sequential_records_serve_sequential_mechanisms_alone(tmp_path):
+    """Each mechanism gets the looks at which the draws really stopped, whatever their number."""
+    records, run = certify(0.001, SEQUENTIAL, indices=range(20))
+    directory = RunDirectory(tmp_path)
+    directory.create(run)
+    with directory.appender(0) as file:
+        for record in records:
+            file.append(record)
+    stored = directory.read()
+    assert len({len(record.statistics["look_counts"]) for record in stored}) > 1
+    again, _ = recertify(stored, run)
+    assert_same(again, stored)
+    looser, _ = recertify(stored, run, alpha=0.1)
+    radii = [[r.certificates["sequential_betting"]["radius"] for r in rows] for rows in (looser, stored)]
+    assert np.all(np.array(radii[0]) >= np.array(radii[1]))
+    with pytest.raises(ValueError, match="cohen needs a number of draws that is fixed in advance"):
+        recertify(stored, run, mechanisms=["cohen"])

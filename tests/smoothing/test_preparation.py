@@ -1,0 +1,91 @@
+"""Ways to run a base classifier faster: they change its rounding, and nothing else."""
+
+import copy
+
+import pytest
+import torch
+from torch import nn
+
+from lightning_rs.models import build_base_classifier
+from lightning_rs.smoothing import Preparation, find_batch_size, prepare
+
+OPTIONS = {
+    "channels_last": {"channels_last": True},
+    "fold": {"fold_batch_norm": True},
+    "compile": {"compile": True},
+    "all": {"channels_last": True, "fold_batch_norm": True, "compile": True},
+}
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    net = build_base_classifier("cifar_resnet20", 10, [3, 32, 32], [0.5] * 3, [0.25] * 3)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2.0)
+            module.weight.data.uniform_(0.5, 1.5)
+            module.bias.data.normal_(0, 0.1)
+    return net.eval()
+
+
+@pytest.fixture(scope="module")
+def rows():
+    return torch.rand(20, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS.keys())
+def test_scores_stay_the_same_up_to_rounding(net, rows, options):
+    state = copy.deepcopy(net.state_dict())
+    with torch.inference_mode():
+        expected = net(rows)
+        prepared = prepare(net, Preparation(**options), rows)
+        scores = prepared(rows)
+    assert (scores - expected).abs().max() < 1e-4 * expected.abs().max()
+    # The original is left as it was, and still trains.
+    assert all(torch.equal(value, state[key]) for key, value in net.state_dict().items())
+    assert all(p.is_contiguous() for p in net.parameters())
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in net.modules()) > 10
+    if options.get("fold_batch_norm"):
+        assert not any(isinstance(m, nn.BatchNorm2d) for m in prepared.modules())
+
+
+def test_half_precision_is_that_of_the_scores_alone(net, rows):
+    with torch.inference_mode():
+        expected = net(rows)
+        scores = prepare(net, Preparation(precision="bfloat16"), rows)(rows)
+    difference = ((scores.float() - expected).abs().max() / expected.abs().max()).item()
+    assert 1e-4 < difference < 0.05
+    assert next(net.parameters()).dtype == torch.float32
+
+
+def test_weights_in_half_precision_get_rows_in_theirs(rows):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3072, 4)).to(torch.bfloat16)
+    assert prepare(net, Preparation(), rows)(rows).dtype == torch.bfloat16
+
+
+def test_fastest_batch_size_is_found():
+    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
+    size = find_batch_size(net, torch.rand(1, 8, 8))
+    assert size >= 200  # So small a net is bound by the calls.
+    assert size % 50 == 0
+
+
+def test_bad_input(net, rows):
+    with pytest.raises(ValueError, match="unknown precision 'int8'; known: bfloat16, float16, float32, tf32"):
+        Preparation(precision="int8")
+    with pytest.raises(ValueError, match="precision tf32 needs a CUDA device, got cpu"):
+        prepare(net, Preparation(precision="tf32"), rows)
+
+    class Branching(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3072, 2)
+
+        def forward(self, x):
+            x = x.flatten(1)
+            return self.linear(x if x.sum() > 0 else -x)
+
+    with pytest.raises(ValueError, match=r"fold_batch_norm needs a model that torch\.fx can trace: "):
+        prepare(Branching(), Preparation(fold_batch_norm=True), rows)

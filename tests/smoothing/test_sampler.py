@@ -1,0 +1,197 @@
+"""The sampling engine: what it counts, and that nothing but the seed, the example and its draws matters."""
+
+import subprocess
+import sys
+import tracemalloc
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lightning_rs import SmoothedClassifier
+from lightning_rs.mechanisms import ABSTAIN
+from lightning_rs.models import build_base_classifier
+from lightning_rs.smoothing.batches import Plan
+from lightning_rs.smoothing.classifier import FIELDS
+from lightning_rs.smoothing.sampler import Sampler
+
+CPU = torch.device("cpu")
+SCORES = frozenset(FIELDS - {"counts", "selection_counts", "uniform", "look_counts"})
+
+
+@pytest.fixture(scope="module")
+def net():
+    torch.manual_seed(0)
+    net = build_base_classifier("cifar_resnet20", 10, [3, 32, 32], [0.5] * 3, [0.25] * 3)
+    for module in net.modules():
+        if isinstance(module, nn.BatchNorm2d):
+            module.running_mean.normal_()
+            module.running_var.uniform_(0.5, 2.0)
+    net.eval()
+    with torch.no_grad():  # Several classes get votes.
+        net[1].fc.bias -= net(torch.rand(100, 3, 32, 32) + 0.5 * torch.randn(100, 3, 32, 32)).mean(dim=0)
+    return net
+
+
+@pytest.fixture(scope="module")
+def images():
+    return torch.rand(7, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+
+
+def everything(sample):
+    arrays = {"counts": sample.counts, "selection": sample.selection_counts, **sample.fields}
+    return {name: np.asarray(value).tolist() for name, value in arrays.items()} | {"clean": sample.clean_prediction}
+
+
+def run(net, images, order, plan, batch_size=50):
+    sampler = Sampler(net, 10, 0.5, batch_size, 3, CPU)
+    samples = sampler.run(((i, images[i]) for i in order), plan)
+    return {sample.index: everything(sample) for sample in samples}
+
+
+def test_constant_batches_give_the_same_bits_in_any_order_and_company(net, images):
+    """Also the sums of scores: forwards, backwards, one alone, and as two processes would share them."""
+    plan = Plan((130,), n0=20, clean=True, fields=SCORES)
+    whole = run(net, images, range(7), plan)
+    assert len(whole) == 7
+    assert np.count_nonzero([sample["counts"] for sample in whole.values()]) > 20
+    assert run(net, images, range(6, -1, -1), plan) == whole
+    assert run(net, images, [4], plan)[4] == whole[4]
+    assert run(net, images, range(0, 7, 2), plan) | run(net, images, range(1, 7, 2), plan) == whole
+
+
+def test_other_batch_sizes_give_the_same_votes(net, images):
+    plan = Plan((130,), n0=20, clean=True)
+    whole = run(net, images, range(7), plan)
+    for batch_size in (1, 33, 200):
+        assert run(net, images, range(7), plan, batch_size) == whole
+
+
+def test_sequential_draws_do_not_depend_on_how_they_were_cut(net, images):
+    looks = (25, 50, 75, 100, 150, 200)
+
+    def finished(sample):
+        return sample.counts.max() % 3 == 0
+
+    plan = Plan(looks, n0=20, clean=True, finished=finished)
+    whole = run(net, images, range(7), plan)
+    assert len({sum(sample["counts"]) for sample in whole.values()}) > 1
+    for order, batch_size in ((range(6, -1, -1), 50), (range(7), 200), ([3], 50)):
+        for index, sample in run(net, images, order, plan, batch_size).items():
+            assert sample == whole[index]
+    # Up to where they stopped they are those of a fixed number of draws.
+    for index, sample in whole.items():
+        fixed = run(net, images, [index], Plan((sum(sample["counts"]),), n0=20, clean=True))
+        assert fixed[index] == sample
+
+
+def test_samples_of_a_fixed_number_of_draws_come_in_order(net, images):
+    order = [5, 2, 6, 0]
+    assert list(run(net, images, order, Plan((60,), n0=10))) == order
+
+
+def test_clean_prediction_is_that_of_the_input_itself(net, images):
+    with torch.no_grad():
+        expected = net(images).argmax(dim=1).tolist()
+    samples = run(net, images, range(7), Plan((5,), n0=5, clean=True))
+    assert [samples[i]["clean"] for i in range(7)] == expected
+
+
+def test_memory_does_not_depend_on_the_number_of_draws():
+    """The host's peak at 20,000 and at 400,000 draws."""
+    net, peaks = nn.Sequential(nn.Flatten(), nn.Linear(16, 3)).eval(), []
+    for n in (20_000, 20_000, 400_000):
+        sampler = Sampler(net, 3, 0.5, 500, 0, CPU)
+        tracemalloc.start()
+        list(sampler.run([(0, torch.rand(1, 4, 4))], Plan((n,), n0=100, fields=SCORES - {"scores"})))
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    assert peaks[2] - peaks[1] < 100_000  # The noise alone would be 24 MB.
+
+
+LIMITED = """
+import resource, sys, warnings, torch
+from torch import nn
+from lightning_rs.smoothing.batches import Plan
+from lightning_rs.smoothing.sampler import Sampler
+torch.set_num_threads(1)
+torch.manual_seed(0)
+net = nn.Sequential(nn.Flatten(), nn.Linear(64, 160_000), nn.ReLU(inplace=True), nn.Linear(160_000, 3)).eval()
+if sys.argv[1] == "limited":
+    used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 600_000_000,) * 2)
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    x = torch.rand(1, 8, 8)
+    sample = next(Sampler(net, 3, 1.0, 1000, 0, torch.device("cpu")).run([(0, x)], Plan((2000,), n0=10)))
+print(sample.counts.tolist(), [str(w.message) for w in caught])
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit on a process's memory is Linux's")
+def test_out_of_memory_halves_the_calls_once():
+    """In a process with really too little memory for one layer's output of a whole batch."""
+    free, limited = (
+        subprocess.run([sys.executable, "-c", LIMITED, how], capture_output=True, text=True, check=True).stdout.strip()
+        for how in ("free", "limited")
+    )
+    assert free.endswith(" []")
+    assert limited == free[:-2] + "['not enough memory for 1000 rows a call; going on with 500']"
+
+
+def test_classifiers_that_do_not_answer_to_each_row_alone_are_refused(images):
+    torch.manual_seed(0)
+    layers = [nn.Flatten(), nn.Linear(3072, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10)]
+    net = nn.Sequential(*layers)
+    with torch.no_grad():
+        SmoothedClassifier(net, 10, 0.5, batch_size=50).sample(images, n0=10, n=100)  # A module is put into eval mode.
+        message = "must answer to each row alone and always the same; asked again, beside other rows"
+        with pytest.raises(ValueError, match=message):
+            SmoothedClassifier(lambda x: net.train()(x), 10, 0.5, batch_size=50).sample(images, n0=10, n=100)
+        with pytest.raises(ValueError, match=message):
+            dropout = nn.functional.dropout
+            SmoothedClassifier(lambda x: dropout(net.eval()(x), 0.1), 10, 0.5, batch_size=50).sample(images, n=100)
+
+
+def test_inputs_of_different_shapes_are_refused(net, images):
+    sampler = Sampler(net, 10, 0.5, 50, 0, CPU)
+    with pytest.raises(ValueError, match=r"must have the same shape and type, .* example 1 has \(3, 16, 16\)"):
+        list(sampler.run([(0, images[0]), (1, images[1, :, :16, :16])], Plan((20,), n0=5)))
+
+
+def test_modes_come_back_when_sampling_is_abandoned(images):
+    net = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10), nn.Dropout()).train()
+    samples = Sampler(net, 10, 0.5, 50, 0, CPU).run(((i, images[i]) for i in range(7)), Plan((60,), n0=10))
+    next(samples)
+    samples.close()
+    assert net.training
+    assert not torch.is_inference_mode_enabled()
+
+
+def test_sequential_prediction():
+    """Clear inputs are named with few draws, ties are not named, and the answer does not depend on the batches."""
+
+    def classifier(x):
+        return torch.stack([x[:, 0], -x[:, 0], -x[:, 0] - 1.0], dim=1)
+
+    x = torch.tensor([[2.0], [-2.0], [0.0], [0.1]])
+    for test in ("top_two", "top_class"):
+        answers = SmoothedClassifier(classifier, 3, 1.0).predict(x, n=5000, test=test, sequential=True)
+        assert answers[:3].tolist() == [0, 1, ABSTAIN]
+        again = SmoothedClassifier(classifier, 3, 1.0, batch_size=60).predict(x, n=5000, test=test, sequential=True)
+        assert np.array_equal(answers, again)
+
+
+@pytest.mark.parametrize("test", ["top_two", "top_class"])
+def test_wrong_sequential_predictions_are_rare(test):
+    """Class 0 leads by a hair, .505 to .495: at alpha = .1, class 1 is named in at most 10 % of the runs."""
+
+    def classifier(x):
+        return torch.stack([x[:, 0], -x[:, 0]], dim=1)
+
+    x = torch.full((600, 1), 0.0125)
+    g = SmoothedClassifier(classifier, 2, 1.0, batch_size=2000)
+    answers = g.predict(x, n=2000, alpha=0.1, test=test, sequential=True)
+    assert np.mean(answers == 1) <= 0.1 + 3 * np.sqrt(0.09 / 600)
+    assert np.mean(answers == ABSTAIN) > 0.5

@@ -1,0 +1,303 @@
+"""Each format is written here as the program that has it writes it, from nets written out independently of ours."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.data import TensorDataset
+
+from lightning_rs.checkpoints import LoadedClassifier, data_of, load_checkpoint
+from lightning_rs.data import CIFAR10, MNIST, ImageNet
+from lightning_rs.foreign_checkpoints import doubt_about_normalization, parse_normalization
+from lightning_rs.models import build_base_classifier, get_architecture
+
+CIFAR_MEAN, CIFAR_STD = [0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]
+
+
+def standardized(x, mean, std):
+    """As NormalizeLayer of the field computes it."""
+    rows, _, height, width = x.shape
+    mean = torch.tensor(mean).repeat((rows, height, width, 1)).permute(0, 3, 1, 2)
+    std = torch.tensor(std).repeat((rows, height, width, 1)).permute(0, 3, 1, 2)
+    return (x - mean) / std
+
+
+def centered(x, mean):
+    rows, _, height, width = x.shape
+    return x - torch.tensor(mean).repeat((rows, height, width, 1)).permute(0, 3, 1, 2)
+
+
+def thin_resnet(w, x, blocks):
+    """The field's thin ResNet, from weights by name."""
+
+    def norm(y, name):
+        return F.batch_norm(
+            y, w[f"{name}.running_mean"], w[f"{name}.running_var"], w[f"{name}.weight"], w[f"{name}.bias"]
+        )
+
+    x = F.relu(norm(F.conv2d(x, w["conv1.weight"], padding=1), "bn1"))
+    for stage in (1, 2, 3):
+        for block in range(blocks):
+            name, stride = f"layer{stage}.{block}", 2 if stage > 1 and not block else 1
+            y = F.relu(norm(F.conv2d(x, w[f"{name}.conv1.weight"], stride=stride, padding=1), f"{name}.bn1"))
+            y = norm(F.conv2d(y, w[f"{name}.conv2.weight"], padding=1), f"{name}.bn2")
+            if f"{name}.downsample.0.weight" in w:
+                x = norm(F.conv2d(x, w[f"{name}.downsample.0.weight"], stride=stride), f"{name}.downsample.1")
+            x = F.relu(y + x)
+    return F.linear(F.avg_pool2d(x, 8).view(len(x), -1), w["fc.weight"], w["fc.bias"])
+
+
+def thin_resnet_weights(blocks, classes=10, seed=0):
+    """Weights under the names of the field's code, written out here; batch norms with statistics of their own."""
+    g = torch.Generator().manual_seed(seed)
+    w = {}
+
+    def conv(name, outputs, inputs, size):
+        w[f"{name}.weight"] = torch.randn(outputs, inputs, size, size, generator=g) * (2 / (size**2 * outputs)) ** 0.5
+
+    def norm(name, channels):
+        w[f"{name}.weight"] = torch.rand(channels, generator=g) + 0.5
+        w[f"{name}.bias"] = torch.randn(channels, generator=g) * 0.1
+        w[f"{name}.running_mean"] = torch.randn(channels, generator=g) * 0.1
+        w[f"{name}.running_var"] = torch.rand(channels, generator=g) + 0.5
+        w[f"{name}.num_batches_tracked"] = torch.tensor(7)
+
+    conv("conv1", 16, 3, 3)
+    norm("bn1", 16)
+    inputs = 16
+    for stage, channels in ((1, 16), (2, 32), (3, 64)):
+        for block in range(blocks):
+            name = f"layer{stage}.{block}"
+            conv(f"{name}.conv1", channels, inputs, 3)
+            norm(f"{name}.bn1", channels)
+            conv(f"{name}.conv2", channels, channels, 3)
+            norm(f"{name}.bn2", channels)
+            if inputs != channels:
+                conv(f"{name}.downsample.0", channels, inputs, 1)
+                norm(f"{name}.downsample.1", channels)
+            inputs = channels
+    w["fc.weight"], w["fc.bias"] = torch.randn(classes, 64, generator=g) * 0.1, torch.randn(classes, generator=g)
+    return w
+
+
+def prefixed(weights, prefix):
+    return {prefix + key: value for key, value in weights.items()}
+
+
+def images(*shape, rows=3):
+    return torch.rand(rows, *shape, generator=torch.Generator().manual_seed(1))
+
+
+def smoothing_line(path, arch, state):
+    """{epoch, arch, state_dict, optimizer}, as their train.py saves it."""
+    optimizer = {"state": {0: {"momentum_buffer": torch.zeros(2)}}, "param_groups": [{"lr": 0.1, "params": [0]}]}
+    torch.save({"epoch": 90, "arch": arch, "state_dict": state, "optimizer": optimizer}, path)
+    return path
+
+
+@pytest.mark.parametrize(("arch", "blocks"), [("cifar_resnet20", 3), ("cifar_resnet110", 18)])
+@pytest.mark.parametrize("prefix", ["1.", "1.module.", "module.1.", "module.1.module."])
+def test_thin_resnets_of_the_smoothing_line(tmp_path, arch, blocks, prefix):
+    w = thin_resnet_weights(blocks)
+    path = smoothing_line(tmp_path / "checkpoint.pth.tar", arch, prefixed(w, prefix))
+    x = images(3, 32, 32)
+    for normalization, normalized in (
+        ("standardize", standardized(x, CIFAR_MEAN, CIFAR_STD)),
+        ("center", centered(x, CIFAR_MEAN)),
+        ("none", x),
+        ("0.5,0.5,0.5/0.25,0.5,1", standardized(x, [0.5, 0.5, 0.5], [0.25, 0.5, 1.0])),
+    ):
+        loaded = load_checkpoint(path, data="CIFAR10", normalization=normalization)
+        assert (loaded.architecture, loaded.sigma, loaded.foreign) == (arch, None, True)
+        with torch.inference_mode():
+            assert torch.equal(loaded.base_classifier(x), thin_resnet(w, normalized, blocks))
+    assert isinstance(data_of(loaded), CIFAR10)
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module."])
+def test_macer(tmp_path, prefix):
+    """{net, epoch}: no architecture, no normalisation."""
+    w = thin_resnet_weights(18)
+    torch.save({"net": prefixed(w, prefix), "epoch": 440}, tmp_path / "440.pth")
+    loaded = load_checkpoint(tmp_path / "440.pth", data="CIFAR10")
+    assert loaded.architecture == "cifar_resnet110"
+    x = images(3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(loaded.base_classifier(x), thin_resnet(w, x, 18))
+
+
+def lenet(w, x):
+    x = F.max_pool2d(F.relu(F.conv2d(x, w["conv1.weight"], w["conv1.bias"])), 2, 2)
+    x = F.max_pool2d(F.relu(F.conv2d(x, w["conv2.weight"], w["conv2.bias"])), 2, 2)
+    x = F.relu(F.linear(x.view(-1, 4 * 4 * 50), w["fc1.weight"], w["fc1.bias"]))
+    return F.linear(x, w["fc2.weight"], w["fc2.bias"])
+
+
+def test_lenet_of_consistency_and_macer(tmp_path):
+    g = torch.Generator().manual_seed(0)
+    shapes = {"conv1": (20, 1, 5, 5), "conv2": (50, 20, 5, 5), "fc1": (500, 800), "fc2": (10, 500)}
+    w = {f"{name}.weight": torch.randn(shape, generator=g) * 0.05 for name, shape in shapes.items()}
+    w |= {f"{name}.bias": torch.randn(shape[0], generator=g) for name, shape in shapes.items()}
+    smoothing_line(tmp_path / "consistency.pth.tar", "lenet", prefixed(w, "1."))
+    torch.save({"net": w, "epoch": 1}, tmp_path / "macer.pth")
+    x = images(1, 28, 28)
+    for loaded in (
+        load_checkpoint(tmp_path / "consistency.pth.tar", data="MNIST", normalization="none"),
+        load_checkpoint(tmp_path / "macer.pth", data="MNIST"),
+    ):
+        assert loaded.architecture == "lenet"
+        with torch.inference_mode():
+            assert torch.equal(loaded.base_classifier(x), lenet(w, x))
+    assert isinstance(data_of(loaded), MNIST)
+
+
+@pytest.mark.parametrize("prefix", ["1.module.", "1.", ""])
+def test_imagenet_resnet50_and_torchvision(tmp_path, prefix):
+    """`1.module.`: DataParallel around torchvision's net; no prefix: a file of torchvision's own."""
+    from torchvision.models import resnet50
+
+    torch.manual_seed(0)
+    net = resnet50().eval()
+    for name, buffer in net.named_buffers():
+        if "running_var" in name:
+            buffer.uniform_(0.5, 1.5)
+    path = tmp_path / "file.pth"
+    if prefix:
+        smoothing_line(path, "resnet50", prefixed(net.state_dict(), prefix))
+    else:
+        torch.save(net.state_dict(), path)
+    loaded = load_checkpoint(path, arch="resnet50", data="ImageNet", normalization="center")
+    x = images(3, 224, 224, rows=1)
+    with torch.inference_mode():
+        assert torch.equal(loaded.base_classifier(x), net(centered(x, list(ImageNet.mean))))
+    assert loaded.num_classes == 1000
+
+
+def test_any_torchvision_model_by_name(tmp_path):
+    from torchvision.models import squeezenet1_1
+
+    torch.manual_seed(0)
+    net = squeezenet1_1(num_classes=10).eval()
+    torch.save({"arch": "squeezenet1_1", "state_dict": net.state_dict()}, tmp_path / "file.pth")
+    loaded = load_checkpoint(tmp_path / "file.pth", data="CIFAR10", normalization="none")
+    x = images(3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(loaded.base_classifier(x), net(x))
+    with pytest.raises(ValueError, match="unknown model 'resnet99'; known: cifar_resnet110, .*torchvision's: alexnet"):
+        get_architecture("resnet99")
+
+
+def test_a_normalisation_in_the_file_is_found(tmp_path):
+    w = thin_resnet_weights(3)
+    x = images(3, 32, 32)
+    mean, std = [0.1, 0.2, 0.3], [0.5, 0.6, 0.7]
+    for held, expected in (
+        ({"0.means": torch.tensor(mean), "0.sds": torch.tensor(std)}, standardized(x, mean, std)),
+        ({"0.mean": torch.tensor(mean).view(1, 3, 1, 1)}, centered(x, mean)),
+    ):
+        path = smoothing_line(tmp_path / "file", "cifar_resnet20", held | prefixed(w, "1."))
+        with torch.inference_mode():
+            assert torch.equal(load_checkpoint(path, data="CIFAR10").base_classifier(x), thin_resnet(w, expected, 3))
+        with pytest.raises(ValueError, match="holds its own normalisation"):
+            load_checkpoint(path, data="CIFAR10", normalization="none")
+    path = smoothing_line(tmp_path / "file", "cifar_resnet20", {"0.weight": torch.ones(3)} | prefixed(w, "1."))
+    with pytest.raises(ValueError, match="begins with a layer that is no normalisation: it holds 0.weight"):
+        load_checkpoint(path, data="CIFAR10")
+
+
+def test_what_the_file_does_not_say_is_asked_for(tmp_path):
+    w = thin_resnet_weights(3)
+    path = smoothing_line(tmp_path / "file", "cifar_resnet20", prefixed(w, "1."))
+    with pytest.raises(ValueError, match="does not say which data set .* give data"):
+        load_checkpoint(path)
+    with pytest.raises(ValueError, match=r"does not say how images are normalised: give normalization, standardize \("):
+        load_checkpoint(path, data="CIFAR10")
+    with pytest.raises(ValueError, match="normalization must be standardize .* got 'standardise'"):
+        load_checkpoint(path, data="CIFAR10", normalization="standardise")
+    with pytest.raises(ValueError, match="must have 3 means and 3 positive stds, got '0.5/0.5'"):
+        load_checkpoint(path, data="CIFAR10", normalization="0.5/0.5")
+    with pytest.raises(ValueError, match="unknown data set 'SVHN'"):
+        load_checkpoint(path, data="SVHN", normalization="none")
+    with pytest.raises(ValueError, match="does not say the noise of its training: give sigma"):
+        LoadedClassifier(load_checkpoint(path, data="CIFAR10", normalization="none"))
+    torch.save({"conv.weight": torch.ones(1)}, tmp_path / "weights")
+    with pytest.raises(ValueError, match="does not name its architecture: give arch"):
+        load_checkpoint(tmp_path / "weights", data="CIFAR10")
+
+
+def test_what_does_not_fit(tmp_path):
+    w = thin_resnet_weights(3)
+    path = smoothing_line(tmp_path / "file", "wrn40", prefixed(w, "1."))
+    with pytest.raises(ValueError, match="unknown model 'wrn40'; known: cifar_resnet110, cifar_resnet20"):
+        load_checkpoint(path, data="CIFAR10", normalization="none")
+    for arguments, message in (
+        ({"arch": "cifar_resnet56"}, "does not fit cifar_resnet56 for CIFAR10: .*Missing key"),
+        ({"arch": "lenet"}, "lenet takes 1x28x28 images"),
+        ({"arch": "vit_b_16"}, "does not fit vit_b_16"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            load_checkpoint(path, data="CIFAR10", normalization="none", **arguments)
+    torch.save({"model": prefixed(w, "1."), "epoch": 3}, path)
+    with pytest.raises(ValueError, match=r"not a checkpoint of a known form: .*got a dictionary with model, epoch"):
+        load_checkpoint(path, data="CIFAR10", normalization="none")
+
+
+class Malicious:
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return (Path.touch, (self.path,))
+
+
+@pytest.mark.parametrize("key", ["state_dict", "net", "arch", "optimizer"])
+def test_code_in_a_foreign_file_is_refused_and_not_run(tmp_path, key):
+    witness, path = tmp_path / "witness", tmp_path / "evil.pth"
+    content = {"arch": "cifar_resnet20", "state_dict": {}, "epoch": 1} | {key: Malicious(witness)}
+    torch.save(content, path)
+    pickle.loads(pickle.dumps(Malicious(witness)))
+    assert witness.exists()  # So the file would do it, if anything in it ran.
+    witness.unlink()
+    for save in (lambda: None, lambda: torch.save(content, path, _use_new_zipfile_serialization=False)):
+        save()
+        with pytest.raises(ValueError, match="evil.pth is not a checkpoint that loads safely"):
+            load_checkpoint(path, data="CIFAR10", normalization="none")
+        assert not witness.exists()
+
+
+def matched_filter(layer_mean, layer_std):
+    """A net that is right on every image of `stripes` under its own normalisation, and only there."""
+    classifier = build_base_classifier("cifar_resnet20", 10, (3, 32, 32), layer_mean, layer_std).eval()
+
+    class Net(torch.nn.Module):
+        def forward(self, x):
+            # Class k is a flat image of brightness (k + .5) / 10 before the normalisation.
+            mean, std = torch.tensor(CIFAR_MEAN).view(-1, 1, 1), torch.tensor(CIFAR_STD).view(-1, 1, 1)
+            level = (x * std + mean).mean(dim=(1, 2, 3))
+            return -((level[:, None] - (torch.arange(10) + 0.5) / 10) ** 2)
+
+    classifier[1] = Net()
+    return classifier
+
+
+def test_the_wrong_normalisation_is_noticed():
+    labels = torch.arange(200) % 10
+    dataset = TensorDataset(((labels + 0.5) / 10).view(-1, 1, 1, 1).expand(-1, 3, 32, 32).clone(), labels)
+    assert doubt_about_normalization(matched_filter(CIFAR_MEAN, CIFAR_STD), dataset, CIFAR10) is None
+    warning = doubt_about_normalization(matched_filter(CIFAR_MEAN, [1.0] * 3), dataset, CIFAR10)
+    assert "the normalisation is probably wrong: of 100 clean images" in warning
+    assert "100 with --normalization standardize" in warning
+    shuffled = TensorDataset(
+        dataset.tensors[0], labels[torch.randperm(200, generator=torch.Generator().manual_seed(0))]
+    )
+    warning = doubt_about_normalization(matched_filter(CIFAR_MEAN, CIFAR_STD), shuffled, CIFAR10)
+    assert "no better than guessing" in warning
+
+
+def test_parse_normalization():
+    assert parse_normalization("standardize", CIFAR10) == (CIFAR_MEAN, CIFAR_STD)
+    assert parse_normalization("center", CIFAR10) == (CIFAR_MEAN, [1.0] * 3)
+    assert parse_normalization("none", MNIST) == ([0.0], [1.0])
+    assert parse_normalization("0.1,0.2,0.3/1,2,3", CIFAR10) == ([0.1, 0.2, 0.3], [1.0, 2.0, 3.0])
