@@ -94,7 +94,7 @@ class SequentialMechanism(Mechanism):
 
     requires: ClassVar[frozenset[str]] = frozenset({"counts", "look_counts"})
 
-    def __init__(self, refusal: float = 0.02) -> None:
+    def __init__(self, refusal: float = 0.03) -> None:
         if not 0.0 <= refusal < 1.0:
             raise ValueError(f"refusal must lie in [0, 1), got {refusal}")
         self.refusal = float(refusal)

@@ -11,7 +11,7 @@ from lightning_rs.objectives.attacks import ATTACKS, Classifier
 from lightning_rs.objectives.base import SmoothingModule
 from lightning_rs.objectives.consistency import consistency_loss
 from lightning_rs.objectives.copies import repeat_copies
-from lightning_rs.smoothing.classifier import evaluating
+from lightning_rs.smoothing.sampler import evaluating
 
 
 def smoothadv_loss(

@@ -13,7 +13,7 @@ from lightning_rs.checks import check_at_least, check_not_negative, check_positi
 from lightning_rs.objectives.attacks import Classifier, ascent, project
 from lightning_rs.objectives.base import SmoothingModule
 from lightning_rs.objectives.copies import is_top, log_mean, log_probabilities, repeat_copies, split_copies
-from lightning_rs.smoothing.classifier import evaluating
+from lightning_rs.smoothing.sampler import evaluating
 
 
 def smoothmix_path(
