@@ -4,7 +4,7 @@ import torch
 
 from lightning_rs.models import build_base_classifier
 from lightning_rs.objectives.attacks import ascent, ddn, pgd, project
-from lightning_rs.smoothing.classifier import evaluating
+from lightning_rs.smoothing.sampler import evaluating
 
 GENERATOR = np.random.default_rng(0)
 WEIGHTS = GENERATOR.normal(size=(6, 4))
