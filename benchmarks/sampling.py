@@ -359,7 +359,7 @@ def coloured_resnet20(epochs: int) -> tuple[nn.Module, TensorDataset]:
     generator = torch.Generator().manual_seed(0)
 
     def coloured(split: str) -> TensorDataset:
-        images, labels = map(torch.stack, zip(*((x, torch.tensor(y)) for x, y in Digits().dataset(split)), strict=True))
+        images, labels = map(torch.stack, zip(*((x, torch.as_tensor(y)) for x, y in Digits().dataset(split)), strict=True))
         images = nn.functional.interpolate(images, (32, 32), mode="bilinear")
         return TensorDataset(images * (0.5 + 0.5 * torch.rand(len(images), 3, 1, 1, generator=generator)), labels)
 

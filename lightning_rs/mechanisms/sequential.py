@@ -39,7 +39,7 @@ class StoppingRule:
 
     A radius r is certified once the successes (votes for the selected class) reach a count that rejects every
     probability <= Phi(r / sigma). It is given up once the predicted probability that they are enough at the last look
-    is below `refusal`: the failures to come are a beta-binomial number given those so far (Jeffreys' prior), here a
+    is below `refusal`, but not before 100 draws unless it is impossible: the failures to come are a beta-binomial number given those so far (Jeffreys' prior), here a
     gamma variable of its mean and variance. Giving up never harms a certificate, however rough the prediction.
 
     Args:
@@ -50,7 +50,10 @@ class StoppingRule:
 
     def __init__(self, looks: NDArray[np.int64], certify: NDArray[np.int64], refusal: float) -> None:
         self.looks, self.certify = looks, certify
-        self.refuse = looks - _hopeless_failures(looks, (looks - certify)[:, -1:], refusal)
+        allowed = (looks - certify)[:, -1:]
+        # A few early failures say little about an image, whatever the prior says.
+        hopeless = np.where(looks < 100, allowed + 1, _hopeless_failures(looks, allowed, refusal))
+        self.refuse = looks - hopeless
 
     def finished(self, path: Sequence[tuple[int, int]]) -> bool:
         """Whether each radius is certified or given up, from (successes, draws) at the looks so far, all of them."""

@@ -66,7 +66,7 @@ def share_ecdf(runs: Sequence[Run], title: str, path: Path) -> None:
     figure, axes, outside = _curves_figure(len(runs))
     scaled = []
     for i, run in enumerate(runs):
-        x = np.sort(_quantile(run.share, run.about["n"]))
+        x = np.sort(_quantile(run.share, run.votes))
         scaled.append(x)
         y = 100 * np.arange(1, len(x) + 1) / len(x)
         axes.step([x[0], *x], [0.0, *y], where="post", label=run.name, **_style(i))
@@ -83,13 +83,32 @@ def share_ecdf(runs: Sequence[Run], title: str, path: Path) -> None:
     finish(figure, title, path)
 
 
+def draws_ecdf(runs: Sequence[Run], title: str, path: Path) -> None:
+    """Share of images that needed at most a given number of draws, selection included."""
+    figure, axes, outside = _curves_figure(len(runs))
+    for i, run in enumerate(runs):
+        x = np.sort(run.votes + run.about["n0"])
+        axes.step(
+            [x[0], *x], [0.0, *(100 * np.arange(1, len(x) + 1) / len(x))], where="post", label=run.name, **_style(i)
+        )
+    axes.set_xscale("log")
+    axes.set_xlabel("noisy copies of an image")
+    axes.set_ylabel("images with at most so many (%)")
+    axes.set_ylim(0, 101)
+    if len(runs) > 1:
+        _legend(figure, axes, "run", outside)
+    else:
+        axes.grid(color="0.9", linewidth=0.6)
+    finish(figure, title, path)
+
+
 def radius_confidence(run: Run, mechanisms: Sequence[str], title: str, path: Path) -> None:
     """Certified radius against the share of votes for the selected class, one point for each image and mechanism.
 
     The curve is sigma Phi^-1(share): the radius if the share were the probability itself.
     """
     figure, axes, outside = _curves_figure(len(mechanisms) + 2)
-    x = _quantile(run.share, run.about["n"])
+    x = _quantile(run.share, run.votes)
     for i, mechanism in enumerate(mechanisms):
         prediction, radius = run.certificates[mechanism]
         certified = prediction >= 0
@@ -172,7 +191,7 @@ def _legend(figure: Figure, axes: Any, title: str, outside: bool) -> None:
         axes.legend(title=title, frameon=False, fontsize=9)
 
 
-def _quantile(share: NDArray[np.float64], n: int) -> NDArray[np.float64]:
+def _quantile(share: NDArray[np.float64], n: NDArray[np.float64]) -> NDArray[np.float64]:
     """Normal quantile of the share, with half a vote moved so that 0 and 1 stay finite."""
     return special.ndtri((share * n + 0.5) / (n + 1.0))
 

@@ -164,6 +164,8 @@ def _plot_run(run: Run, mechanisms: Sequence[str], directory: Path) -> None:
     norm = norms.pop() if len(norms) == 1 else "each mechanism's"
     plots.certified_accuracy(radii, heading, directory / "certified_accuracy.png", norm=norm)
     plots.share_ecdf([run], heading, directory / "p_a.png")
+    if run.sequential:
+        plots.draws_ecdf([run], heading, directory / "draws.png")
     plots.radius_confidence(run, mechanisms, heading, directory / "radius_confidence.png")
 
 
@@ -175,6 +177,8 @@ def _plot_group(runs: Sequence[Run], mechanisms: Sequence[str], directory: Path,
     known = [run for run in runs if run.share is not None]
     if known:
         plots.share_ecdf(known, heading, directory / "p_a.png")
+    if any(run.sequential for run in known):
+        plots.draws_ecdf(known, heading, directory / "draws.png")
     sigmas = {run.sigma for run in runs} - {None}
     silent = [run for run in runs if run.sigma is None]
     for sigma in sigmas or {None}:

@@ -30,6 +30,7 @@ class Run:
         clean: (B,) bool, whether the base classifier is right without noise; None where it is not known.
         noisy: (B,) float64, share of noisy copies that it gets right; None where it is not known.
         share: (B,) float64, share of votes of the selected class, the estimate of p_A; None where it is not known.
+        votes: (B,) number of estimation draws; None where it is not known.
         norms: mechanism to the norm of its radii, where that is not l2.
         notes: what a reader of its figures has to know.
     """
@@ -42,12 +43,18 @@ class Run:
     clean: NDArray[np.bool_] | None = None
     noisy: NDArray[np.float64] | None = None
     share: NDArray[np.float64] | None = None
+    votes: NDArray[np.float64] | None = None
     norms: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = field(default=())
 
     @property
     def sigma(self) -> float | None:
         return self.about.get("sigma")
+
+    @property
+    def sequential(self) -> bool:
+        """Whether images differ in how many draws they needed."""
+        return self.votes is not None and len(np.unique(self.votes)) > 1
 
     def norm(self, mechanism: str) -> str:
         """The norm of a mechanism's radii."""
@@ -83,6 +90,7 @@ def run_of_records(records: Sequence[Record], about: dict[str, Any], name: str) 
         clean=np.array([r.clean_prediction == r.label for r in records]),
         noisy=np.array([r.counts.get(r.label, 0) for r in records]) / votes,
         share=np.array([r.counts.get(r.selected, 0) for r in records]) / votes,
+        votes=votes,
         norms={m: norm for m, norm in norms.items() if norm != "l2"},
         notes=notes,
     )

@@ -36,6 +36,7 @@ class Row:
         median: median certified radius, wrong and abstained examples as 0.
         abstained: share of images without a prediction.
         smoothed: accuracy of the smoothed classifier: share of images whose certified prediction is right.
+        draws: noisy copies of an image on average, selection included, where images differ in them.
         clean, noisy: accuracy of the base classifier without and with noise.
     """
 
@@ -51,6 +52,7 @@ class Row:
     median: float
     abstained: float
     smoothed: float
+    draws: float
     clean: float
     noisy: float
 
@@ -106,6 +108,7 @@ def rows_of(
                     median=float(np.median(run.certified_radius(mechanism))),
                     abstained=float(np.mean(prediction == ABSTAIN)),
                     smoothed=float(np.mean(prediction == run.label)),
+                    draws=float(np.mean(run.votes)) + run.about["n0"] if run.sequential else math.nan,
                     clean=math.nan if run.clean is None else float(np.mean(run.clean)),
                     noisy=math.nan if run.noisy is None else math.fsum(run.noisy) / len(run),
                 )
@@ -122,13 +125,14 @@ def accuracy_table(rows: Sequence[Row], radii: Sequence[float], title: str, sing
     norms = ("norm",) if {row.norm for row in rows} - {"l2"} else ()
     names = (*(("mechanism",) if single else ("σ", "run", "mechanism")), *norms)
     accuracies = () if single else ("smoothed", "base clean", "base noisy")
-    header = (*names, *(f"r={r:g}" for r in radii), "ACR (legacy)", "median r", "abstain", *accuracies)
+    draws = ("draws",) if any(row.draws == row.draws for row in rows) else ()
+    header = (*names, *(f"r={r:g}" for r in radii), "ACR (legacy)", "median r", "abstain", *draws, *accuracies)
     cells, values = [], []
     for row in rows:
         own = (row.mechanism,) if single else (_sigma(row), row.run, row.mechanism)
         own = (*own, row.norm) if norms else own
         accuracies = () if single else (row.smoothed, row.clean, row.noisy)
-        values.append((*row.certified, row.acr, row.median, -row.abstained, *accuracies))
+        values.append((*row.certified, row.acr, row.median, -row.abstained, *(-row.draws for _ in draws), *accuracies))
         cells.append(
             (
                 *own,
@@ -136,6 +140,7 @@ def accuracy_table(rows: Sequence[Row], radii: Sequence[float], title: str, sing
                 decimals(row.acr),
                 decimals(row.median),
                 percent(row.abstained, up=True),
+                *(f"{row.draws:,.0f}" if row.draws == row.draws else "–" for _ in draws),
                 *map(percent, accuracies),
             )
         )
@@ -218,10 +223,11 @@ def to_csv(rows: Sequence[Row], radii: Sequence[float]) -> str:
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
     lists = {"certified": "certified_accuracy", "limit": "population_limit", "sample_limit": "sample_limit"}
-    plain = ("acr", "median", "abstained", "smoothed", "clean", "noisy")
+    plain = ("acr", "median", "abstained", "smoothed", "draws", "clean", "noisy")
     header = ["run", "mechanism", "sigma", "examples"]
     header += [f"{name}@{r:g}" for name in lists.values() for r in radii]
-    header += ["acr", "median_radius", "abstention_rate", "smoothed_accuracy", "clean_accuracy", "noisy_accuracy"]
+    header += ["acr", "median_radius", "abstention_rate", "smoothed_accuracy", "draws"]
+    header += ["clean_accuracy", "noisy_accuracy"]
     writer.writerow(header)
     for row in rows:
         figures = [row.sigma, row.examples, *(v for name in lists for v in getattr(row, name))]
