@@ -46,6 +46,7 @@ from lightning_rs.results.report import console_for
 from lightning_rs.smoothing import Preparation, find_batch_size, prepare
 from lightning_rs.smoothing.batches import Plan
 from lightning_rs.smoothing.memory import keep_freed_memory
+from lightning_rs.smoothing.preparation import tf32
 from lightning_rs.smoothing.sampler import Sampler, evaluating
 
 SIGMA, N0 = 0.25, 100
@@ -59,6 +60,7 @@ PREPARATIONS = {
     "": Preparation(),
     "channels_last": Preparation(channels_last=True),
     "fold": Preparation(fold_batch_norm=True),
+    "tf32, channels_last, fold": Preparation("tf32", channels_last=True, fold_batch_norm=True),
     "channels_last, fold": Preparation(channels_last=True, fold_batch_norm=True),
     "channels_last, fold, compile": Preparation(channels_last=True, fold_batch_norm=True, compile=True),
     "bfloat16, channels_last, fold": Preparation("bfloat16", channels_last=True, fold_batch_norm=True),
@@ -208,7 +210,9 @@ def _speed_of(
 
     def measure(label: str, call: Callable[[], object], dtype: str = "float32") -> None:
         with PeakMemory(device) as memory:
-            seconds = best_time(call, device, repeats)
+            # Convolutions are in TF32 by PyTorch's own choice: here everybody's float32 is float32.
+            with tf32(False, device):
+                seconds = best_time(call, device, repeats)
         rows.append((label, len(x) * (n + N0) / seconds, memory.megabytes, dtype))
         print(f"  {label}: {rows[-1][1]:,.0f} draws/s", flush=True)
 
@@ -236,7 +240,8 @@ def _speed_of(
 
     def ours(run: Callable[[Tensor], Tensor], batch_size: int) -> Callable[[], object]:
         def call() -> list:
-            return list(Sampler(run, classes, SIGMA, batch_size, 0, device).run(enumerate(x), plan))
+            rows = min(batch_size, len(x) * (n + N0))
+            return list(Sampler(run, classes, SIGMA, rows, 0, device).run(enumerate(x), plan))
 
         return call
 
@@ -244,6 +249,8 @@ def _speed_of(
     for label, preparation in PREPARATIONS.items():
         with evaluating(classifier):
             uncompiled = Preparation(preparation.precision, preparation.channels_last, preparation.fold_batch_norm)
+            if preparation.precision == "tf32" and device.type != "cuda":
+                continue
             batch_size = find_batch_size(prepare(classifier, uncompiled, x), x[0])
             batch = x[:1].repeat(batch_size, 1, 1, 1) + SIGMA * torch.randn(batch_size, *x.shape[1:], device=device)
             try:
@@ -262,7 +269,7 @@ def _speed_of(
     for column in ("", "draws/s", "ratio", "of the ceiling", "peak MB"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     for label, draws, megabytes, dtype in rows:
-        limit, binding = ceilings[dtype]
+        limit, binding = ceilings["float32" if dtype == "tf32" else dtype]
         share = f"{draws / limit:.0%} ({binding})"
         table.add_row(label, f"{draws:,.0f}", f"{draws / rows[0][1]:.2f}", share, f"{megabytes:,.0f}")
     console_for(table).print(table)
@@ -359,7 +366,7 @@ def coloured_resnet20(epochs: int) -> tuple[nn.Module, TensorDataset]:
     generator = torch.Generator().manual_seed(0)
 
     def coloured(split: str) -> TensorDataset:
-        images, labels = map(torch.stack, zip(*((x, torch.as_tensor(y)) for x, y in Digits().dataset(split)), strict=True))
+        images, labels = Digits().load(split).tensors
         images = nn.functional.interpolate(images, (32, 32), mode="bilinear")
         return TensorDataset(images * (0.5 + 0.5 * torch.rand(len(images), 3, 1, 1, generator=generator)), labels)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any, Literal
 
 from pytorch_lightning import Callback, LightningModule, Trainer
@@ -144,6 +144,14 @@ class CertificationCallback(Callback):
         """
         return certification_indices(len(dataset), self.skip, self.limit, self.indices)
 
+    def check(self, sigma: float) -> None:
+        """Refuse settings that certify nothing at this sigma.
+
+        Raises:
+            ValueError: says what was expected and what came.
+        """
+        self._settings(sigma).check(sigma)
+
     def describe(
         self,
         trainer: Trainer,
@@ -181,7 +189,7 @@ class CertificationCallback(Callback):
         share = [i for i in run["indices"] if i not in known][trainer.global_rank :: trainer.world_size]
         appender = RunDirectory(self.output).appender(trainer.global_rank) if self.output else nullcontext()
         new = []
-        with appender as file, self._progress(trainer, len(share)) as bar:
+        with self._nothing_left_behind(trainer), appender as file, self._progress(trainer, len(share)) as bar:
             for record in certify_examples(classifier, pl_module.num_classes, run["sigma"], dataset, share, settings):
                 if file is not None:
                     file.append(record)
@@ -227,6 +235,16 @@ class CertificationCallback(Callback):
             directory.create(run)
         trainer.strategy.barrier()
         return finished
+
+    @contextmanager
+    def _nothing_left_behind(self, trainer: Trainer) -> Iterator[None]:
+        """Without a single record, a failed certification leaves no directory that would refuse a corrected one."""
+        try:
+            yield
+        except ValueError:
+            if self.output and trainer.is_global_zero:
+                RunDirectory(self.output).discard_if_empty()
+            raise
 
     def _progress(self, trainer: Trainer, examples: int) -> tqdm:
         bar = trainer.progress_bar_callback

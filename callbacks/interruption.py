@@ -57,7 +57,7 @@ class StopCleanly(Callback):
 
 @contextmanager
 def resumable(trainer: Trainer) -> Iterator[None]:
-    """End the program in a few words when a certification was interrupted, or its records cannot be written.
+    """End the program in a few words when a certification was interrupted or failed, or cannot write its records.
 
     The exit status is 128 + the signal's number, or 2; the processes that this one started end with it.
     """
@@ -66,7 +66,7 @@ def resumable(trainer: Trainer) -> Iterator[None]:
     except Interrupted as interrupted:
         _end_others(trainer)
         raise SystemExit(128 + interrupted.signal) from None
-    except OSError as error:
+    except (OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr, flush=True)  # On every process: it may be the only one that failed.
         _end_others(trainer)
         raise SystemExit(2) from None

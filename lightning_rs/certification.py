@@ -75,6 +75,16 @@ class CertificationSettings:
             raise ValueError(f"alpha must be at most 0.4 for sequential mechanisms, got {self.alpha}")
         _ = self.preparation
 
+    def check(self, sigma: float, device: torch.device | None = None) -> None:
+        """Refuse settings that certify nothing at this sigma, or do not suit the device, before any work.
+
+        Raises:
+            ValueError: says what was expected and what came.
+        """
+        certification_plan(self.resolved, sigma, self.n0, self.n, self.alpha, self.radii)
+        if device is not None:
+            self.preparation.check(device)
+
     @property
     def resolved(self) -> dict[str, Mechanism]:
         """The mechanisms by label."""
@@ -113,17 +123,18 @@ def certify_examples(
     indices = [int(index) for index in indices]
     if not indices:
         return
+    settings = resolve_batch_size(base_classifier, sigma, dataset[indices[0]][0], settings)
     device, first = device_of(base_classifier), dataset[indices[0]][0]
     check_inputs(mechanisms, first.shape, settings.alpha)
     prepared = _prepare(base_classifier, first.to(device), sigma, settings)
     sampler = Sampler(prepared, num_classes, sigma, settings.batch_size, settings.seed, device)
-    labels: dict[int, int] = {}
+    labels: list[int] = []
 
     def images() -> Iterator[tuple[int, Tensor]]:
         for index in indices:
             image, label = dataset[index]
             check_image(image)
-            labels[index] = int(label)
+            labels.append(int(label))
             yield index, image
 
     with evaluating(base_classifier):
@@ -132,7 +143,7 @@ def certify_examples(
             certificates = {name: m.certify(statistics, settings.alpha) for name, m in mechanisms.items()}
             yield Record(
                 index=sample.index,
-                label=labels.pop(sample.index),
+                label=labels[sample.position],
                 clean_prediction=sample.clean_prediction,
                 selection=sparse(statistics.selection_counts[0]),
                 counts=sparse(statistics.counts[0]),
@@ -177,7 +188,12 @@ def describe_run(
     settings: CertificationSettings,
     device: torch.device,
 ) -> dict[str, Any]:
-    """Everything that makes a certification comparable with another, in plain values: the content of `run.json`."""
+    """Everything that makes a certification comparable with another, in plain values: the content of `run.json`.
+
+    Raises:
+        ValueError: the settings certify nothing at this sigma, or do not suit the device.
+    """
+    settings.check(sigma, device)
     return {
         "data": data,
         "split": split,

@@ -26,6 +26,13 @@ def check_at_least(name: str, value: int, least: int) -> int:
     return int(value)
 
 
+def check_word(name: str, value: int) -> int:
+    """Return the integer `value` if it is one of 64 bits without a sign."""
+    if check_at_least(name, value, 0) >= 2**64:
+        raise ValueError(f"{name} must be less than 2**64, got {value}")
+    return int(value)
+
+
 def check_known(kind: str, name: str, known: Iterable[str]) -> str:
     """Return `name` if it is one of `known`; the error lists them."""
     known = sorted(known)

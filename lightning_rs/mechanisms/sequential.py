@@ -39,8 +39,9 @@ class StoppingRule:
 
     A radius r is certified once the successes (votes for the selected class) reach a count that rejects every
     probability <= Phi(r / sigma). It is given up once the predicted probability that they are enough at the last look
-    is below `refusal`, but not before 100 draws unless it is impossible: the failures to come are a beta-binomial number given those so far (Jeffreys' prior), here a
-    gamma variable of its mean and variance. Giving up never harms a certificate, however rough the prediction.
+    is below `refusal`, but not before 100 draws unless it is impossible. Predicted: the failures to come are a
+    beta-binomial number given those so far (Jeffreys' prior), here a gamma variable of its mean and variance. Giving
+    up never harms a certificate, however rough the prediction.
 
     Args:
         looks: (L,) increasing numbers of draws.

@@ -49,6 +49,11 @@ def recertify(
         raise ValueError("there are no records to certify again")
     alpha = check_alpha(run["alpha"] if alpha is None else alpha)
     resolved = resolve_mechanisms(list(run["mechanisms"]) if mechanisms is None else list(mechanisms))
+    fixed = [label for label, mechanism in resolved.items() if "look_counts" not in mechanism.requires]
+    if fixed and "look_counts" in held_fields(records):
+        raise ValueError(
+            f"{fixed[0]} needs a number of draws that is fixed in advance; these draws were looked at on the way"
+        )
     check_held(records, resolved)
     check_trials(resolved, run["n"], alpha)
     again = list(_certify(records, run, alpha, resolved))

@@ -179,6 +179,13 @@ class RunDirectory:
         os.replace(temporary, self.path / name)
         _sync_folder(self.path)
 
+    def discard_if_empty(self) -> None:
+        """Remove `run.json` and files without records, if no process has finished an example."""
+        files = list(self.path.glob("records-*.jsonl"))
+        if not any(file.stat().st_size for file in files):
+            for file in (*files, self.path / "run.json"):
+                file.unlink(missing_ok=True)
+
     def appender(self, process: int) -> RecordAppender:
         """The records file of one process, open for appending."""
         return RecordAppender(self.path / f"records-{process}.jsonl")

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from lightning_rs.checks import check_at_least, check_known, check_sigma
+from lightning_rs.checks import check_at_least, check_known, check_sigma, check_word
 from lightning_rs.mechanisms import (
     ABSTAIN,
     SCORE_THRESHOLDS,
@@ -71,7 +71,7 @@ class SmoothedClassifier:
         self.num_classes = check_at_least("num_classes", num_classes, 2)
         self.sigma = check_sigma(sigma)
         self.batch_size = check_at_least("batch_size", batch_size, 1)
-        self.seed = check_at_least("seed", seed, 0)
+        self.seed = check_word("seed", seed)
 
     def sample(
         self,
@@ -100,7 +100,8 @@ class SmoothedClassifier:
         """
         for field in fields:
             check_known("field of Statistics", field, FIELDS)
-        return self._statistics(x, index, Plan((check_at_least("n", n, 1),), n0, fields=frozenset(fields)))
+        n0, n = check_at_least("n0", n0, 0), check_at_least("n", n, 1)
+        return self._statistics(x, index, Plan((n,), n0, fields=frozenset(fields)))
 
     def certify(
         self,
@@ -125,6 +126,7 @@ class SmoothedClassifier:
             ValueError: an unknown mechanism, alpha outside (0, 1), an n with which a mechanism always abstains, or
                 sequential mechanisms beside others or without radii.
         """
+        n0, n = check_at_least("n0", n0, 0), check_at_least("n", n, 1)
         resolved = resolve_mechanisms(mechanisms)
         check_trials(resolved, n, alpha)
         check_inputs(resolved, x.shape[1:], alpha)
@@ -164,7 +166,6 @@ class SmoothedClassifier:
         return answers
 
     def _statistics(self, x: Tensor, index: ArrayLike | None, plan: Plan) -> Statistics:
-        check_at_least("n0", plan.n0, 0)
         of_selected = sorted(plan.fields & (SCORE_FIELDS | GRADIENT_FIELDS | {"selection_counts", "look_counts"}))
         if of_selected and not plan.n0:
             raise ValueError(f"n0 must be at least 1 to collect {', '.join(of_selected)}, got 0")
@@ -177,8 +178,11 @@ class SmoothedClassifier:
         indices = np.arange(len(x)) if index is None else np.atleast_1d(np.asarray(index))
         if indices.shape != (len(x),) or not np.issubdtype(indices.dtype, np.integer):
             raise ValueError(f"index must hold one integer for each of the {len(x)} examples, got {index}")
-        # Fewer rows in all than a batch has would only be padded.
-        rows = min(self.batch_size, len(x) * (plan.before + plan.looks[-1]))
+        if len(indices):
+            check_word("index", indices.min())
+        # Fewer rows in all than a batch has would only be padded. What sequential draws need is not known: the first
+        # few looks.
+        rows = min(self.batch_size, len(x) * (plan.before + plan.looks[min(3, len(plan.looks) - 1)]))
         device = device_of(self.base_classifier, x)
         sampler = Sampler(self.base_classifier, self.num_classes, self.sigma, rows, self.seed, device)
         return sampler.run(zip(indices.tolist(), x, strict=True), plan)

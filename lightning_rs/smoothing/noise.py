@@ -7,9 +7,10 @@ from enum import IntEnum
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_rs.checks import check_at_least
+from lightning_rs.checks import check_word
 
 BLOCK = 100
 """Draws per block. A block is always generated whole, so where batches cut a block does not matter. Part of the
@@ -27,8 +28,13 @@ class Stage(IntEnum):
 
 def uniform(seed: int, index: int) -> float:
     """The one draw of U(0, 1) that randomised mechanisms use for an example, the same on every device."""
-    philox = np.random.Philox(key=[seed, index], counter=[0, 0, int(Stage.RANDOMIZATION), 0])
+    philox = np.random.Philox(key=_words(seed, index), counter=[0, 0, int(Stage.RANDOMIZATION), 0])
     return float(np.random.Generator(philox).random())
+
+
+def _words(seed: int, index: int) -> NDArray[np.uint64]:
+    """As 64-bit words: NumPy would make lists of large numbers floats, and so different numbers the same."""
+    return np.array([seed, index], dtype=np.uint64)
 
 
 class NoiseSource:
@@ -58,7 +64,7 @@ class NoiseSource:
     ) -> None:
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"noise is drawn in torch.float32 or torch.float64, got inputs of {dtype}")
-        self.seed = check_at_least("seed", seed, 0)
+        self.seed = check_word("seed", seed)
         self.device = torch.device(device)
         # The block that the last rows were cut from: most often the next rows are cut from it too.
         self._block = torch.empty((BLOCK, *shape), dtype=dtype, device=self.device)
@@ -84,7 +90,7 @@ class NoiseSource:
 
     def _draw(self, index: int, stage: Stage, block: int, out: Tensor) -> None:
         if self._generator is None:
-            philox = np.random.Philox(key=[self.seed, index], counter=[0, 0, int(stage), block])
+            philox = np.random.Philox(key=_words(self.seed, index), counter=[0, 0, int(stage), block])
             array = out.numpy()
             np.random.Generator(philox).standard_normal(dtype=array.dtype, out=array)
         else:
@@ -115,7 +121,7 @@ class NoiseStream:
         dtype: torch.dtype = torch.float32,
         device: torch.device | str = "cpu",
     ) -> None:
-        self.index = check_at_least("index", index, 0)
+        self.index = check_word("index", index)
         self.stage = Stage(stage)
         self._source = NoiseSource(seed, shape, dtype, device)
 

@@ -21,7 +21,7 @@ def prediction_plan(n: int, alpha: float, test: str, sequential: bool) -> Plan:
     Raises:
         ValueError: n < 1, alpha outside (0, 1), or an unknown test.
     """
-    check_at_least("n", n, 1)
+    n = check_at_least("n", n, 1)
     check_alpha(alpha)
     check_known("test", test, ("top_two", "top_class"))
     if not sequential:

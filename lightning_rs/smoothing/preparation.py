@@ -40,6 +40,15 @@ class Preparation:
     def __post_init__(self) -> None:
         check_known("precision", self.precision, PRECISIONS)
 
+    def check(self, device: torch.device) -> None:
+        """Refuse what the device cannot do.
+
+        Raises:
+            ValueError: tf32 without CUDA.
+        """
+        if self.precision == "tf32" and device.type != "cuda":
+            raise ValueError(f"precision tf32 needs a CUDA device, got {device.type}")
+
 
 class PreparedClassifier(nn.Module):
     """A base classifier as `prepare` set it up: maps (rows, *shape) to (rows, classes) scores."""
@@ -55,7 +64,7 @@ class PreparedClassifier(nn.Module):
             self._run = torch.compile(self._call, dynamic=False, mode="reduce-overhead" if on_cuda else "default")
 
     def forward(self, rows: Tensor) -> Tensor:
-        with _tf32(self.preparation.precision == "tf32", rows.device):
+        with tf32(self.preparation.precision == "tf32", rows.device):
             return self._run(rows)
 
     def _call(self, rows: Tensor) -> Tensor:
@@ -83,15 +92,15 @@ def prepare(classifier: nn.Module, preparation: Preparation, rows: Tensor) -> Pr
         ValueError: tf32 without CUDA, a model whose operations cannot be traced to fold its batch norms, a failed
             compilation, or scores that do not stay the same.
     """
-    if preparation.precision == "tf32" and rows.device.type != "cuda":
-        raise ValueError(f"precision tf32 needs a CUDA device, got {rows.device.type}")
+    preparation.check(rows.device)
     if not (preparation.channels_last or preparation.fold_batch_norm or preparation.compile):
         return PreparedClassifier(classifier, preparation)
     prepared = copy.deepcopy(classifier).eval()
     with torch.inference_mode(False), torch.no_grad():
         if preparation.fold_batch_norm:
             folded = _fold(prepared)
-            _check_same("fold_batch_norm", prepared(rows), folded(rows))
+            before, after = (PreparedClassifier(module, Preparation())(rows) for module in (prepared, folded))
+            _check_same("fold_batch_norm", before, after)
             prepared = folded
         if preparation.channels_last:
             prepared = prepared.to(memory_format=torch.channels_last)
@@ -100,7 +109,7 @@ def prepare(classifier: nn.Module, preparation: Preparation, rows: Tensor) -> Pr
             compiled = PreparedClassifier(prepared, preparation)
             try:
                 with torch.inference_mode():  # As it will be run: otherwise it is compiled twice.
-                    scores = compiled(rows)
+                    scores = compiled(rows).clone()
             except Exception as error:  # Compilers fail in many ways, each with an exception of its own.
                 raise ValueError(f"compile failed: {str(error).strip().splitlines()[0][:300]}") from None
             _check_same("compile", plain, scores)
@@ -172,15 +181,21 @@ def _check_same(option: str, before: Tensor, after: Tensor) -> None:
 
 
 @contextmanager
-def _tf32(allowed: bool, device: torch.device) -> Iterator[None]:
+def tf32(allowed: bool, device: torch.device) -> Iterator[None]:
     """Products of float32 in TF32, or not: PyTorch's own default differs between convolutions and matrices."""
     if device.type != "cuda":
         yield
         return
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
-    before = matmul.allow_tf32, cudnn.allow_tf32
-    matmul.allow_tf32 = cudnn.allow_tf32 = allowed
+    if hasattr(matmul, "fp32_precision"):  # Newer versions of PyTorch refuse a mixture with the old switches.
+        places, name, value = (matmul, cudnn.conv), "fp32_precision", "tf32" if allowed else "ieee"
+    else:
+        places, name, value = (matmul, cudnn), "allow_tf32", allowed
+    before = [getattr(place, name) for place in places]
+    for place in places:
+        setattr(place, name, value)
     try:
         yield
     finally:
-        matmul.allow_tf32, cudnn.allow_tf32 = before
+        for place, was in zip(places, before, strict=True):
+            setattr(place, name, was)

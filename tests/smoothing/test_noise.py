@@ -78,8 +78,16 @@ def test_global_random_state_is_left_alone():
     assert np.array_equal(np.random.rand(3), expected[1])  # noqa: NPY002
 
 
+def test_large_seeds_and_indices_differ():
+    """Beyond 2**63 floats no longer tell neighbours apart."""
+    streams = [draw(0, 2, seed=seed, index=index) for seed in (0, 2**63, 2**64 - 1) for index in (0, 2**63, 2**63 + 1)]
+    assert len({stream.numpy().tobytes() for stream in streams}) == 9
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match=r"float32 or torch\.float64, got inputs of torch\.float16"):
         draw(0, 1, dtype=torch.float16)
     with pytest.raises(ValueError, match="seed must be an integer of at least 0, got -1"):
         draw(0, 1, seed=-1)
+    with pytest.raises(ValueError, match=r"index must be less than 2\*\*64, got 18446744073709551616"):
+        draw(0, 1, index=2**64)

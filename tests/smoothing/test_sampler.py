@@ -154,6 +154,43 @@ def test_classifiers_that_do_not_answer_to_each_row_alone_are_refused(images):
             SmoothedClassifier(lambda x: dropout(net.eval()(x), 0.1), 10, 0.5, batch_size=50).sample(images, n=100)
 
 
+def test_dropout_is_seen_beside_a_masked_class(images):
+    def masked(x):
+        scores = nn.functional.dropout(x.flatten(1)[:, :10], 0.5)
+        scores[:, 3] = -1e9
+        scores[:, 4] = -torch.inf
+        return scores
+
+    with pytest.raises(ValueError, match="must answer to each row alone"):
+        SmoothedClassifier(masked, 10, 0.5, batch_size=50).sample(images, n0=10, n=100)
+
+
+def test_classifiers_may_use_their_output_again(net, images):
+    """As CUDA graphs do: the next answer is written over the last one."""
+    held = torch.zeros(50, 10)
+
+    def reusing(rows):
+        held[: len(rows)] = net(rows)
+        return held[: len(rows)]
+
+    plan = Plan((130,), n0=20, clean=True)
+    assert run(reusing, images, range(7), plan) == run(net, images, range(7), plan)
+
+
+def test_a_clean_input_without_an_answer_has_none():
+    def classifier(x):
+        return torch.stack([torch.where(x[:, 0] == 0.25, torch.nan, 1.0), x[:, 0]], dim=1)
+
+    sampler = Sampler(classifier, 2, 0.5, 50, 0, CPU)
+    samples = list(sampler.run(enumerate(torch.tensor([[0.25], [0.5]])), Plan((60,), n0=10, clean=True)))
+    assert [sample.clean_prediction for sample in samples] == [-1, 0]
+
+
+def test_what_is_not_a_tensor_is_refused(images):
+    with pytest.raises(ValueError, match="must return one tensor of scores, got tuple"):
+        SmoothedClassifier(lambda x: (x, x), 10, 0.5).sample(images, n0=10, n=100)
+
+
 def test_inputs_of_different_shapes_are_refused(net, images):
     sampler = Sampler(net, 10, 0.5, 50, 0, CPU)
     with pytest.raises(ValueError, match=r"must have the same shape and type, .* example 1 has \(3, 16, 16\)"):
