@@ -178,7 +178,7 @@ def test_two_processes_make_one_run(tmp_path):
             ["--checkpoint.monitor=certify/cohen/acr", "--checkpoint.mode=max"],
             "error: monitoring certify/cohen/acr needs --live_certification.every_n_epochs 1, got 20",
         ),
-        (["--model=SmoothingModule"], "error: Expected an instantiatable class, but is abstract"),
+        (["--model=SmoothingModule"], "error: model: Expected an instantiatable class, but is abstract"),
         (["--model=MACER", "--model.k=0"], "error: k must be an integer of at least 1, got 0"),
         (["--model=SmoothAdv", "--model.epsilon=-1"], "error: epsilon must be positive and finite, got -1.0"),
         (["--resume=runs/none"], "error: no run to resume: there is no runs/none/config.yaml"),
