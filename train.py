@@ -12,12 +12,13 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import yaml
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 
-from callbacks import CertificationCallback, TrainingProgress
+from callbacks import CertificationCallback, TrainingProgress, resumable
 from lightning_rs.checkpoints import check_continues
 from lightning_rs.cli import TrainParser, WandbMode, clean_exit, fail, free_directory, make_loggers, quiet_libraries
 from lightning_rs.data import ImageDataModule
@@ -83,6 +84,12 @@ class TrainCLI(LightningCLI):
             self.directory = Path(config.resume)
             self.last_checkpoint = self.directory / "checkpoints" / "last.ckpt"
             epochs, resumed_at = check_continues(self.last_checkpoint, self.model, self.datamodule)
+            planned = yaml.safe_load((self.directory / "config.yaml").read_text())["trainer"]["max_epochs"]
+            if self.model.hparams.schedule == "cosine" and config.trainer.max_epochs != planned:
+                raise ValueError(
+                    f"the cosine schedule of {self.directory} ends after {planned} epochs; with "
+                    f"{config.trainer.max_epochs} the rate would rise again: train anew, or with another schedule"
+                )
             config.resume = None  # The saved configuration repeats the run, it does not resume it.
             # An interrupted certification goes on; one of weights that are trained further stays as it is.
             certification = self.directory / "certification"
@@ -140,13 +147,15 @@ def main() -> None:
         )
     checkpoint = cli.trainer.checkpoint_callback
     try:
-        cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.last_checkpoint, weights_only=True)
+        with resumable(cli.trainer):
+            cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.last_checkpoint, weights_only=True)
     except FloatingPointError as error:
         last = checkpoint and checkpoint.last_model_path
         fail(f"{error}; " + (f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"))
     best = checkpoint is not None and checkpoint.monitor and not cli.trainer.fast_dev_run
     path = checkpoint and (checkpoint.best_model_path if best else checkpoint.last_model_path)
-    cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path="best" if best else None, verbose=False)
+    with resumable(cli.trainer):
+        cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path="best" if best else None, verbose=False)
     if cli.trainer.is_global_zero and path:
         print(f"Certify again, or otherwise: python certify.py --checkpoint {path}")
 

@@ -185,6 +185,17 @@ def test_bad_input_gets_one_line_and_nothing_is_written(arguments, message, chec
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_failure_of_the_first_batch_leaves_no_run_behind(checkpoint, tmp_path):
+    """A classifier that cannot be prepared ends in one line, and a corrected command may use the directory."""
+    out = tmp_path / "out"
+    arguments = (f"--checkpoint={checkpoint}", f"--output={out}", "--limit=2", *QUICK)
+    bad = run_script("certify.py", *arguments, "--precision=tf32", cwd=tmp_path, status=2)
+    assert bad.stderr.splitlines()[-1] == "error: precision tf32 needs a CUDA device, got cpu"
+    assert "Traceback" not in bad.stderr
+    run_script("certify.py", *arguments, cwd=tmp_path)
+    assert len(records(out)) == 2
+
+
 def test_a_foreign_checkpoint_gives_the_records_of_ours(checkpoint, tmp_path):
     """The same net as {arch, state_dict}: data, sigma and normalisation are asked for, a wrong one is warned of."""
     content = torch.load(checkpoint, weights_only=True)

@@ -178,6 +178,12 @@ def test_two_processes_make_one_run(tmp_path):
             ["--checkpoint.monitor=certify/cohen/acr", "--checkpoint.mode=max"],
             "error: monitoring certify/cohen/acr needs --live_certification.every_n_epochs 1, got 20",
         ),
+        (["--model.weight_decay=-1"], "error: weight_decay must be"),
+        (["--model.schedule=step", "--model.step_size=0"], "error: step_size must be an integer of at least 1, got 0"),
+        (
+            ["--certification.mechanisms=[sequential_betting]", "--certification.radii=[9]"],
+            "error: sequential_betting cannot certify any of the radii [9.0] with n = 10000 draws at alpha = 0.001",
+        ),
         (["--model=SmoothingModule"], "error: model: Expected an instantiatable class, but is abstract"),
         (["--model=MACER", "--model.k=0"], "error: k must be an integer of at least 1, got 0"),
         (["--model=SmoothAdv", "--model.epsilon=-1"], "error: epsilon must be positive and finite, got -1.0"),
@@ -206,7 +212,8 @@ def weights(run):
 
 
 def test_a_run_that_was_killed_resumes_and_ends_with_the_same_weights_logs_and_wandb_run(tmp_path):
-    arguments = ["--trainer.max_epochs=4", "--live_certification.every_n_epochs=1", *SHORT]
+    # A schedule that may be continued beyond its end.
+    arguments = ["--trainer.max_epochs=4", "--live_certification.every_n_epochs=1", *SHORT, "--model.schedule=step"]
     run_script("train.py", *arguments, "--name=whole", cwd=tmp_path)
     killer = ["--trainer.callbacks+=killer.Killer", f"--trainer.callbacks.step={16 * 2 + 5}"]
     scripts = str(ROOT / "tests" / "scripts")
@@ -249,6 +256,14 @@ def test_a_run_that_was_killed_resumes_and_ends_with_the_same_weights_logs_and_w
     )
     message = "error: runs/part/checkpoints/last.ckpt cannot be resumed with another sigma: it has 0.25, got 0.5"
     assert message in other.stderr
+
+
+def test_a_cosine_schedule_is_not_continued_beyond_its_end(trained):
+    done = run_script("train.py", "--resume=runs/short", "--trainer.max_epochs=99", cwd=trained, status=2)
+    line = done.stderr.splitlines()[-1]
+    assert line.startswith("error: the cosine schedule of runs/short ends after ")
+    assert line.endswith("train anew, or with another schedule")
+    assert "Traceback" not in done.stderr
 
 
 def test_early_stopping_and_the_best_checkpoint_follow_a_certified_figure(tmp_path):

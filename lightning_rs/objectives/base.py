@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from typing import Any, Literal
 
@@ -12,7 +13,7 @@ from torch.nn import functional as F
 from torch.optim import lr_scheduler
 from torchmetrics.classification import MulticlassAccuracy
 
-from lightning_rs.checks import check_at_least, check_sigma
+from lightning_rs.checks import check_at_least, check_not_negative, check_positive, check_sigma
 from lightning_rs.data.base import check_image
 from lightning_rs.models import build_base_classifier
 from lightning_rs.objectives.random_state import random_state, set_random_state
@@ -72,8 +73,11 @@ class SmoothingModule(LightningModule, ABC):
     ) -> None:
         super().__init__()
         self.sigma = check_sigma(sigma)
-        if lr <= 0:
-            raise ValueError(f"lr must be positive, got {lr}")
+        check_positive("lr", lr)
+        check_not_negative("momentum", momentum)
+        check_not_negative("weight_decay", weight_decay)
+        check_at_least("step_size", step_size, 1)
+        check_positive("gamma", gamma)
         check_at_least("lr_warmup", lr_warmup, 0)
         self.save_hyperparameters()
         self.num_classes = num_classes
@@ -164,6 +168,8 @@ class SmoothingModule(LightningModule, ABC):
         if h.schedule == "step":
             schedulers = [lr_scheduler.StepLR(optimizer, h.step_size, h.gamma)]
         elif h.schedule == "cosine":
+            if not math.isfinite(self.trainer.estimated_stepping_batches):
+                raise ValueError("schedule cosine needs a number of epochs: set trainer.max_epochs or max_steps")
             steps = int(self.trainer.estimated_stepping_batches)
             interval, warmup = "step", h.lr_warmup * steps // max(self.trainer.max_epochs or 1, 1)
             schedulers = [lr_scheduler.CosineAnnealingLR(optimizer, steps)]
