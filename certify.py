@@ -120,6 +120,7 @@ def certify(
             datamodule.prepare_data()
         dataset = datamodule.dataset("test")
         callback.subset(dataset)
+        callback.check(module.sigma, datamodule.shape)
         check_at_least("wandb_examples", wandb_examples, 0)
         if loaded.foreign and not rank_zero_only.rank:
             doubt = doubt_about_normalization(loaded.base_classifier, dataset, type(datamodule))

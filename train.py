@@ -67,7 +67,7 @@ class TrainCLI(LightningCLI):
             self.datamodule.dataset("train")
             for callback in (objects.live_certification, objects.certification):
                 callback.subset(self.datamodule.dataset(callback.split))
-                callback.check(float(self.model.sigma))
+                callback.check(float(self.model.sigma), self.datamodule.shape)
         monitor = config.checkpoint.monitor
         if monitor and monitor.startswith("certify/") and config.live_certification.every_n_epochs != 1:
             raise ValueError(

@@ -19,6 +19,7 @@ from tqdm import tqdm
 from lightning_rs.certification import CertificationSettings, certify_examples, describe_run, resolve_batch_size
 from lightning_rs.checks import check_at_least, check_known, check_radii
 from lightning_rs.data import SPLITS, ImageDataModule, certification_indices
+from lightning_rs.mechanisms import check_inputs
 from lightning_rs.progress import progress
 from lightning_rs.results import Record, RunDirectory, figures, write_report
 from lightning_rs.results.report import title
@@ -144,13 +145,15 @@ class CertificationCallback(Callback):
         """
         return certification_indices(len(dataset), self.skip, self.limit, self.indices)
 
-    def check(self, sigma: float) -> None:
-        """Refuse settings that certify nothing at this sigma.
+    def check(self, sigma: float, shape: Sequence[int]) -> None:
+        """Refuse settings that certify nothing at this sigma, or do not suit images of this shape.
 
         Raises:
             ValueError: says what was expected and what came.
         """
-        self._settings(sigma).check(sigma)
+        settings = self._settings(sigma)
+        settings.check(sigma)
+        check_inputs(settings.resolved, tuple(shape), settings.alpha)
 
     def describe(
         self,
@@ -242,7 +245,7 @@ class CertificationCallback(Callback):
         try:
             yield
         except ValueError:
-            if self.output and trainer.is_global_zero:
+            if self.output and trainer.world_size == 1:  # Others may just be writing theirs.
                 RunDirectory(self.output).discard_if_empty()
             raise
 

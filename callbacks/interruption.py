@@ -41,7 +41,7 @@ class StopCleanly(Callback):
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         def stop(number: int, _: Any) -> NoReturn:
             for other in self._before:
-                signal.signal(other, signal.SIG_IGN)  # Once is enough; the rest must not disturb the way out.
+                signal.signal(other, signal.SIG_DFL)  # Who asks again wants it to end at once.
             if trainer.is_global_zero:
                 line = f"stopped by {signal.Signals(number).name}: finished examples are kept in {self.directory}; "
                 print(f"\n{line}start the same command again to go on", file=sys.stderr, flush=True)
@@ -67,7 +67,7 @@ def resumable(trainer: Trainer) -> Iterator[None]:
         _end_others(trainer)
         raise SystemExit(128 + interrupted.signal) from None
     except (OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr, flush=True)  # On every process: it may be the only one that failed.
+        print(f"\nerror: {error}", file=sys.stderr, flush=True)  # On every process: it may be the only one that failed.
         _end_others(trainer)
         raise SystemExit(2) from None
 

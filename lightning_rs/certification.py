@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy
@@ -220,7 +222,20 @@ def describe_run(
         # CPU and GPU draw different noise, see `lightning_rs.smoothing.noise`.
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "versions": {m.__name__: m.__version__ for m in (lightning_rs, torch, numpy, scipy)},
+        "commit": commit(),
     }
+
+
+def commit() -> str | None:
+    """The commit of this package's own checkout; None if it was installed otherwise."""
+    root = Path(lightning_rs.__file__).resolve().parent.parent
+    if not (root / ".git").exists():
+        return None
+    try:
+        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip() or None
 
 
 def weights_digest(module: nn.Module) -> str:

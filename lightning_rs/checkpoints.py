@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -87,7 +88,11 @@ def load_checkpoint(
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch names no common class for what a broken or unsafe file raises.
-        reason = str(error).strip().split("\n")[0][:200]
+        # PyTorch's own words advise to load it without the safeguard.
+        needed = re.search(r"GLOBAL ([\w.]+)", str(error))
+        reason = (
+            f"to load it, {needed.group(1)} would have to be run" if needed else "it holds no tensors and plain values"
+        )
         raise ValueError(f"{path} is not a checkpoint that loads safely: {reason}") from None
     if not isinstance(content, dict) or "lightning_rs" not in content:
         return _load_foreign(path, content, arch, data, normalization)
@@ -110,9 +115,9 @@ def load_checkpoint(
             input_shape=tuple(h["input_shape"]),
             sigma=float(h["sigma"]),
             objective=str(about["objective"]),
-            data=about["data"],
+            data=None if about["data"] is None else dict(about["data"]),
         )
-    except (KeyError, TypeError, AttributeError, RuntimeError) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
         raise ValueError(f"{path} does not fit the model that it names: {str(error).splitlines()[0]}") from None
 
 

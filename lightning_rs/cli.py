@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import logging
 import os
 import re
@@ -46,7 +47,10 @@ _IRRELEVANT_REMARKS = ("litlogger", "TPU available", "to estimate number of step
 
 
 def quiet_libraries() -> None:
-    """Hide the libraries' remarks that a user cannot act on."""
+    """Hide the libraries' remarks that a user cannot act on, and let no terminal fail at a σ."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     for message in _IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)
     for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
@@ -92,9 +96,10 @@ def wandb_id(directory: Path) -> str | None:
 def _csv_logger(directory: Path, resumed_at: int | None) -> CSVLogger:
     logger = CSVLogger(directory.parent, name=directory.name, version="")
     path = directory / "metrics.csv"
-    if resumed_at is not None and not rank_zero_only.rank and path.is_file():
+    if resumed_at is not None and resumed_at >= 0 and not rank_zero_only.rank and path.is_file():
         with path.open(newline="") as file:
-            rows = [row for row in csv.DictReader(file) if int(row["step"]) <= resumed_at]
+            # A row that was cut off when the run was killed has no step.
+            rows = [r for r in csv.DictReader(file) if (r.get("step") or "").isdigit() and int(r["step"]) <= resumed_at]
         # Lightning's writer starts by deleting the file.
         logger.experiment.metrics.extend({key: value for key, value in row.items() if value != ""} for row in rows)
         logger.save()

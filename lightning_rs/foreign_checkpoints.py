@@ -62,7 +62,13 @@ def foreign_classifier(
     if data is None:
         raise ValueError(f"{path} does not say which data set it was trained on: give data, for example CIFAR10")
     dataset = get_dataset_class(data)
-    mean, std = _normalization(path, layer, normalization, dataset, macer="net" in content)
+    mean, std = _normalization(
+        path,
+        layer,
+        normalization,
+        dataset,
+        macer="net" in content and set(content) <= {"net", "epoch", "optimizer", "scheduler"},
+    )
     classifier = build_base_classifier(arch, dataset.num_classes, dataset.shape, mean, std)
     try:
         classifier[1].load_state_dict(net)
@@ -117,7 +123,8 @@ def doubt_about_normalization(
         images: number of images to look at.
     """
     size = len(dataset)
-    chosen = [dataset[i * size // images] for i in range(min(images, size))]
+    images = min(images, size)
+    chosen = [dataset[i * size // images] for i in range(images)]
     x, y = torch.stack([image for image, _ in chosen]), torch.tensor([int(label) for _, label in chosen])
     own = _right(classifier, x, y)
     for name in ("standardize", "center", "none"):

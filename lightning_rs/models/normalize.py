@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -20,8 +21,11 @@ class Normalize(nn.Module):
 
     def __init__(self, mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        if len(mean) != len(std) or not all(s > 0 for s in std):
-            raise ValueError(f"mean and std must be as long as each other and std positive, got {mean} and {std}")
+        usable = all(map(math.isfinite, (*mean, *std))) and all(s > 0 for s in std)
+        if len(mean) != len(std) or not usable:
+            raise ValueError(
+                f"mean and std must be as long as each other, finite, and std positive, got {mean} and {std}"
+            )
         self.register_buffer("mean", torch.tensor(mean, dtype=torch.float32).view(-1, 1, 1))
         self.register_buffer("std", torch.tensor(std, dtype=torch.float32).view(-1, 1, 1))
 

@@ -124,7 +124,10 @@ def radius_confidence(run: Run, mechanisms: Sequence[str], title: str, path: Pat
         axes.plot(line, run.sigma * line, color="0.5", linewidth=1, linestyle=":", label=r"$\sigma\,\Phi^{-1}$(share)")
     _probability_axis(axes.xaxis, low, high)
     axes.set_xlabel(r"share of votes for the selected class, estimate of $p_A$")
-    axes.set_ylabel(r"certified $\ell_2$ radius")
+    norms = {run.norm(mechanism) for mechanism in mechanisms}
+    axes.set_ylabel(
+        f"certified {_NORMS[norms.pop()]} radius" if len(norms) == 1 else "certified radius, each in its norm"
+    )
     axes.set_ylim(bottom=0)
     _legend(figure, axes, "mechanism", outside)
     finish(figure, title, path)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +55,10 @@ class Record:
         for name, stored in values.get("statistics", {}).items():
             if name.endswith("histogram"):
                 values["statistics"][name] = {int(k): v for k, v in stored.items()}
-        return cls(**values)
+        record = cls(**values)
+        if not record.counts:
+            raise ValueError("it holds no votes")
+        return record
 
     @property
     def selected(self) -> int:
@@ -115,7 +118,7 @@ class RunDirectory:
     def run(self) -> dict[str, Any] | None:
         """The content of `run.json`; None if there is none yet."""
         file = self.path / "run.json"
-        return json.loads(file.read_text()) if file.exists() else None
+        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
 
     def check(self, run: dict[str, Any]) -> None:
         """Refuse a directory that belongs to another run. `auto` stands for whatever was found then.
@@ -153,7 +156,7 @@ class RunDirectory:
         """
         records: dict[int, Record] = {}
         for file in sorted(self.path.glob("records-*.jsonl")):
-            lines = file.read_text().split("\n")
+            lines = file.read_text(encoding="utf-8", errors="replace").split("\n")
             for number, line in enumerate(lines[:-1], start=1):  # What follows the last newline was torn.
                 try:
                     record = Record.from_json(line)
@@ -163,16 +166,16 @@ class RunDirectory:
         return [records[index] for index in sorted(records)]
 
     def replace(self, records: Sequence[Record]) -> None:
-        """Write these records instead of all that are there; all of them or, if it fails, none."""
+        """Write these records instead of all that are there; if it fails, those that were there stay."""
+        self._write("records-0.jsonl", "".join(record.to_json() + "\n" for record in records))
         for file in self.path.glob("records-*.jsonl"):
             if file.name != "records-0.jsonl":
                 file.unlink()
-        self._write("records-0.jsonl", "".join(record.to_json() + "\n" for record in records))
 
     def _write(self, name: str, text: str) -> None:
         """A whole file or, whatever happens, the one that was there."""
         temporary = self.path / f"{name}.part"
-        with temporary.open("w") as file:
+        with temporary.open("w", encoding="utf-8") as file:
             file.write(text)
             file.flush()
             os.fsync(file.fileno())
@@ -199,10 +202,10 @@ class RecordAppender:
     """
 
     def __init__(self, path: Path) -> None:
-        if path.exists():
-            _drop_torn_line(path)
         self._path = path
         self._file = path.open("ab", buffering=0)
+        _lock(self._file, path)
+        _drop_torn_line(path)
         _sync_folder(path.parent)
 
     def append(self, record: Record) -> None:
@@ -252,6 +255,20 @@ def _sync_folder(path: Path) -> None:
             os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _lock(file: BinaryIO, path: Path) -> None:
+    """Keep other programs from appending to the file while it is open, where the system can."""
+    try:
+        import fcntl
+    except ImportError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(f"another certification is writing to {path}: let it end, or name another output") from None
+    except OSError:  # Some network file systems have no locks.
+        return
 
 
 def _drop_torn_line(path: Path) -> None:

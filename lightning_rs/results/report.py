@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.text import Text
 
 from lightning_rs.mechanisms import PAIR_RADII
@@ -50,7 +51,7 @@ def write_report(records: Sequence[Record], run: dict[str, Any], radii: Sequence
     drawn = [name for name in PAIR_RADII if name in run["mechanisms"]]
     if len(drawn) > 2:
         draw_simplex(directory / "simplex.png", drawn, examples=pairs_of(records), title=title(run))
-    Console().print(f"Records, table and plots: [bold]{directory}[/bold]", soft_wrap=True)
+    Console().print(f"Records, table and plots: [bold]{escape(str(directory))}[/bold]", soft_wrap=True)
 
 
 def report_runs(
@@ -87,14 +88,20 @@ def report_runs(
         folder = directory if len(groups) == 1 else directory / f"group-{number}"
         folder.mkdir(exist_ok=True)
         heading = _heading(group)
-        tables = _write_tables(group, radii, folder, heading, mechanisms, confidence, notes)
+        shown = [
+            m for m in known if (not mechanisms or m in mechanisms) and any(m in run.certificates for run in group)
+        ]
+        if not shown:
+            notes.append(f"{', '.join(run.name for run in group)}: none of {', '.join(mechanisms or ())}")
+            continue
+        tables = _write_tables(group, radii, folder, heading, shown, confidence, notes)
         for table in tables:
             _print(table)
-        _plot_group(group, [m for m in known if not mechanisms or m in mechanisms], folder, heading)
+        _plot_group(group, shown, folder, heading)
     console = Console(stderr=False)
     for line in (f"{UNITS}. {LEGACY}.", _about_limits(confidence), *notes):
         console.print(Text(line), soft_wrap=True)
-    console.print(f"Tables and plots: [bold]{directory}[/bold]", soft_wrap=True)
+    console.print(f"Tables and plots: [bold]{escape(str(directory))}[/bold]", soft_wrap=True)
 
 
 def title(run: dict[str, Any]) -> str:
@@ -148,12 +155,14 @@ def _write_tables(
     if any(limit == limit for row in rows for limit in row.limit):
         tables.append(limit_table(rows, radii, confidence))
     tables += filter(None, [share_table(runs)])
-    (directory / "table.csv").write_text(to_csv(rows, radii))
+    (directory / "table.csv").write_text(to_csv(rows, radii), encoding="utf-8")
     remarks_below = [f"{UNITS}.", f"{LEGACY}.", _about_limits(confidence), *notes]
     text = "\n".join(to_markdown(table) for table in tables)
-    (directory / "table.md").write_text(text + "\n" + "".join(f"- {line}\n" for line in remarks_below))
+    (directory / "table.md").write_text(
+        text + "\n" + "".join(f"- {line}\n" for line in remarks_below), encoding="utf-8"
+    )
     text = "\n".join(to_latex(table) for table in tables)
-    (directory / "table.tex").write_text("".join(f"% {line}\n" for line in remarks_below) + text)
+    (directory / "table.tex").write_text("".join(f"% {line}\n" for line in remarks_below) + text, encoding="utf-8")
     return tables
 
 
@@ -187,7 +196,7 @@ def _plot_group(runs: Sequence[Run], mechanisms: Sequence[str], directory: Path,
         suffix = f"-sigma{sigma:g}" if len(sigmas) > 1 else ""
         for mechanism in mechanisms:
             radii = _radii_by_run(same, mechanism)
-            if len(radii) > 1 or len(runs) == 1:
+            if radii and (len(radii) > 1 or len(runs) == 1):
                 path = directory / f"runs{suffix}-{Path(file_name(mechanism)).stem}.png"
                 norm = next(run.norm(mechanism) for run in same if run.name in radii)
                 plots.certified_accuracy(radii, f"{heading}, {mechanism}", path, legend="run", norm=norm)

@@ -52,6 +52,11 @@ class Run:
         return self.about.get("sigma")
 
     @property
+    def finished(self) -> bool:
+        """Whether all examples that were asked for are there."""
+        return set(self.about.get("indices", ())) <= set(self.index.tolist())
+
+    @property
     def sequential(self) -> bool:
         """Whether images differ in how many draws they needed."""
         return self.votes is not None and len(np.unique(self.votes)) > 1
@@ -154,9 +159,14 @@ def read_directory(path: str | Path) -> tuple[list[Record], dict[str, Any]]:
     if not (path / "run.json").is_file():
         raise ValueError(f"{path} is not the directory of a certification: it holds no run.json")
     try:
-        about = json.loads((path / "run.json").read_text())
+        about = json.loads((path / "run.json").read_text(encoding="utf-8"))
     except ValueError as error:
         raise ValueError(f"{path / 'run.json'} cannot be read: {error}") from None
+    lacking = {"data", "split", "sigma", "n0", "n", "alpha"} - set(about if isinstance(about, dict) else ())
+    if lacking:
+        raise ValueError(
+            f"{path / 'run.json'} does not describe a certification: it lacks {', '.join(sorted(lacking))}"
+        )
     records = RunDirectory(path).read()
     if not records:
         raise ValueError(f"{path} holds no finished examples")

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from rich.table import Table as RichTable
+from rich.text import Text
 
 from lightning_rs.mechanisms import ABSTAIN
 from lightning_rs.metrics import average_certified_radius, certified_accuracy, population_limit, sample_limit
@@ -92,6 +93,8 @@ def rows_of(
             certified = certified_accuracy(prediction, radius, run.label, radii)
             counts = np.rint(certified * len(run))
             unknown = (math.nan,) * len(radii)
+            # Of sequential runs the easy images finish first: those of an unfinished one are no random sample.
+            alpha = None if run.sequential and not run.finished else run.about.get("alpha")
             rows.append(
                 Row(
                     run=run.name,
@@ -183,7 +186,7 @@ def to_rich(table: Table) -> RichTable:
     for i, row in enumerate(table.rows):
         if i in table.sections:
             rich.add_section()
-        rich.add_row(*(f"[bold green]{cell}[/]" if (i, j) in table.best else cell for j, cell in enumerate(row)))
+        rich.add_row(*(Text(cell, style="bold green" if (i, j) in table.best else "") for j, cell in enumerate(row)))
     return rich
 
 
@@ -224,7 +227,7 @@ def to_csv(rows: Sequence[Row], radii: Sequence[float]) -> str:
     writer = csv.writer(file, lineterminator="\n")
     lists = {"certified": "certified_accuracy", "limit": "population_limit", "sample_limit": "sample_limit"}
     plain = ("acr", "median", "abstained", "smoothed", "draws", "clean", "noisy")
-    header = ["run", "mechanism", "sigma", "examples"]
+    header = ["run", "mechanism", "norm", "sigma", "examples"]
     header += [f"{name}@{r:g}" for name in lists.values() for r in radii]
     header += ["acr", "median_radius", "abstention_rate", "smoothed_accuracy", "draws"]
     header += ["clean_accuracy", "noisy_accuracy"]
@@ -232,7 +235,7 @@ def to_csv(rows: Sequence[Row], radii: Sequence[float]) -> str:
     for row in rows:
         figures = [row.sigma, row.examples, *(v for name in lists for v in getattr(row, name))]
         figures += [getattr(row, name) for name in plain]
-        writer.writerow([row.run, row.mechanism, *("" if math.isnan(v) else v for v in figures)])
+        writer.writerow([row.run, row.mechanism, row.norm, *("" if math.isnan(v) else v for v in figures)])
     return file.getvalue()
 
 

@@ -86,6 +86,8 @@ def read_tsv(path: str | Path) -> ResultsFile:
             radius, seconds = _radius(cells[place["radius"]]), math.nan
             if index < 0 or index in seen:
                 raise ValueError(f"idx {index} {'comes twice' if index in seen else 'is negative'}")
+            if label < 0:
+                raise ValueError(f"label must be a class, got {label}")
             if prediction < 0 and prediction != ABSTAIN:
                 raise ValueError(f"predict must be a class, or {ABSTAIN} for an abstention, got {prediction}")
             if "time" in place:
@@ -114,7 +116,7 @@ def write_tsv(records: Sequence[Record], mechanism: str, path: str | Path) -> No
         time = datetime.timedelta(seconds=record.seconds)
         cells = (record.index, record.label, prediction, rounded_down(certificate["radius"]))
         lines.append("\t".join(map(str, (*cells, int(prediction == record.label), time))))
-    path.write_text("\n".join(lines) + "\n")
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def file_name(mechanism: str) -> str:
@@ -130,7 +132,7 @@ def rounded_down(radius: float) -> str:
 def _integer(name: str, text: str) -> int:
     try:
         value = float(text)
-        if value == int(value):
+        if value == int(value) and abs(value) < 2**53:
             return int(value)
     except (ValueError, OverflowError):
         pass
@@ -142,8 +144,8 @@ def _radius(text: str) -> float:
         radius = float(text)
     except ValueError:
         raise ValueError(f"radius must be a number, got {text!r}") from None
-    if not radius >= 0.0:
-        raise ValueError(f"radius must be at least 0, got {text!r}")
+    if not 0.0 <= radius < math.inf:
+        raise ValueError(f"radius must be finite and at least 0, got {text!r}")
     return radius
 
 

@@ -47,7 +47,7 @@ def accuracy_plot(records: Sequence[Record], title: str, points: int = 101) -> A
     end = max(float(radius.max()) for _, radius, _ in certificates.values())
     xs = np.linspace(0.0, end, points)
     ys = [certified_accuracy(*certificates[m], xs).tolist() for m in mechanisms]
-    return wandb.plot.line_series(xs.tolist(), ys, keys=mechanisms, title=title, xname="l2 radius")
+    return wandb.plot.line_series(xs.tolist(), ys, keys=mechanisms, title=title, xname="radius")
 
 
 def examples_table(records: Sequence[Record], dataset: Dataset, count: int) -> Any:

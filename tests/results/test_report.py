@@ -202,3 +202,48 @@ def test_bad_input_gets_one_line(tmp_path, monkeypatch, capsys, arguments, messa
     err = capsys.readouterr().err
     assert err.startswith(f"error: {message}") and len(err.splitlines()) == 1, err
     assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_results_file_in_a_group_of_its_own(tmp_path, monkeypatch, capsys):
+    """Other images than the run's: two groups of tables and no plot by mechanism of the file, instead of a crash."""
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "a")
+    write_tsv([replace(r, index=r.index + 50) for r in RECORDS], "cohen", tmp_path / "other.tsv")
+    run_command(["report", "other.tsv", "a", "--output", "both"])
+    assert {path.name for path in (tmp_path / "both").iterdir()} == {"group-1", "group-2"}
+    run_command(["report", "other.tsv", "a", "--output", "some", "--mechanisms", "[cohen]"])
+    assert "other: none of cohen" in capsys.readouterr().out
+
+
+def test_names_are_text_not_markup(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "a")
+    write_run(tmp_path / "b", BETTER)
+    run_command(["report", "a", "b", "--names", '["ours [v2]", "c[/b]"]', "--output", "out [1]"])
+    text = capsys.readouterr().out
+    assert "ours [v2]" in text and "c[/b]" in text and "out [1]" in text
+
+
+def test_recertifying_keeps_what_another_run_has(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_run(tmp_path / "whole", alpha=0.02)
+    write_run(tmp_path / "part", RECORDS[:1])
+    with pytest.raises(SystemExit):
+        run_command(["recertify", "part", "--alpha", "0.02", "--mechanisms", "[cohen]", "--output", "whole"])
+    assert "holds 3 examples that part lacks" in capsys.readouterr().err
+    assert len(RunDirectory(tmp_path / "whole").read()) == len(RECORDS)
+
+
+def test_two_programs_do_not_write_to_one_file(tmp_path):
+    directory = RunDirectory(write_run(tmp_path / "a"))
+    with directory.appender(0), pytest.raises(ValueError, match="another certification is writing to "):
+        directory.appender(0)
+    assert len(directory.read()) == len(RECORDS)
+
+
+def test_easy_images_of_an_unfinished_sequential_run_are_no_sample():
+    votes = [replace(r, counts={0: 10 * (k + 1)}) for k, r in enumerate(RECORDS)]
+    (row,) = rows_of([run_of_records(votes, ABOUT, "whole")], [0.0])
+    assert row.limit[0] == row.limit[0]
+    (row,) = rows_of([run_of_records(votes, ABOUT | {"indices": [0, 1, 2, 3, 9]}, "part")], [0.0])
+    assert np.isnan(row.limit[0])
