@@ -75,7 +75,7 @@ def test_pixels_outside_the_range_are_refused():
     [
         ({"sigma": 0}, "sigma must be positive and finite, got 0"),
         ({"sigma": -0.5}, "sigma must be positive and finite, got -0.5"),
-        ({"lr": 0.0}, "lr must be positive, got 0.0"),
+        ({"lr": 0.0}, "lr must be positive and finite, got 0.0"),
         ({"architecture": "none"}, "unknown model 'none'"),
     ],
 )
