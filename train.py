@@ -9,6 +9,7 @@ python train.py --resume runs/my-run                     go on where it was inte
 from __future__ import annotations
 
 import sys
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +119,7 @@ def _plain(value: Any) -> Any:
 
 def _base_config(arguments: list[str]) -> Path:
     """The configuration that the arguments change: of the run to resume, or the digits job."""
-    for given, value in zip(arguments, [*arguments[1:], ""], strict=True):
+    for given, value in pairwise([*arguments, ""]):
         if given == "--resume" or given.startswith("--resume="):
             path = Path(value if given == "--resume" else given.split("=", 1)[1]) / "config.yaml"
             if not path.is_file():

@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+import sys
 
 import pytest
 import torch
@@ -369,3 +370,14 @@ def test_configs_are_accepted(data, tmp_path):
     printed = yaml.safe_load(done.stdout)
     assert printed["model"]["init_args"]["sigma"] == 0.5
     assert printed["trainer"]["max_epochs"] == yaml.safe_load(config.read_text())["trainer"]["max_epochs"]
+
+
+def test_without_arguments_it_is_the_digits_job():
+    sys.path.insert(0, str(ROOT))
+    try:
+        import train
+    finally:
+        sys.path.remove(str(ROOT))
+    assert train._base_config([]) == train._base_config(["--name", "x"]) == train.DEFAULT_CONFIG
+    with pytest.raises(FileNotFoundError, match="no run to resume: there is no runs/none/config.yaml"):
+        train._base_config(["--name", "x", "--resume", "runs/none"])
