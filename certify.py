@@ -23,8 +23,8 @@ from callbacks import CertificationCallback, StopCleanly, TrainingProgress, resu
 from lightning_rs.checkpoints import LoadedClassifier, data_of, load_checkpoint
 from lightning_rs.checks import check_at_least
 from lightning_rs.cli import CertifyParser, WandbMode, clean_exit, make_loggers, quiet_libraries
-from lightning_rs.commands import run_command
-from lightning_rs.foreign_checkpoints import doubt_about_normalization
+from lightning_rs.cli.commands import run_command
+from lightning_rs.checkpoints.foreign import doubt_about_normalization
 from lightning_rs.results import RunDirectory
 from lightning_rs.results.wandb_payload import log_certification
 

@@ -30,7 +30,7 @@ from lightning_rs.certification import CertificationSettings, certify_examples
 from lightning_rs.cli import quiet_libraries
 from lightning_rs.data import Digits
 from lightning_rs.progress import progress
-from lightning_rs.results.summary import clean_accuracy, summarize
+from lightning_rs.results.figures import clean_accuracy, summarize
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("gaussian", "consistency", "smoothadv", "smoothmix", "macer", "stability", "smoothadv_consistency")

@@ -23,7 +23,7 @@ from lightning_rs.mechanisms import check_inputs
 from lightning_rs.progress import progress
 from lightning_rs.results import Record, RunDirectory, figures, write_report
 from lightning_rs.results.report import title
-from lightning_rs.results.summary import default_radii
+from lightning_rs.results.figures import default_radii
 from lightning_rs.results.wandb_payload import accuracy_plot
 
 

@@ -20,10 +20,10 @@ LAYERS = [
     "lightning_rs.progress",
     "lightning_rs.results",
     "lightning_rs.certification",
-    "lightning_rs.foreign_checkpoints",
+    "lightning_rs.checkpoints.foreign",
     "lightning_rs.checkpoints",
     "lightning_rs.cli",
-    "lightning_rs.commands",
+    "lightning_rs.cli.commands",
     "callbacks",
 ]
 FILES = [*ROOT.glob("lightning_rs/**/*.py"), *ROOT.glob("callbacks/*.py")]

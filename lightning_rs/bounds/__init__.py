@@ -6,13 +6,13 @@ from lightning_rs.bounds.bernstein import (
     predictable_plugin_lower,
 )
 from lightning_rs.bounds.betting import betting_lower, betting_upper
-from lightning_rs.bounds.binomial_test import top_class_p_value, top_two_p_value
+from lightning_rs.bounds.leading_class import top_class_p_value, top_two_p_value
 from lightning_rs.bounds.clopper_pearson import clopper_pearson_lower, clopper_pearson_upper
-from lightning_rs.bounds.distribution import binomial_survival_lower, dkw_epsilon, dkw_survival_lower
+from lightning_rs.bounds.survival import binomial_survival_lower, dkw_epsilon, dkw_survival_lower
 from lightning_rs.bounds.hoeffding import hoeffding_kl_lower, hoeffding_kl_upper, hoeffding_lower, hoeffding_upper
 from lightning_rs.bounds.proportion_difference import proportion_difference_lower
-from lightning_rs.bounds.randomized import randomized_clopper_pearson_lower, randomized_clopper_pearson_upper
-from lightning_rs.bounds.sequences import (
+from lightning_rs.bounds.randomized_clopper_pearson import randomized_clopper_pearson_lower, randomized_clopper_pearson_upper
+from lightning_rs.bounds.sequential_tests import (
     sequential_log_wealth,
     sequential_lower,
     sequential_thresholds,

@@ -1,19 +1,19 @@
 """Certification mechanisms: statistics in, certificates out. One family a file; `registry` names them."""
 
 from lightning_rs.mechanisms.base import ABSTAIN, Certificate, Mechanism
-from lightning_rs.mechanisms.confidence import certified_confidence, confidence_radius
-from lightning_rs.mechanisms.differential_privacy import analytic_gaussian_radius, lecuyer_radius, renyi_radius
+from lightning_rs.radii.confidence import certified_confidence, confidence_radius
+from lightning_rs.radii.differential_privacy import analytic_gaussian_radius, lecuyer_radius, renyi_radius
 from lightning_rs.mechanisms.ensemble import PAIR_RADII
-from lightning_rs.mechanisms.first_order import (
+from lightning_rs.radii.first_order import (
     first_order_directional_probability,
     first_order_l1_radius,
     first_order_l2_radius,
     first_order_linf_radius,
     first_order_subspace_l2_radius,
 )
-from lightning_rs.mechanisms.gradient_norms import gradient_channels, gradient_moments
-from lightning_rs.mechanisms.margin import lipschitz_radius, margin_radius
-from lightning_rs.mechanisms.radius import neyman_pearson_radius
+from lightning_rs.bounds.gradient_norms import gradient_channels, gradient_moments
+from lightning_rs.radii.margin import lipschitz_radius, margin_radius
+from lightning_rs.radii.neyman_pearson import neyman_pearson_radius
 from lightning_rs.mechanisms.registry import (
     MECHANISMS,
     check_inputs,
@@ -26,7 +26,7 @@ from lightning_rs.mechanisms.registry import (
     sequential_mechanisms,
 )
 from lightning_rs.mechanisms.sequential import betting_looks
-from lightning_rs.mechanisms.thresholds import MARGIN_THRESHOLDS, SCORE_THRESHOLDS
+from lightning_rs.statistics.thresholds import MARGIN_THRESHOLDS, SCORE_THRESHOLDS
 
 __all__ = [
     "ABSTAIN",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lightning_rs.bounds import clopper_pearson_lower, clopper_pearson_upper
 from lightning_rs.checks import check_alpha
-from lightning_rs.mechanisms.thresholds import SCORE_THRESHOLDS
+from lightning_rs.statistics.thresholds import SCORE_THRESHOLDS
 
 ABSTAIN = -1
 """The prediction of a mechanism that cannot name the smoothed classifier's class."""

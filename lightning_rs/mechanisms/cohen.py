@@ -18,7 +18,7 @@ from lightning_rs.mechanisms.base import (
     top_and_rival,
     two_sided_bounds,
 )
-from lightning_rs.mechanisms.radius import radius_from_quantiles
+from lightning_rs.radii.neyman_pearson import radius_from_quantiles
 
 
 class Cohen(Mechanism):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lightning_rs.mechanisms.differential_privacy import analytic_gaussian_radius
-from lightning_rs.mechanisms.pair import VotePairMechanism
-from lightning_rs.mechanisms.scores import ScoreMechanism
+from lightning_rs.radii.differential_privacy import analytic_gaussian_radius
+from lightning_rs.mechanisms.vote_pair import VotePairMechanism
+from lightning_rs.mechanisms.score_pair import ScoreMechanism
 
 _SOURCE = (
     "A. C. Cullen et al., It's Simplex! Disaggregating Measures to Improve Certified Robustness, 2023, equation 18"

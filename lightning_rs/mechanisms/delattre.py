@@ -8,7 +8,7 @@ from scipy import special
 
 from lightning_rs.bounds import clopper_pearson_lower, clopper_pearson_upper
 from lightning_rs.mechanisms.base import Certificate, Mechanism, Statistics, certificate_of_selected
-from lightning_rs.mechanisms.radius import radius_from_quantiles
+from lightning_rs.radii.neyman_pearson import radius_from_quantiles
 
 
 class Delattre(Mechanism):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from lightning_rs.checks import check_known
-from lightning_rs.mechanisms.differential_privacy import analytic_gaussian_radius, lecuyer_radius, renyi_radius
-from lightning_rs.mechanisms.pair import VotePairMechanism
-from lightning_rs.mechanisms.radius import neyman_pearson_radius
+from lightning_rs.radii.differential_privacy import analytic_gaussian_radius, lecuyer_radius, renyi_radius
+from lightning_rs.mechanisms.vote_pair import VotePairMechanism
+from lightning_rs.radii.neyman_pearson import neyman_pearson_radius
 
 PAIR_RADII = {
     "cohen": lambda lower, _, sigma: neyman_pearson_radius(lower, 1.0 - lower, sigma),

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lightning_rs.mechanisms.differential_privacy import lecuyer_radius
-from lightning_rs.mechanisms.pair import VotePairMechanism
-from lightning_rs.mechanisms.scores import ScoreMechanism
+from lightning_rs.radii.differential_privacy import lecuyer_radius
+from lightning_rs.mechanisms.vote_pair import VotePairMechanism
+from lightning_rs.mechanisms.score_pair import ScoreMechanism
 
 _SOURCE = (
     "M. Lecuyer et al., Certified Robustness to Adversarial Examples with Differential Privacy, 2018, Proposition 1"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lightning_rs.mechanisms.differential_privacy import renyi_radius
-from lightning_rs.mechanisms.pair import VotePairMechanism
+from lightning_rs.radii.differential_privacy import renyi_radius
+from lightning_rs.mechanisms.vote_pair import VotePairMechanism
 
 
 class Li(VotePairMechanism):

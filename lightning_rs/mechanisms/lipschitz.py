@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from lightning_rs.mechanisms.margin import lipschitz_radius
-from lightning_rs.mechanisms.scores import ScoreMechanism
+from lightning_rs.radii.margin import lipschitz_radius
+from lightning_rs.mechanisms.score_pair import ScoreMechanism
 
 
 class Lipschitz(ScoreMechanism):

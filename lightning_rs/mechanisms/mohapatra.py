@@ -12,8 +12,8 @@ from lightning_rs.bounds import clopper_pearson_lower, clopper_pearson_upper
 from lightning_rs.checks import check_at_least, check_known
 from lightning_rs.mechanisms.base import Certificate, Mechanism, Statistics, certificate_of_selected, top_and_rival
 from lightning_rs.mechanisms.cohen import Cohen
-from lightning_rs.mechanisms.first_order import first_order_radius, rest_of_norm
-from lightning_rs.mechanisms.gradient_norms import (
+from lightning_rs.radii.first_order import first_order_radius, rest_of_norm
+from lightning_rs.bounds.gradient_norms import (
     CONFIDENT,
     ESTIMATORS,
     GradientNorms,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from scipy import special
 
-from lightning_rs.mechanisms.radius import radius_from_quantiles
-from lightning_rs.mechanisms.scores import ScoreMechanism
+from lightning_rs.radii.neyman_pearson import radius_from_quantiles
+from lightning_rs.mechanisms.score_pair import ScoreMechanism
 
 
 class Salman(ScoreMechanism):

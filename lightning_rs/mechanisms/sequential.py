@@ -19,7 +19,7 @@ from lightning_rs.bounds import (
 )
 from lightning_rs.checks import check_alpha
 from lightning_rs.mechanisms.base import Certificate, Mechanism, Statistics, certificate_of_selected
-from lightning_rs.mechanisms.radius import radius_from_quantiles
+from lightning_rs.radii.neyman_pearson import radius_from_quantiles
 
 
 def betting_looks(n: int) -> NDArray[np.int64]:

@@ -11,7 +11,7 @@ from lightning_rs.bounds import (
     randomized_clopper_pearson_upper,
 )
 from lightning_rs.mechanisms.base import Certificate, Mechanism, Statistics, certificate_of_selected, top_and_rival
-from lightning_rs.mechanisms.radius import radius_from_quantiles
+from lightning_rs.radii.neyman_pearson import radius_from_quantiles
 
 
 class Voracek(Mechanism):

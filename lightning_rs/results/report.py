@@ -12,11 +12,11 @@ from rich.text import Text
 
 from lightning_rs.mechanisms import PAIR_RADII
 from lightning_rs.results import plots
-from lightning_rs.results.comparison import comparable_groups, remarks
+from lightning_rs.results.comparability import comparable_groups, remarks
 from lightning_rs.results.records import Record
 from lightning_rs.results.runs import UNNAMED, Run, run_of_records
-from lightning_rs.results.simplex import Lead, draw_simplex, leads_on_records, pairs_of
-from lightning_rs.results.summary import default_radii
+from lightning_rs.results.mechanism_comparison import Lead, draw_simplex, leads_on_records, pairs_of
+from lightning_rs.results.figures import default_radii
 from lightning_rs.results.tables import (
     Table,
     accuracy_table,

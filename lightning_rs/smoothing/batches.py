@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_rs.smoothing.gradient import GradientTally
-from lightning_rs.smoothing.noise import Stage
+from lightning_rs.smoothing.gradient_tally import GradientTally
+from lightning_rs.noise import Stage
 
 
 class Kind(IntEnum):

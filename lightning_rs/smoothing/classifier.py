@@ -22,12 +22,12 @@ from lightning_rs.mechanisms import (
     resolve_mechanisms,
 )
 from lightning_rs.smoothing.batches import Plan, Sample
-from lightning_rs.smoothing.gradient import GRADIENT_FIELDS
-from lightning_rs.smoothing.noise import uniform
-from lightning_rs.smoothing.planning import certification_plan
+from lightning_rs.smoothing.gradient_tally import GRADIENT_FIELDS
+from lightning_rs.noise import uniform
+from lightning_rs.smoothing.plan import certification_plan
 from lightning_rs.smoothing.prediction import prediction, prediction_plan
 from lightning_rs.smoothing.sampler import Sampler
-from lightning_rs.smoothing.statistics import Statistics
+from lightning_rs.statistics import Statistics
 from lightning_rs.smoothing.tally import SCORE_FIELDS
 
 FIELDS = frozenset(field.name for field in dataclasses.fields(Statistics)) - {"sigma"}

@@ -10,7 +10,7 @@ from lightning_rs.bounds import sequential_log_wealth, top_class_p_value, top_tw
 from lightning_rs.checks import check_alpha, check_at_least, check_known
 from lightning_rs.mechanisms import ABSTAIN, betting_looks
 from lightning_rs.smoothing.batches import Plan, Sample
-from lightning_rs.smoothing.noise import Stage
+from lightning_rs.noise import Stage
 
 SELECTION_DRAWS = 25
 

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lightning_rs.smoothing.batches import Batcher, Job, Kind, Layout, Plan, Sample, Segment
-from lightning_rs.smoothing.gradient import GRADIENT_FIELDS, GradientTally
+from lightning_rs.smoothing.gradient_tally import GRADIENT_FIELDS, GradientTally
 from lightning_rs.smoothing.memory import keep_freed_memory
-from lightning_rs.smoothing.noise import NoiseSource, Stage
+from lightning_rs.noise import NoiseSource, Stage
 from lightning_rs.smoothing.tally import Tally
 
 

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_rs.mechanisms.thresholds import MARGIN_THRESHOLDS, SCORE_THRESHOLDS
+from lightning_rs.statistics.thresholds import MARGIN_THRESHOLDS, SCORE_THRESHOLDS
 from lightning_rs.smoothing.batches import Kind
 
 SCORE_FIELDS = frozenset(

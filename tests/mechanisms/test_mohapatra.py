@@ -18,7 +18,7 @@ from lightning_rs.mechanisms import (
     resolve_mechanisms,
 )
 from lightning_rs.results.records import certificate_of, stored_statistics
-from lightning_rs.smoothing.gradient import GRADIENT_FIELDS
+from lightning_rs.smoothing.gradient_tally import GRADIENT_FIELDS
 
 SHAPE, SIGMA = (3, 4, 4), 0.5
 NAMES = [

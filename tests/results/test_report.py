@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from test_summary import RECORDS, record
 
-from lightning_rs.commands import run_command
+from lightning_rs.cli.commands import run_command
 from lightning_rs.results import RunDirectory
-from lightning_rs.results.comparison import comparable_groups, differences, remarks
+from lightning_rs.results.comparability import comparable_groups, differences, remarks
 from lightning_rs.results.runs import load_run, load_runs, run_of_records
 from lightning_rs.results.tables import Table, accuracy_table, rows_of, share_table, to_csv, to_latex, to_markdown
 from lightning_rs.results.tsv import write_tsv

@@ -6,7 +6,7 @@ from torch import nn
 
 from lightning_rs import SmoothedClassifier
 from lightning_rs.mechanisms import ABSTAIN
-from lightning_rs.smoothing.noise import NoiseStream, Stage
+from lightning_rs.noise import NoiseStream, Stage
 
 
 class HalfSpace(nn.Module):

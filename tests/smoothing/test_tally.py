@@ -9,7 +9,7 @@ from torch import nn
 from lightning_rs import SmoothedClassifier, Statistics
 from lightning_rs.mechanisms import MARGIN_THRESHOLDS, SCORE_THRESHOLDS
 from lightning_rs.smoothing.classifier import FIELDS
-from lightning_rs.smoothing.noise import NoiseStream, Stage, uniform
+from lightning_rs.noise import NoiseStream, Stage, uniform
 
 ALL = FIELDS - {"counts"}
 

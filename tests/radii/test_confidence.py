@@ -5,9 +5,9 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 from reference import quantile
 
-from lightning_rs.mechanisms.confidence import certified_confidence, confidence_radius
-from lightning_rs.mechanisms.margin import margin_radius
-from lightning_rs.mechanisms.radius import neyman_pearson_radius
+from lightning_rs.radii.confidence import certified_confidence, confidence_radius
+from lightning_rs.radii.margin import margin_radius
+from lightning_rs.radii.neyman_pearson import neyman_pearson_radius
 
 
 @pytest.fixture(autouse=True)

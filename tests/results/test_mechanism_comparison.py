@@ -4,7 +4,7 @@ from PIL import Image
 from test_summary import record
 
 from lightning_rs.mechanisms import PAIR_RADII
-from lightning_rs.results.simplex import draw_simplex, leads, leads_on_records, leads_on_simplex, pairs_of
+from lightning_rs.results.mechanism_comparison import draw_simplex, leads, leads_on_records, leads_on_simplex, pairs_of
 
 
 def test_leads_by_hand():

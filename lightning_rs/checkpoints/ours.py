@@ -13,7 +13,7 @@ from torch import nn
 
 from lightning_rs.checks import check_sigma
 from lightning_rs.data import ImageDataModule, get_dataset_class
-from lightning_rs.foreign_checkpoints import foreign_classifier
+from lightning_rs.checkpoints.foreign import foreign_classifier
 from lightning_rs.models import build_base_classifier
 
 _PREFIX = "base_classifier."
@@ -69,7 +69,7 @@ class LoadedClassifier(LightningModule):
 def load_checkpoint(
     path: str | Path, arch: str | None = None, data: str | None = None, normalization: str | None = None
 ) -> Checkpoint:
-    """Load a checkpoint of `train.py`, or of the field: see `lightning_rs.foreign_checkpoints` for its formats.
+    """Load a checkpoint of `train.py`, or of the field: see `lightning_rs.checkpoints.foreign` for its formats.
 
     Args:
         path: the file.

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from lightning_rs.results.records import Record
-from lightning_rs.results.summary import clean_accuracy, default_radii, figures, noisy_accuracy, summarize
+from lightning_rs.results.figures import clean_accuracy, default_radii, figures, noisy_accuracy, summarize
 from lightning_rs.results.tables import decimals, percent
 
 

@@ -3,7 +3,7 @@ import pytest
 import torch
 from scipy import stats
 
-from lightning_rs.smoothing.noise import BLOCK, NoiseStream, Stage
+from lightning_rs.noise import BLOCK, NoiseStream, Stage
 
 SHAPE = (1, 3, 5)
 

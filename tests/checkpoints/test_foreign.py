@@ -10,7 +10,7 @@ from torch.utils.data import TensorDataset
 
 from lightning_rs.checkpoints import LoadedClassifier, data_of, load_checkpoint
 from lightning_rs.data import CIFAR10, MNIST, ImageNet
-from lightning_rs.foreign_checkpoints import doubt_about_normalization, parse_normalization
+from lightning_rs.checkpoints.foreign import doubt_about_normalization, parse_normalization
 from lightning_rs.models import build_base_classifier, get_architecture
 
 CIFAR_MEAN, CIFAR_STD = [0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]

@@ -10,10 +10,10 @@ from pathlib import Path
 from lightning_rs.checks import check_known, check_radii
 from lightning_rs.cli import CertifyParser, clean_exit
 from lightning_rs.results import RunDirectory
-from lightning_rs.results.recertify import recertify as recertify_records
+from lightning_rs.certification.recertify import recertify as recertify_records
 from lightning_rs.results.report import report_runs, write_report
 from lightning_rs.results.runs import load_runs, read_directory
-from lightning_rs.results.summary import default_radii
+from lightning_rs.results.figures import default_radii
 
 
 def report(

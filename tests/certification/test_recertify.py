@@ -11,7 +11,7 @@ from lightning_rs.certification import CertificationSettings, certify_examples, 
 from lightning_rs.data import Digits
 from lightning_rs.mechanisms import list_mechanisms
 from lightning_rs.results import Record, RunDirectory
-from lightning_rs.results.recertify import held_fields, num_classes_of, recertify, statistics_of
+from lightning_rs.certification.recertify import held_fields, num_classes_of, recertify, statistics_of
 from lightning_rs.results.records import certificates_of
 
 SEQUENTIAL = ["sequential_betting", "sequential_union"]

@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from lightning_rs.mechanisms.first_order_dual import dual_probability, dual_radius, largest_moment
-from lightning_rs.mechanisms.radius import radius_from_quantiles
+from lightning_rs.radii.first_order_dual import dual_probability, dual_radius, largest_moment
+from lightning_rs.radii.neyman_pearson import radius_from_quantiles
 
 # Below and above these q there is nothing left for the gradient to add, in float64.
 _LEAST_Q = 0.5 + 1e-5

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
-from lightning_rs.mechanisms.radius import neyman_pearson_radius
+from lightning_rs.radii.neyman_pearson import neyman_pearson_radius
 
 _EPSILON = float(np.finfo(np.float64).eps)
 _LOG_2 = float(np.log(2.0))

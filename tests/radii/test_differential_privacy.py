@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 from reference import quantile
 
-from lightning_rs.mechanisms.differential_privacy import analytic_gaussian_radius, lecuyer_radius, renyi_radius
-from lightning_rs.mechanisms.radius import neyman_pearson_radius
+from lightning_rs.radii.differential_privacy import analytic_gaussian_radius, lecuyer_radius, renyi_radius
+from lightning_rs.radii.neyman_pearson import neyman_pearson_radius
 
 RADII = [lecuyer_radius, renyi_radius, analytic_gaussian_radius]
 

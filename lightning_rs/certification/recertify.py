@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from lightning_rs.checks import check_alpha
 from lightning_rs.data import DATASETS
 from lightning_rs.mechanisms import Mechanism, check_trials, resolve_mechanisms
-from lightning_rs.mechanisms.thresholds import SCORE_THRESHOLDS
+from lightning_rs.statistics.thresholds import SCORE_THRESHOLDS
 from lightning_rs.results.records import Record, certificate_of
 from lightning_rs.smoothing import Statistics
 

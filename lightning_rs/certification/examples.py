@@ -23,7 +23,7 @@ from lightning_rs.mechanisms import Mechanism, check_inputs, check_trials, resol
 from lightning_rs.results.records import Record, certificate_of, sparse, stored_statistics
 from lightning_rs.smoothing import Preparation, PreparedClassifier, find_batch_size, prepare
 from lightning_rs.smoothing.classifier import device_of, statistics_of
-from lightning_rs.smoothing.planning import certification_plan
+from lightning_rs.smoothing.plan import certification_plan
 from lightning_rs.smoothing.sampler import Sampler, evaluating
 
 
@@ -219,7 +219,7 @@ def describe_run(
         "channels_last": settings.channels_last,
         "fold_batch_norm": settings.fold_batch_norm,
         "compile": settings.compile,
-        # CPU and GPU draw different noise, see `lightning_rs.smoothing.noise`.
+        # CPU and GPU draw different noise, see `lightning_rs.noise`.
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
         "versions": {m.__name__: m.__version__ for m in (lightning_rs, torch, numpy, scipy)},
         "commit": commit(),

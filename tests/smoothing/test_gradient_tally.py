@@ -8,8 +8,8 @@ from torch import nn
 from lightning_rs import SmoothedClassifier, Statistics
 from lightning_rs.mechanisms import gradient_moments
 from lightning_rs.smoothing import gradient
-from lightning_rs.smoothing.gradient import GRADIENT_FIELDS, GradientTally
-from lightning_rs.smoothing.noise import NoiseStream, Stage
+from lightning_rs.smoothing.gradient_tally import GRADIENT_FIELDS, GradientTally
+from lightning_rs.noise import NoiseStream, Stage
 
 SHAPE = (3, 2, 2)
 

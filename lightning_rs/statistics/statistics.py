@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lightning_rs.checks import check_sigma
-from lightning_rs.mechanisms.gradient_norms import gradient_channels, gradient_moments
-from lightning_rs.mechanisms.thresholds import SCORE_THRESHOLDS
+from lightning_rs.bounds.gradient_norms import gradient_channels, gradient_moments
+from lightning_rs.statistics.thresholds import SCORE_THRESHOLDS
 
 _INTEGER = ("counts", "selection_counts", "score_histogram", "margin_histogram", "gradient_counts", "look_counts")
 # Rounding of float32 softmax and float64 sums must not turn into "outside of the range".

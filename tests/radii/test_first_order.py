@@ -16,7 +16,7 @@ from lightning_rs.mechanisms import (
     first_order_linf_radius,
     first_order_subspace_l2_radius,
 )
-from lightning_rs.mechanisms.first_order import first_order_radius
+from lightning_rs.radii.first_order import first_order_radius
 
 NODES, WEIGHTS = np.polynomial.legendre.leggauss(1500)
 

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from mpmath import mp, mpf
 from reference import quantile
 
-from lightning_rs.mechanisms.margin import lipschitz_radius, margin_radius
+from lightning_rs.radii.margin import lipschitz_radius, margin_radius
 
 MARGINS = [1e-300, 1e-20, 1e-12, 1e-6, 1e-3, 0.1, 0.25, 0.49999, 0.5, 0.50001, 0.75, 0.9, 0.999, 1 - 1e-9, 1 - 2**-53]
 MARGINS += [0.01, 0.02, 0.05, 0.15, 0.2, 0.3, 0.35, 0.4, 0.45, 0.6, 0.7, 0.8, 0.95, 0.99]
