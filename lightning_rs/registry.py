@@ -105,8 +105,11 @@ class Registry(Mapping[str, T], Generic[T]):
         return self._ours
 
     def _defined_in(self, module: ModuleType) -> dict[str, T]:
-        # What a module imports from another is not its own.
-        own = (v for v in vars(module).values() if getattr(v, "__module__", module.__name__) == module.__name__)
+        # What a module imports from elsewhere is not its own; what a package takes from its own modules is.
+        def is_own(value: Any) -> bool:
+            return f"{getattr(value, '__module__', module.__name__)}.".startswith(f"{module.__name__}.")
+
+        own = filter(is_own, vars(module).values())
         return {name: value for value in own if (name := self._name_of(value)) is not None}
 
 
