@@ -123,3 +123,32 @@ def import_users_module(name: str) -> ModuleType:
         return importlib.import_module(name)
     except Exception as error:  # A user's module may raise anything.
         raise ValueError(f"module {name} cannot be imported: {type(error).__name__}: {error}") from None
+
+
+def parse_options(kind: str, text: str) -> tuple[str, dict[str, int | float | str]]:
+    """Name and options of a text `name` or `name:option=value,option=value`.
+
+    Values are numbers where they can be read as such, otherwise words.
+
+    Raises:
+        ValueError: a text of another form.
+    """
+    name, _, rest = text.partition(":")
+    options: dict[str, int | float | str] = {}
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        if not (equals and key.isidentifier() and value):
+            raise ValueError(f"a {kind} must read name or name:option=value,option=value, got {text!r}")
+        if key in options:
+            raise ValueError(f"option {key} is given twice in {text!r}")
+        options[key] = _value(value)
+    return name, options
+
+
+def _value(text: str) -> int | float | str:
+    for number in (int, float):
+        try:
+            return number(text)
+        except ValueError:
+            pass
+    return text

@@ -31,27 +31,6 @@ _ROUNDING = 1e-10
 _RATES = np.geomspace(1e-4, 4.0, 400)
 
 
-def gradient_moments(sums: Array) -> Array:
-    """All that the bounds need of the sums: (B, 2, C, 4) from (B, 2, 2, C, ...), by kind and channel.
-
-    The four numbers of two halves' sums s and t are s.s, s.t, the largest |s + t| and the sum of |s + t|. They do not
-    add over draws; the sums do. Inputs that are not images (C, height, width) count as one channel.
-
-    Args:
-        sums: (B, 2, 2, *shape), float64, halves along axis 1, kinds (`HALF`, `MISS`) along axis 2.
-    """
-    channels = gradient_channels(sums.shape[3:])
-    flat = np.asarray(sums, dtype=np.float64).reshape(len(sums), 2, 2, channels, -1)
-    first, second = flat[:, 0], flat[:, 1]
-    both = np.abs(first + second)
-    return np.stack([(first**2).sum(-1), (first * second).sum(-1), both.max(-1), both.sum(-1)], axis=-1)
-
-
-def gradient_channels(shape: tuple[int, ...]) -> int:
-    """Channels C of an image (C, height, width); one for inputs of any other shape."""
-    return shape[0] if len(shape) == 3 else 1
-
-
 def half_tail(trials: ArrayLike, log_level: ArrayLike) -> Array:
     """t with P(v.(X - b) > t) <= exp(-log_level) for a fixed unit v, X the mean of `trials` draws of u (F - 1/2).
 
@@ -107,7 +86,7 @@ class GradientNorms:
     def of(
         cls, moments: Array, halves: NDArray[np.int64], dimension: int, estimator: str, rest: Array
     ) -> GradientNorms:
-        """From `gradient_moments` (B, 2, C, 4) of the group's channels; C may be 0."""
+        """From `lightning_rs.statistics.gradient_moments` (B, 2, C, 4) of the group's channels; C may be 0."""
         kind = moments[:, MISS if estimator == "miss" else HALF]
         n1, n2 = np.maximum(halves, 1).T
         return cls(

@@ -1,32 +1,33 @@
-"""Certification mechanisms: statistics in, certificates out. One family a file; `registry` names them."""
+"""Certification mechanisms: statistics in, certificates out. One family a file; the registry finds them by name."""
 
 from lightning_rs.mechanisms.base import ABSTAIN, Certificate, Mechanism
-from lightning_rs.radii.confidence import certified_confidence, confidence_radius
-from lightning_rs.radii.differential_privacy import analytic_gaussian_radius, lecuyer_radius, renyi_radius
-from lightning_rs.mechanisms.ensemble import PAIR_RADII
-from lightning_rs.radii.first_order import (
+from lightning_rs.mechanisms.mechanism_set import (
+    MechanismSet,
+    check_inputs,
+    check_trials,
+    required_fields,
+    resolve_mechanisms,
+    sequential_mechanisms,
+)
+from lightning_rs.mechanisms.registry import MECHANISMS, get_mechanism, list_mechanisms, parse_mechanism
+from lightning_rs.mechanisms.sequential import betting_looks
+from lightning_rs.radii import (
+    PAIR_RADII,
+    analytic_gaussian_radius,
+    certified_confidence,
+    confidence_radius,
     first_order_directional_probability,
     first_order_l1_radius,
     first_order_l2_radius,
     first_order_linf_radius,
     first_order_subspace_l2_radius,
+    lecuyer_radius,
+    lipschitz_radius,
+    margin_radius,
+    neyman_pearson_radius,
+    renyi_radius,
 )
-from lightning_rs.bounds.gradient_norms import gradient_channels, gradient_moments
-from lightning_rs.radii.margin import lipschitz_radius, margin_radius
-from lightning_rs.radii.neyman_pearson import neyman_pearson_radius
-from lightning_rs.mechanisms.registry import (
-    MECHANISMS,
-    check_inputs,
-    check_trials,
-    get_mechanism,
-    list_mechanisms,
-    parse_mechanism,
-    required_fields,
-    resolve_mechanisms,
-    sequential_mechanisms,
-)
-from lightning_rs.mechanisms.sequential import betting_looks
-from lightning_rs.statistics.thresholds import MARGIN_THRESHOLDS, SCORE_THRESHOLDS
+from lightning_rs.statistics import MARGIN_THRESHOLDS, SCORE_THRESHOLDS, gradient_channels, gradient_moments
 
 __all__ = [
     "ABSTAIN",
@@ -36,6 +37,7 @@ __all__ = [
     "SCORE_THRESHOLDS",
     "Certificate",
     "Mechanism",
+    "MechanismSet",
     "analytic_gaussian_radius",
     "betting_looks",
     "certified_confidence",

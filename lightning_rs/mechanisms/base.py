@@ -3,48 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_rs.bounds import clopper_pearson_lower, clopper_pearson_upper
 from lightning_rs.checks import check_alpha
-from lightning_rs.statistics.thresholds import SCORE_THRESHOLDS
+from lightning_rs.statistics import Statistics
 
 ABSTAIN = -1
 """The prediction of a mechanism that cannot name the smoothed classifier's class."""
-
-
-class Statistics(Protocol):
-    """What mechanisms read of `lightning_rs.smoothing.Statistics`, which describes the fields."""
-
-    sigma: float
-    counts: NDArray[np.int64]
-    selection_counts: NDArray[np.int64] | None
-    score_sum: NDArray[np.float64] | None
-    score_square_sum: NDArray[np.float64] | None
-    margin_sum: NDArray[np.float64] | None
-    margin_square_sum: NDArray[np.float64] | None
-    score_histogram: NDArray[np.int64] | None
-    margin_histogram: NDArray[np.int64] | None
-    scores: NDArray[np.float32] | None
-    uniform: NDArray[np.float64] | None
-    gradient_counts: NDArray[np.int64] | None
-    gradient_moments: NDArray[np.float64] | None
-    gradient_sums: NDArray[np.float64] | None
-    input_shape: tuple[int, ...] | None
-    look_counts: NDArray[np.int64] | None
-
-    @property
-    def trials(self) -> NDArray[np.int64]: ...
-
-    @property
-    def selected(self) -> NDArray[np.int64]: ...
-
-    @property
-    def same_sample_selection(self) -> bool: ...
 
 
 @dataclass(frozen=True)
@@ -77,7 +46,9 @@ class Mechanism(ABC):
         label: the name with the options that were given, under which results are kept.
         smoothing: `hard` if it certifies the majority vote, `soft` if the largest expected score. These are two
             different classifiers: a certificate of one says nothing about the other.
+        keeps: what stays as it is within the radius: the `class`, or the class and a `confidence` in it.
         norm: the norm of the certified ball: `l2`, `l1`, `linf` or `l2_subspace`.
+        noises: names of the distributions of noise for which its radius holds.
         requires: the fields of `Statistics` that it reads.
         sound: True, or False with the reason in `unsound_because` for procedures kept as published.
         source: authors, title, year.
@@ -85,7 +56,9 @@ class Mechanism(ABC):
 
     name: ClassVar[str]
     smoothing: ClassVar[str] = "hard"
+    keeps: ClassVar[str] = "class"
     norm: str = "l2"
+    noises: ClassVar[frozenset[str]] = frozenset({"gaussian"})
     requires: frozenset[str] = frozenset({"counts"})
     sound: ClassVar[bool] = True
     unsound_because: ClassVar[str] = ""
@@ -96,9 +69,22 @@ class Mechanism(ABC):
         """Certify every example of `statistics` with failure probability at most `alpha` each.
 
         Raises:
-            ValueError: alpha outside (0, 1), or statistics without a field that the mechanism requires.
+            ValueError: alpha outside (0, 1), statistics without a field that the mechanism requires, or of draws under
+                a noise for which its radius does not hold.
         """
-        return self._certify(statistics, self._usable_alpha(statistics, alpha))
+        certificate = self._certify(statistics, self._usable_alpha(statistics, alpha))
+        return certificate if self.norm == certificate.norm else replace(certificate, norm=self.norm)
+
+    def check_noise(self, noise: str) -> None:
+        """Refuse a distribution of noise for which the radius does not hold.
+
+        Raises:
+            ValueError: names the mechanism, its noises and the one that came.
+        """
+        if noise not in self.noises:
+            raise ValueError(
+                f"{self.label or self.name} certifies under {' or '.join(sorted(self.noises))} noise, got {noise}"
+            )
 
     def check_input(self, shape: tuple[int, ...], alpha: float) -> None:  # noqa: B027 - most take any
         """Refuse inputs of a shape that the mechanism cannot certify at this alpha, before anything is sampled.
@@ -110,19 +96,30 @@ class Mechanism(ABC):
     def _usable_alpha(self, statistics: Statistics, alpha: float) -> float:
         """The alpha to spend on these statistics, after the checks that `certify` promises."""
         alpha = check_alpha(alpha)
+        self.check_noise(statistics.noise)
         missing = sorted(field for field in self.requires if getattr(statistics, field, None) is None)
         if missing:
             raise ValueError(f"{self.name} needs {', '.join(missing)}, which these statistics do not hold")
-        looks = getattr(statistics, "look_counts", None)
-        if looks is not None and looks.shape[1] > 1 and "look_counts" not in self.requires:
-            raise ValueError(
-                f"{self.name} needs a number of draws that is fixed in advance; these draws were looked at on the way"
-            )
+        looks = statistics.look_counts
+        if looks is not None and looks.shape[1] > 1:
+            self.refuse_looks()
         if statistics.same_sample_selection:
             # The class was picked by the votes that also certify it: a wrong class may be picked because its count is
             # high by chance. Half of alpha covers that: proved for the one-sided bound, enumerated for two-sided ones.
             alpha /= 2.0
         return alpha
+
+    def refuse_looks(self) -> None:
+        """Refuse draws that were looked at on the way, unless the mechanism is made for them.
+
+        Raises:
+            ValueError: it needs a number of draws that is fixed in advance.
+        """
+        if "look_counts" not in self.requires:
+            raise ValueError(
+                f"{self.label or self.name} needs a number of draws that is fixed in advance; these draws were looked "
+                "at on the way"
+            )
 
     @abstractmethod
     def _certify(self, statistics: Statistics, alpha: float) -> Certificate:
@@ -142,30 +139,8 @@ class Mechanism(ABC):
         return high
 
     def _abstains(self, trials: int, alpha: float) -> bool:
-        return self.certify(_Unanimous(trials), alpha).prediction[0] == ABSTAIN
-
-
-class _Unanimous:
-    """Statistics of one example all of whose `trials` draws say, with score 1, the first of two classes."""
-
-    sigma = 1.0
-    same_sample_selection = False
-
-    def __init__(self, trials: int) -> None:
-        self.trials = np.array([trials])
-        self.selected = np.zeros(1, dtype=np.int64)
-        self.counts = self.selection_counts = np.array([[trials, 0]])
-        self.score_sum = self.score_square_sum = np.array([[trials, 0.0]])
-        self.margin_sum = np.array([float(trials)])
-        self.margin_square_sum = np.array([[0.0, trials]])
-        self.score_histogram = self.margin_histogram = np.zeros((1, len(SCORE_THRESHOLDS) + 1), dtype=np.int64)
-        self.score_histogram[0, -1] = trials
-        self.uniform = np.array([0.5])
-        self.look_counts = np.array([[[trials, trials]]])
-
-    @property
-    def scores(self) -> NDArray[np.float32]:
-        return np.ones((1, int(self.trials[0])), dtype=np.float32)
+        clearest = Statistics.unanimous(trials, self.requires, noise=min(self.noises))
+        return self.certify(clearest, alpha).prediction[0] == ABSTAIN
 
 
 def top_and_rival(statistics: Statistics) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
@@ -174,26 +149,6 @@ def top_and_rival(statistics: Statistics) -> tuple[NDArray[np.int64], NDArray[np
     rivals = statistics.counts.copy()
     rivals[rows, statistics.selected] = -1
     return statistics.counts[rows, statistics.selected], rivals.max(axis=1)
-
-
-def two_sided_bounds(
-    statistics: Statistics, alpha: float, top_share: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Clopper-Pearson bounds on hard votes, valid together with probability 1 - alpha: (rest, p_lower, p_upper).
-
-    p_lower bounds the selected class at top_share * alpha; p_upper every other class at the rest of alpha, at the
-    largest rival count; rest = 1 - p_lower, formed without subtraction. p_upper is cut off at rest.
-
-    No correction for the number of classes is needed: given the selected class the true runner-up is fixed, not random,
-    and the bound at the largest rival count is at least the bound at the true runner-up's, which alone has to hold.
-    """
-    top, rival = top_and_rival(statistics)
-    trials = statistics.trials
-    alpha_top = top_share * alpha
-    alpha_rival = alpha - alpha_top
-    rest = clopper_pearson_upper(trials - top, trials, alpha_top)
-    p_upper = np.minimum(clopper_pearson_upper(rival, trials, alpha_rival), rest)
-    return rest, clopper_pearson_lower(top, trials, alpha_top), p_upper
 
 
 def check_share(name: str, share: float) -> float:

@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 
 from scipy import special
 
 from lightning_rs.bounds import clopper_pearson_lower, clopper_pearson_upper
 from lightning_rs.checks import check_known
-from lightning_rs.mechanisms.base import (
-    Certificate,
-    Mechanism,
-    Statistics,
-    certificate_of_selected,
-    check_share,
-    top_and_rival,
-    two_sided_bounds,
-)
+from lightning_rs.mechanisms.base import Certificate, Mechanism, certificate_of_selected, top_and_rival
+from lightning_rs.mechanisms.vote_pair import VotePairMechanism
 from lightning_rs.radii.neyman_pearson import radius_from_quantiles
+from lightning_rs.statistics import Statistics
 
 
 class Cohen(Mechanism):
@@ -54,11 +47,10 @@ class Cohen(Mechanism):
         radius = radius_from_quantiles(quantile, -quantile, statistics.sigma)
         if self.norm == "linf":
             radius = radius / math.sqrt(math.prod(statistics.input_shape)) * (1.0 - 1e-15)
-        certificate = certificate_of_selected(statistics, radius, clopper_pearson_lower(top, trials, alpha))
-        return dataclasses.replace(certificate, norm=self.norm)
+        return certificate_of_selected(statistics, radius, clopper_pearson_lower(top, trials, alpha))
 
 
-class CohenTwoSided(Mechanism):
+class CohenTwoSided(VotePairMechanism):
     """Two-sided certification of the hard smoothed classifier in l2.
 
     R = sigma / 2 (Phi^-1(p_lower) - Phi^-1(p_upper)), with the Clopper-Pearson lower bound on the selected class at
@@ -66,7 +58,7 @@ class CohenTwoSided(Mechanism):
     1 - p_lower. It also certifies classes below one half. Where the strongest rival has all of the other votes it is
     at most 0.004 sigma below `cohen` (n = 1e5, alpha = .001), elsewhere above it.
 
-    The theorem is Cohen's, which leaves open how to bound the runner-up: see `two_sided_bounds`.
+    The theorem is Cohen's, which leaves open how to bound the runner-up: see `vote_pair`.
 
     Args:
         top_share: share of alpha spent on the selected class, in (0, 1); fixed before the votes are seen.
@@ -78,10 +70,5 @@ class CohenTwoSided(Mechanism):
         "Theorem 1; the runner-up bounded at the largest rival count"
     )
 
-    def __init__(self, top_share: float = 0.9) -> None:
-        self.top_share = check_share("top_share", top_share)
-
-    def _certify(self, statistics: Statistics, alpha: float) -> Certificate:
-        rest, p_lower, p_upper = two_sided_bounds(statistics, alpha, self.top_share)
-        radius = radius_from_quantiles(-special.ndtri(rest), special.ndtri(p_upper), statistics.sigma)
-        return certificate_of_selected(statistics, radius, p_lower, p_upper)
+    def radius(self, pair, sigma):
+        return radius_from_quantiles(-special.ndtri(pair.rest), special.ndtri(pair.upper), sigma)

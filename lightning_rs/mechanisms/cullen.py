@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lightning_rs.radii.differential_privacy import analytic_gaussian_radius
+from lightning_rs.mechanisms.score_pair import ScorePairMechanism
 from lightning_rs.mechanisms.vote_pair import VotePairMechanism
-from lightning_rs.mechanisms.score_pair import ScoreMechanism
+from lightning_rs.radii.differential_privacy import analytic_gaussian_radius
 
 _SOURCE = (
     "A. C. Cullen et al., It's Simplex! Disaggregating Measures to Improve Certified Robustness, 2023, equation 18"
@@ -21,15 +21,15 @@ class Cullen(VotePairMechanism):
     name = "cullen"
     source = _SOURCE
 
-    def _radius(self, lower, upper, sigma):
-        return analytic_gaussian_radius(lower, upper, sigma)
+    def radius(self, pair, sigma):
+        return analytic_gaussian_radius(pair.lower, pair.upper, sigma)
 
 
-class CullenSoft(ScoreMechanism):
+class CullenSoft(ScorePairMechanism):
     """`analytic_gaussian_radius` of the soft smoothed classifier, on the bounds of `salman`, never smaller. l2."""
 
     name = "cullen_soft"
     source = _SOURCE
 
-    def _radius(self, rest, lower, upper, sigma):
-        return analytic_gaussian_radius(lower, upper, sigma)
+    def radius(self, pair, sigma):
+        return analytic_gaussian_radius(pair.lower, pair.upper, sigma)

@@ -7,8 +7,9 @@ from numpy.typing import NDArray
 from scipy import special
 
 from lightning_rs.bounds import clopper_pearson_lower, clopper_pearson_upper
-from lightning_rs.mechanisms.base import Certificate, Mechanism, Statistics, certificate_of_selected
+from lightning_rs.mechanisms.base import Certificate, Mechanism, certificate_of_selected
 from lightning_rs.radii.neyman_pearson import radius_from_quantiles
+from lightning_rs.statistics import Statistics
 
 
 class Delattre(Mechanism):

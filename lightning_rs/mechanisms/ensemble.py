@@ -5,18 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from lightning_rs.checks import check_known
-from lightning_rs.radii.differential_privacy import analytic_gaussian_radius, lecuyer_radius, renyi_radius
 from lightning_rs.mechanisms.vote_pair import VotePairMechanism
-from lightning_rs.radii.neyman_pearson import neyman_pearson_radius
-
-PAIR_RADII = {
-    "cohen": lambda lower, _, sigma: neyman_pearson_radius(lower, 1.0 - lower, sigma),
-    "cohen_two_sided": neyman_pearson_radius,
-    "lecuyer": lecuyer_radius,
-    "li": renyi_radius,
-    "cullen": analytic_gaussian_radius,
-}
-"""Radii of (p_lower, p_upper, sigma) that can be combined. All certify the hard smoothed classifier."""
+from lightning_rs.radii.pair import PAIR_RADII
 
 
 class Ensemble(VotePairMechanism):
@@ -27,7 +17,7 @@ class Ensemble(VotePairMechanism):
     the default; adding `cohen_two_sided` makes all others redundant. Sound.
 
     Args:
-        members: names of `PAIR_RADII` joined by +.
+        members: names in `lightning_rs.radii.PAIR_RADII` joined by +.
         top_share: share of alpha spent on the selected class, in (0, 1).
     """
 
@@ -40,5 +30,5 @@ class Ensemble(VotePairMechanism):
         super().__init__(top_share)
         self.members = tuple(check_known("member of a hard ensemble", m, PAIR_RADII) for m in str(members).split("+"))
 
-    def _radius(self, lower, upper, sigma):
-        return np.max([PAIR_RADII[member](lower, upper, sigma) for member in self.members], axis=0)
+    def radius(self, pair, sigma):
+        return np.max([PAIR_RADII[member](pair.lower, pair.upper, sigma) for member in self.members], axis=0)

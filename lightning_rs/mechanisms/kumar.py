@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from lightning_rs.bounds import binomial_survival_lower, dkw_survival_lower, hoeffding_lower
 from lightning_rs.checks import check_known
-from lightning_rs.mechanisms.base import Certificate, Mechanism, Statistics, certificate_of_selected
+from lightning_rs.mechanisms.base import Certificate, Mechanism, certificate_of_selected
 from lightning_rs.radii.confidence import certified_confidence, confidence_radius
+from lightning_rs.statistics import Statistics
 from lightning_rs.statistics.thresholds import BINOMIAL_STEP, MARGIN_THRESHOLDS, SCORE_THRESHOLDS
 
 _SOURCE = "A. Kumar, A. Levine, S. Feizi, T. Goldstein, Certifying Confidence via Randomized Smoothing, 2020"
@@ -36,6 +37,7 @@ class ConfidenceMechanism(Mechanism):
     """
 
     smoothing = "soft"
+    keeps = "confidence"
     low: ClassVar[float]
     thresholds: ClassVar[NDArray[np.float64]]
     fields: ClassVar[tuple[str, str]]

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from lightning_rs.radii.differential_privacy import lecuyer_radius
+from lightning_rs.mechanisms.score_pair import ScorePairMechanism
 from lightning_rs.mechanisms.vote_pair import VotePairMechanism
-from lightning_rs.mechanisms.score_pair import ScoreMechanism
+from lightning_rs.radii.differential_privacy import lecuyer_radius
 
 _SOURCE = (
     "M. Lecuyer et al., Certified Robustness to Adversarial Examples with Differential Privacy, 2018, Proposition 1"
@@ -21,15 +21,15 @@ class Lecuyer(VotePairMechanism):
     name = "lecuyer"
     source = _SOURCE
 
-    def _radius(self, lower, upper, sigma):
-        return lecuyer_radius(lower, upper, sigma)
+    def radius(self, pair, sigma):
+        return lecuyer_radius(pair.lower, pair.upper, sigma)
 
 
-class LecuyerSoft(ScoreMechanism):
+class LecuyerSoft(ScorePairMechanism):
     """`lecuyer_radius` of the soft smoothed classifier, on the bounds of `salman`, which is never smaller. l2."""
 
     name = "lecuyer_soft"
     source = _SOURCE
 
-    def _radius(self, rest, lower, upper, sigma):
-        return lecuyer_radius(lower, upper, sigma)
+    def radius(self, pair, sigma):
+        return lecuyer_radius(pair.lower, pair.upper, sigma)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from lightning_rs.radii.differential_privacy import renyi_radius
 from lightning_rs.mechanisms.vote_pair import VotePairMechanism
+from lightning_rs.radii.differential_privacy import renyi_radius
 
 
 class Li(VotePairMechanism):
@@ -16,5 +16,5 @@ class Li(VotePairMechanism):
     name = "li"
     source = "B. Li, C. Chen, W. Wang, L. Carin, Certified Adversarial Robustness with Additive Noise, 2018, Theorem 1"
 
-    def _radius(self, lower, upper, sigma):
-        return renyi_radius(lower, upper, sigma)
+    def radius(self, pair, sigma):
+        return renyi_radius(pair.lower, pair.upper, sigma)

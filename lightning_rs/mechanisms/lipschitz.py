@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from lightning_rs.mechanisms.score_pair import ScorePairMechanism
 from lightning_rs.radii.margin import lipschitz_radius
-from lightning_rs.mechanisms.score_pair import ScoreMechanism
 
 
-class Lipschitz(ScoreMechanism):
+class Lipschitz(ScorePairMechanism):
     """`lipschitz_radius` of the margin e0 - e1 of expected scores. Soft smoothed classifier, l2.
 
     Without `base_lipschitz` the constant is that of the smoothing alone, and the radius is below that of `salman`; it
-    is useful with a known, certified constant of the base classifier, normalisation included. Bounds, the split of
-    alpha and the other options are those of `ScoreMechanism`. Sound with a valid constant.
+    is useful with a known, certified constant of the base classifier, normalisation included. Bounds and the split
+    of alpha are those of `score_pair`. Sound with a valid constant.
 
     Args:
         base_lipschitz: l2-to-l2 Lipschitz constant of the base classifier's scores (not smaller than that of its
             softmax output), or None if none is known.
-        bound: see `ScoreMechanism`.
-        top_share: see `ScoreMechanism`.
+        bound: see `score_pair`.
+        top_share: see `score_pair`.
     """
 
     name = "lipschitz"
@@ -33,5 +33,5 @@ class Lipschitz(ScoreMechanism):
             raise ValueError(f"base_lipschitz must be positive, got {base_lipschitz}")
         self.base_lipschitz = base_lipschitz
 
-    def _radius(self, rest, lower, upper, sigma):
-        return lipschitz_radius(np.maximum(lower - upper, 0.0), sigma, self.base_lipschitz)
+    def radius(self, pair, sigma):
+        return lipschitz_radius(np.maximum(pair.lower - pair.upper, 0.0), sigma, self.base_lipschitz)

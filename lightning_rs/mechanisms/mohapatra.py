@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lightning_rs.bounds import clopper_pearson_lower, clopper_pearson_upper
-from lightning_rs.checks import check_at_least, check_known
-from lightning_rs.mechanisms.base import Certificate, Mechanism, Statistics, certificate_of_selected, top_and_rival
-from lightning_rs.mechanisms.cohen import Cohen
-from lightning_rs.radii.first_order import first_order_radius, rest_of_norm
 from lightning_rs.bounds.gradient_norms import (
     CONFIDENT,
     ESTIMATORS,
     GradientNorms,
-    gradient_moments,
     least_dimension,
     paper_refusal,
 )
+from lightning_rs.checks import check_at_least, check_known
+from lightning_rs.mechanisms.base import Certificate, Mechanism, certificate_of_selected, top_and_rival
+from lightning_rs.mechanisms.cohen import Cohen
+from lightning_rs.radii.first_order import first_order_radius, rest_of_norm
+from lightning_rs.statistics import Statistics, gradient_moments
 
 _SOURCE = (
     "J. Mohapatra, C.-Y. Ko, T.-W. Weng, P.-Y. Chen, S. Liu, L. Daniel, Higher-Order Certification for Randomized "
@@ -79,7 +79,7 @@ class FirstOrderMechanism(Mechanism):
             ]
             m1, m2, scale = self._moments(groups, self._delta(alpha))
             radius[rows], failed[rows] = first_order_radius(q[rows], m1, m2, scale * statistics.sigma)
-        return dataclasses.replace(certificate_of_selected(statistics, radius, q), norm=self.norm, fallback=failed)
+        return replace(certificate_of_selected(statistics, radius, q), fallback=failed)
 
     def _estimators(self, statistics: Statistics) -> dict[str, NDArray[np.int64]]:
         """Estimator to the examples that it serves."""

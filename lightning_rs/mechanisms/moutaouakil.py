@@ -6,8 +6,9 @@ import numpy as np
 
 from lightning_rs.bounds import empirical_bernstein_lower, hoeffding_kl_lower, proportion_difference_lower
 from lightning_rs.checks import check_known
-from lightning_rs.mechanisms.base import Certificate, Mechanism, Statistics, certificate_of_selected, top_and_rival
+from lightning_rs.mechanisms.base import Certificate, Mechanism, certificate_of_selected, top_and_rival
 from lightning_rs.radii.margin import margin_radius
+from lightning_rs.statistics import Statistics
 
 _SOURCE = "Z. Moutaouakil, Optimal Certified Radius Estimation in Randomized Smoothing, 2025"
 _SUMMATION_ERROR = 1e-12

@@ -1,4 +1,4 @@
-"""Confidence bounds on the expected scores of the soft smoothed classifier, which all soft mechanisms share."""
+"""The pair of bounds on the expected scores of the soft smoothed classifier."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from lightning_rs.bounds import (
     hoeffding_upper,
 )
 from lightning_rs.checks import check_known
-from lightning_rs.mechanisms.base import Certificate, Mechanism, Statistics, certificate_of_selected, check_share
+from lightning_rs.mechanisms.base import check_share
+from lightning_rs.mechanisms.pair import PairMechanism
+from lightning_rs.radii.pair import ProbabilityPair
+from lightning_rs.statistics import Statistics
 
 BOUNDS = {
     "hoeffding": frozenset({"score_sum"}),
@@ -29,20 +32,12 @@ BOUNDS = {
 _SUMMATION_ERROR = 1e-12
 
 
-class ScoreMechanism(Mechanism):
-    """A mechanism on one lower bound e0 for the selected class's expected score and one upper bound e1 for all others.
-
-    alpha is split: top_share of it on e0, the rest on e1. Bounds that are an increasing function of the mean alone
-    (Hoeffding, Hoeffding-KL) are taken at the largest rival mean; empirical Bernstein, which also reads a variance, for
-    every rival, and the largest counts. Neither needs a correction for the number of classes: only the bound on the
-    true runner-up, a fixed class, has to hold. `betting` bounds e0 by betting and e1 by Hoeffding-KL. e1 is cut off at
-    1 - e0, since scores add up to one.
-
-    The class comes from the votes of the n0 selection draws; selecting on the same scores is not covered.
+class ScorePairMechanism(PairMechanism):
+    """A radius of the bounds of `score_pair`. Soft.
 
     Args:
         bound: `hoeffding`, `hoeffding_kl`, `empirical_bernstein` or `betting`.
-        top_share: share of alpha spent on e0, in (0, 1).
+        top_share: share of alpha spent on the selected class, in (0, 1).
     """
 
     smoothing = "soft"
@@ -52,53 +47,57 @@ class ScoreMechanism(Mechanism):
         self.top_share = check_share("top_share", top_share)
         self.requires = BOUNDS[bound] | {"counts", "selection_counts"}
 
-    def _certify(self, statistics: Statistics, alpha: float) -> Certificate:
-        rest, lower, upper = self.score_bounds(statistics, alpha)
-        radius = self._radius(rest, lower, upper, statistics.sigma)
-        return certificate_of_selected(statistics, radius, lower, upper)
+    def pair(self, statistics: Statistics, alpha: float) -> ProbabilityPair:
+        return score_pair(statistics, alpha, self.bound, self.top_share)
 
-    def _radius(
-        self, rest: NDArray[np.float64], lower: NDArray[np.float64], upper: NDArray[np.float64], sigma: float
-    ) -> NDArray[np.float64]:
-        raise TypeError(f"{type(self).__name__} must define _radius")
 
-    def score_bounds(
-        self, statistics: Statistics, alpha: float
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """(rest, e0, e1), each (B,): rest = 1 - e0 without cancellation where the bound allows it."""
-        alpha_top = self.top_share * alpha
-        alpha_rival = alpha - alpha_top
-        n = statistics.trials
-        rows = np.arange(len(n))
-        mean = statistics.score_sum / n[:, None]
-        own = np.clip(mean[rows, statistics.selected] - _SUMMATION_ERROR, 0.0, 1.0)
-        rivals = np.clip(mean + _SUMMATION_ERROR, 0.0, 1.0)
-        rivals[rows, statistics.selected] = 0.0
-        largest = rivals.max(axis=1)
+def score_pair(statistics: Statistics, alpha: float, bound: str, top_share: float) -> ProbabilityPair:
+    """One lower bound on the selected class's expected score and one upper bound on all others.
 
-        if self.bound == "hoeffding":
-            lower = hoeffding_lower(own, n, alpha_top)
-            rest, upper = 1.0 - lower, hoeffding_upper(largest, n, alpha_rival)
-        elif self.bound == "hoeffding_kl":
-            lower = hoeffding_kl_lower(own, n, alpha_top)
-            rest, upper = hoeffding_kl_upper(1.0 - own, n, alpha_top), hoeffding_kl_upper(largest, n, alpha_rival)
-        elif self.bound == "betting":
-            lower = np.array([betting_lower(scores, alpha_top, truncation=0.99) for scores in statistics.scores])
-            lower = lower.reshape(len(n))
-            rest, upper = 1.0 - lower, hoeffding_kl_upper(largest, n, alpha_rival)
-        else:
-            lower, upper = self._bernstein(statistics, own, rivals, alpha_top, alpha_rival)
-            rest = 1.0 - lower
-        return rest, lower, np.minimum(upper, rest)
+    alpha is split: top_share of it on `lower`, the rest on `upper`. Bounds that are an increasing function of the mean
+    alone (Hoeffding, Hoeffding-KL) are taken at the largest rival mean; empirical Bernstein, which also reads a
+    variance, for every rival, and the largest counts. Neither needs a correction for the number of classes: only the
+    bound on the true runner-up, a fixed class, has to hold. `betting` bounds the selected class by betting and the
+    others by Hoeffding-KL. `upper` is cut off at `rest`, since scores add up to one.
 
-    def _bernstein(self, statistics, own, rivals, alpha_top, alpha_rival):
-        n = statistics.trials[:, None]
-        if np.any(n < 2):
-            return np.zeros(len(n)), np.ones(len(n))
-        variance = (statistics.score_square_sum - statistics.score_sum**2 / n) / (n - 1)
-        variance = np.maximum(variance, 0.0) + _SUMMATION_ERROR
-        rows = np.arange(len(n))
-        lower = empirical_bernstein_lower(own, variance[rows, statistics.selected], n[:, 0], alpha_top)
-        uppers = empirical_bernstein_upper(rivals, variance, n, alpha_rival)
-        uppers[rows, statistics.selected] = 0.0
-        return lower, uppers.max(axis=1)
+    The class comes from the votes of the n0 selection draws; selecting on the same scores is not covered.
+    """
+    alpha_top = top_share * alpha
+    alpha_rival = alpha - alpha_top
+    n = statistics.trials
+    rows = np.arange(len(n))
+    mean = statistics.score_sum / n[:, None]
+    own = np.clip(mean[rows, statistics.selected] - _SUMMATION_ERROR, 0.0, 1.0)
+    rivals = np.clip(mean + _SUMMATION_ERROR, 0.0, 1.0)
+    rivals[rows, statistics.selected] = 0.0
+    largest = rivals.max(axis=1)
+
+    if bound == "hoeffding":
+        lower = hoeffding_lower(own, n, alpha_top)
+        rest, upper = 1.0 - lower, hoeffding_upper(largest, n, alpha_rival)
+    elif bound == "hoeffding_kl":
+        lower = hoeffding_kl_lower(own, n, alpha_top)
+        rest, upper = hoeffding_kl_upper(1.0 - own, n, alpha_top), hoeffding_kl_upper(largest, n, alpha_rival)
+    elif bound == "betting":
+        lower = np.array([betting_lower(scores, alpha_top, truncation=0.99) for scores in statistics.scores])
+        lower = lower.reshape(len(n))
+        rest, upper = 1.0 - lower, hoeffding_kl_upper(largest, n, alpha_rival)
+    else:
+        lower, upper = _bernstein(statistics, own, rivals, alpha_top, alpha_rival)
+        rest = 1.0 - lower
+    return ProbabilityPair(lower, np.minimum(upper, rest), rest)
+
+
+def _bernstein(
+    statistics: Statistics, own: NDArray, rivals: NDArray, alpha_top: float, alpha_rival: float
+) -> tuple[NDArray, NDArray]:
+    n = statistics.trials[:, None]
+    if np.any(n < 2):
+        return np.zeros(len(n)), np.ones(len(n))
+    variance = (statistics.score_square_sum - statistics.score_sum**2 / n) / (n - 1)
+    variance = np.maximum(variance, 0.0) + _SUMMATION_ERROR
+    rows = np.arange(len(n))
+    lower = empirical_bernstein_lower(own, variance[rows, statistics.selected], n[:, 0], alpha_top)
+    uppers = empirical_bernstein_upper(rivals, variance, n, alpha_rival)
+    uppers[rows, statistics.selected] = 0.0
+    return lower, uppers.max(axis=1)

@@ -18,8 +18,9 @@ from lightning_rs.bounds import (
     union_bound_thresholds,
 )
 from lightning_rs.checks import check_alpha
-from lightning_rs.mechanisms.base import Certificate, Mechanism, Statistics, certificate_of_selected
+from lightning_rs.mechanisms.base import Certificate, Mechanism, certificate_of_selected
 from lightning_rs.radii.neyman_pearson import radius_from_quantiles
+from lightning_rs.statistics import Statistics
 
 
 def betting_looks(n: int) -> NDArray[np.int64]:

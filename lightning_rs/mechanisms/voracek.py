@@ -10,8 +10,9 @@ from lightning_rs.bounds import (
     randomized_clopper_pearson_lower,
     randomized_clopper_pearson_upper,
 )
-from lightning_rs.mechanisms.base import Certificate, Mechanism, Statistics, certificate_of_selected, top_and_rival
+from lightning_rs.mechanisms.base import Certificate, Mechanism, certificate_of_selected, top_and_rival
 from lightning_rs.radii.neyman_pearson import radius_from_quantiles
+from lightning_rs.statistics import Statistics
 
 
 class Voracek(Mechanism):

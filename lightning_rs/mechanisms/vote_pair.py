@@ -1,22 +1,35 @@
-"""Mechanisms on the same pair of bounds on hard votes as `cohen_two_sided`."""
+"""The pair of bounds on hard votes."""
 
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import NDArray
 
-from lightning_rs.mechanisms.base import (
-    Certificate,
-    Mechanism,
-    Statistics,
-    certificate_of_selected,
-    check_share,
-    two_sided_bounds,
-)
+from lightning_rs.bounds import clopper_pearson_lower, clopper_pearson_upper
+from lightning_rs.mechanisms.base import check_share, top_and_rival
+from lightning_rs.mechanisms.pair import PairMechanism
+from lightning_rs.radii.pair import ProbabilityPair
+from lightning_rs.statistics import Statistics
 
 
-class VotePairMechanism(Mechanism):
-    """A radius of (p_lower, p_upper), the bounds of `two_sided_bounds`, which hold together with probability 1 - alpha.
+def vote_pair(statistics: Statistics, alpha: float, top_share: float) -> ProbabilityPair:
+    """Clopper-Pearson bounds on hard votes, valid together with probability 1 - alpha.
+
+    `lower` bounds the selected class at top_share * alpha; `upper` every other class at the rest of alpha, at the
+    largest rival count.
+
+    No correction for the number of classes is needed: given the selected class the true runner-up is fixed, not random,
+    and the bound at the largest rival count is at least the bound at the true runner-up's, which alone has to hold.
+    """
+    top, rival = top_and_rival(statistics)
+    trials = statistics.trials
+    alpha_top = top_share * alpha
+    rest = clopper_pearson_upper(trials - top, trials, alpha_top)
+    upper = np.minimum(clopper_pearson_upper(rival, trials, alpha - alpha_top), rest)
+    return ProbabilityPair(clopper_pearson_lower(top, trials, alpha_top), upper, rest)
+
+
+class VotePairMechanism(PairMechanism):
+    """A radius of the bounds of `vote_pair`. Hard.
 
     Args:
         top_share: share of alpha spent on the selected class, in (0, 1).
@@ -25,10 +38,5 @@ class VotePairMechanism(Mechanism):
     def __init__(self, top_share: float = 0.9) -> None:
         self.top_share = check_share("top_share", top_share)
 
-    def _certify(self, statistics: Statistics, alpha: float) -> Certificate:
-        _, p_lower, p_upper = two_sided_bounds(statistics, alpha, self.top_share)
-        radius = self._radius(p_lower, p_upper, statistics.sigma)
-        return certificate_of_selected(statistics, radius, p_lower, p_upper)
-
-    def _radius(self, lower: NDArray[np.float64], upper: NDArray[np.float64], sigma: float) -> NDArray[np.float64]:
-        raise TypeError(f"{type(self).__name__} must define _radius")
+    def pair(self, statistics: Statistics, alpha: float) -> ProbabilityPair:
+        return vote_pair(statistics, alpha, self.top_share)

@@ -1,0 +1,7 @@
+"""Distributions of noise, one a file: how draw t of an example is made, and fresh draws for training."""
+
+from lightning_rs.noise.base import BLOCK, Noise, NoiseSource, Stage, uniform
+from lightning_rs.noise.gaussian import Gaussian
+from lightning_rs.noise.registry import NOISES, as_noise
+
+__all__ = ["BLOCK", "NOISES", "Gaussian", "Noise", "NoiseSource", "Stage", "as_noise", "uniform"]

@@ -3,90 +3,14 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from enum import IntEnum
 
 import numpy as np
-from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_rs.smoothing.gradient_tally import GradientTally
-from lightning_rs.noise import Stage
-
-
-class Kind(IntEnum):
-    """What a row is for: the clean input itself, a draw that selects the class, or a draw of the main stage."""
-
-    CLEAN = 0
-    SELECTION = 1
-    MAIN = 2
-
-
-@dataclass(frozen=True)
-class Sample:
-    """What the draws of one example said.
-
-    Attributes:
-        position: place of the example among those given.
-        index: its index.
-        shape: shape of its input.
-        clean_prediction: answer to the input without noise, -1 if it was NaN; None if that was not asked for.
-        selection_counts: (K,) votes of the selection draws; None without any.
-        counts: (K,) votes of the main draws, those with NaN scores counted against the selected class.
-        selected: the class that the selection votes chose, or the main ones if there are no others.
-        fields: the score and gradient fields that were asked for.
-        path: (successes, draws) at every look: main draws that voted for the selected class, and all main draws.
-        seconds: its share, by rows, of the time that all examples took so far.
-    """
-
-    position: int
-    index: int
-    shape: tuple[int, ...]
-    clean_prediction: int | None
-    selection_counts: NDArray[np.int64] | None
-    counts: NDArray[np.int64]
-    selected: int
-    fields: dict[str, NDArray]
-    path: list[tuple[int, int]]
-    seconds: float
-
-
-@dataclass(frozen=True)
-class Plan:
-    """The rows of every example, in this order: `clean` inputs, `n0` selection draws, and main draws.
-
-    After each of `looks` main draws, `finished` may end the example; after the last it ends. The answer must depend on
-    the draws alone, so that how many an example gets does not depend on how batches are cut.
-
-    Attributes:
-        looks: increasing numbers of main draws.
-        n0: number of selection draws.
-        stage: whose noise the main draws use.
-        clean: whether the clean input is classified too.
-        fields: fields of `Statistics` to collect beside the votes.
-        finished: what the draws so far said -> whether that is enough.
-    """
-
-    looks: tuple[int, ...]
-    n0: int = 0
-    stage: Stage = Stage.ESTIMATION
-    clean: bool = False
-    fields: frozenset[str] = frozenset()
-    finished: Callable[[Sample], bool] | None = None
-
-    @property
-    def before(self) -> int:
-        """Rows of an example before its main draws."""
-        return int(self.clean) + self.n0
-
-    def locate(self, row: int) -> tuple[Kind, int, int]:
-        """(kind, draw number, last row of that kind + 1) of an example's row."""
-        if row < self.clean:
-            return Kind.CLEAN, row, 1
-        if row < self.before:
-            return Kind.SELECTION, row - self.clean, self.before
-        return Kind.MAIN, row - self.before, self.before + self.looks[-1]
+from lightning_rs.smoothing.plan import Plan, RowKind
 
 
 @dataclass
@@ -108,7 +32,7 @@ class Segment:
     """`count` consecutive rows of a batch that hold consecutive draws of one kind of one example."""
 
     job: Job
-    kind: Kind
+    kind: RowKind
     draw: int
     offset: int
     count: int

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
@@ -10,31 +9,23 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from lightning_rs.checks import check_at_least, check_known, check_sigma, check_word
-from lightning_rs.mechanisms import (
-    ABSTAIN,
-    SCORE_THRESHOLDS,
-    Certificate,
-    Mechanism,
-    check_inputs,
-    check_trials,
-    gradient_channels,
-    resolve_mechanisms,
-)
-from lightning_rs.smoothing.batches import Plan, Sample
-from lightning_rs.smoothing.gradient_tally import GRADIENT_FIELDS
-from lightning_rs.noise import uniform
-from lightning_rs.smoothing.plan import certification_plan
+from lightning_rs.checks import check_at_least, check_known, check_word
+from lightning_rs.mechanisms import ABSTAIN, Certificate, Mechanism, MechanismSet
+from lightning_rs.noise import Noise, as_noise
+from lightning_rs.smoothing.plan import Plan, certification_plan
 from lightning_rs.smoothing.prediction import prediction, prediction_plan
+from lightning_rs.smoothing.sample import Sample
 from lightning_rs.smoothing.sampler import Sampler
+from lightning_rs.statistics import FIELDS as ARRAYS
 from lightning_rs.statistics import Statistics
-from lightning_rs.smoothing.tally import SCORE_FIELDS
+from lightning_rs.statistics.fields import Sizes
 
-FIELDS = frozenset(field.name for field in dataclasses.fields(Statistics)) - {"sigma"}
+FIELDS = frozenset({*ARRAYS, "input_shape"})
+"""What `SmoothedClassifier.sample` can collect."""
 
 
 class SmoothedClassifier:
-    """g(x) = argmax_c P(f(x + z) = c) with z ~ N(0, sigma^2 I), around any base classifier f.
+    """g(x) = argmax_c P(f(x + z) = c) with noise z ~ N(0, sigma^2 I), or another, around any base classifier f.
 
     The base classifier is put into evaluation mode while it is sampled and put back afterwards; no gradients are
     recorded, and no global random state is read or written.
@@ -43,7 +34,7 @@ class SmoothedClassifier:
         base_classifier: module or callable that maps (rows, *shape) to (rows, num_classes) scores. Normalisation of
             the input belongs inside it: noise is added to what is passed here, and nothing is clamped.
         num_classes: number of classes K, at least 2.
-        sigma: standard deviation of the noise, in the units of the input.
+        sigma: standard deviation of Gaussian noise, in the units of the input, or any `lightning_rs.noise.Noise`.
         batch_size: rows per call of the base classifier. Noise does not depend on it; the scores' last bits may.
         seed: seed of the noise.
 
@@ -51,7 +42,7 @@ class SmoothedClassifier:
         ValueError: sigma <= 0, fewer than two classes, batch_size < 1 or seed < 0.
 
     Example:
-        >>>         >>> f = torch.nn.Linear(4, 3)
+        >>> f = torch.nn.Linear(4, 3)
         >>> g = SmoothedClassifier(f, num_classes=3, sigma=0.5)
         >>> certificates = g.certify(torch.zeros(2, 4), n0=100, n=1000, alpha=0.001)
         >>> certificates["cohen"].radius.shape
@@ -62,14 +53,15 @@ class SmoothedClassifier:
         self,
         base_classifier: nn.Module | Callable[[Tensor], Tensor],
         num_classes: int,
-        sigma: float,
+        sigma: float | Noise,
         *,
         batch_size: int = 1000,
         seed: int = 0,
     ) -> None:
         self.base_classifier = base_classifier
         self.num_classes = check_at_least("num_classes", num_classes, 2)
-        self.sigma = check_sigma(sigma)
+        self.noise = as_noise(sigma)
+        self.sigma = self.noise.scale
         self.batch_size = check_at_least("batch_size", batch_size, 1)
         self.seed = check_word("seed", seed)
 
@@ -89,7 +81,7 @@ class SmoothedClassifier:
             index: (B,) their indices, which with the seed determine their noise; 0, 1, ... when left out.
             n0: draws that select the class. 0 selects by the estimation votes; mechanisms then spend half of alpha.
             n: draws that certify it.
-            fields: fields of `Statistics` to collect beside the counts; see `required_fields`.
+            fields: fields of `Statistics` to collect beside the counts; see `MechanismSet.fields`.
 
         Returns:
             Statistics of the B examples.
@@ -127,12 +119,12 @@ class SmoothedClassifier:
                 sequential mechanisms beside others or without radii.
         """
         n0, n = check_at_least("n0", n0, 0), check_at_least("n", n, 1)
-        resolved = resolve_mechanisms(mechanisms)
-        check_trials(resolved, n, alpha)
-        check_inputs(resolved, x.shape[1:], alpha)
-        plan = certification_plan(resolved, self.sigma, n0, n, alpha, radii)
-        statistics = self._statistics(x, index, plan)
-        return {name: mechanism.certify(statistics, alpha) for name, mechanism in resolved.items()}
+        chosen = MechanismSet(mechanisms)
+        chosen.check_noise(self.noise.name)
+        chosen.check_trials(n, alpha)
+        chosen.check_input(x.shape[1:], alpha)
+        plan = certification_plan(chosen, self.sigma, n0, n, alpha, radii)
+        return chosen.certify(self._statistics(x, index, plan), alpha)
 
     def predict(
         self,
@@ -166,13 +158,15 @@ class SmoothedClassifier:
         return answers
 
     def _statistics(self, x: Tensor, index: ArrayLike | None, plan: Plan) -> Statistics:
-        of_selected = sorted(plan.fields & (SCORE_FIELDS | GRADIENT_FIELDS | {"selection_counts", "look_counts"}))
+        of_selected = sorted(name for name in plan.fields.intersection(ARRAYS) if ARRAYS[name].of_selected)
         if of_selected and not plan.n0:
             raise ValueError(f"n0 must be at least 1 to collect {', '.join(of_selected)}, got 0")
         samples = sorted(self._run(x, index, plan), key=lambda sample: sample.position)
         if not samples:
-            return self._nothing(plan, tuple(x.shape[1:]))
-        return Statistics.concatenate([statistics_of(sample, self.sigma, self.seed, plan) for sample in samples])
+            names = {"counts", *plan.fields, *(("selection_counts",) if plan.n0 else ())}
+            sizes = Sizes(self.num_classes, plan.looks[-1], len(plan.looks), tuple(x.shape[1:]))
+            return Statistics.empty(self.sigma, names, sizes, self.noise.name)
+        return Statistics.concatenate([sample.statistics(self.noise, plan) for sample in samples])
 
     def _run(self, x: Tensor, index: ArrayLike | None, plan: Plan) -> Iterator[Sample]:
         indices = np.arange(len(x)) if index is None else np.atleast_1d(np.asarray(index))
@@ -184,32 +178,8 @@ class SmoothedClassifier:
         # few looks.
         rows = min(self.batch_size, len(x) * (plan.before + plan.looks[min(3, len(plan.looks) - 1)]))
         device = device_of(self.base_classifier, x)
-        sampler = Sampler(self.base_classifier, self.num_classes, self.sigma, rows, self.seed, device)
+        sampler = Sampler(self.base_classifier, self.num_classes, self.noise, rows, self.seed, device)
         return sampler.run(zip(indices.tolist(), x, strict=True), plan)
-
-    def _nothing(self, plan: Plan, shape: tuple[int, ...]) -> Statistics:
-        """Statistics of no example at all."""
-        widths = {"margin_sum": (), "uniform": (), "scores": (plan.looks[-1],), "look_counts": (len(plan.looks), 2)}
-        widths |= {name: (len(SCORE_THRESHOLDS) + 1,) for name in ("score_histogram", "margin_histogram")}
-        widths |= {"gradient_counts": (2, 2), "gradient_sums": (2, 2, *shape)}
-        widths |= {"gradient_moments": (2, gradient_channels(shape), 4)}
-        names = {"counts", *plan.fields, *(("selection_counts",) if plan.n0 else ())} - {"input_shape"}
-        arrays = {name: np.zeros((0, *widths.get(name, (self.num_classes,)))) for name in names}
-        return Statistics(self.sigma, **arrays, input_shape=shape)
-
-
-def statistics_of(sample: Sample, sigma: float, seed: int, plan: Plan) -> Statistics:
-    """Statistics of one example that was sampled by `plan`."""
-    held: dict[str, NDArray] = {"counts": sample.counts, **sample.fields}
-    if sample.selection_counts is not None:
-        held["selection_counts"] = sample.selection_counts
-    if "uniform" in plan.fields:
-        held["uniform"] = np.float64(uniform(seed, sample.index))
-    if "look_counts" in plan.fields:
-        after = len(plan.looks) - len(sample.path)
-        held["look_counts"] = np.array(sample.path + sample.path[-1:] * after)
-    arrays = {name: np.asarray(values)[None] for name, values in held.items()}
-    return Statistics(sigma, **arrays, input_shape=sample.shape)
 
 
 def device_of(classifier: nn.Module | Callable[[Tensor], Tensor], x: Tensor | None = None) -> torch.device:

@@ -9,9 +9,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_rs.mechanisms import gradient_moments
+from lightning_rs.statistics import fields_from, gradient_moments
+from lightning_rs.statistics.fields import Source
 
-GRADIENT_FIELDS = frozenset({"gradient_counts", "gradient_moments", "gradient_sums"})
+GRADIENT_FIELDS = fields_from(Source.NOISE)
 """Fields of `Statistics` that need the noise. All depend on the selected class."""
 
 # Noise is converted to float64 in pieces of at most 64 MiB.

@@ -1,18 +1,63 @@
-"""How many draws the mechanisms that were asked for need, and when they may stop."""
+"""Which rows an example has: how many draws, what for, and when they may stop."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
 
-import numpy as np
+from lightning_rs.mechanisms import MechanismSet
+from lightning_rs.noise import Stage
+from lightning_rs.smoothing.sample import Sample
 
-from lightning_rs.checks import check_radii
-from lightning_rs.mechanisms import Mechanism, required_fields, sequential_mechanisms
-from lightning_rs.smoothing.batches import Plan, Sample
+
+class RowKind(IntEnum):
+    """What a row is for: the clean input itself, a draw that selects the class, or a draw of the main stage."""
+
+    CLEAN = 0
+    SELECTION = 1
+    MAIN = 2
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The rows of every example, in this order: `clean` inputs, `n0` selection draws, and main draws.
+
+    After each of `looks` main draws, `finished` may end the example; after the last it ends. The answer must depend on
+    the draws alone, so that how many an example gets does not depend on how batches are cut.
+
+    Attributes:
+        looks: increasing numbers of main draws.
+        n0: number of selection draws.
+        stage: whose noise the main draws use.
+        clean: whether the clean input is classified too.
+        fields: fields of `Statistics` to collect beside the votes.
+        finished: what the draws so far said -> whether that is enough.
+    """
+
+    looks: tuple[int, ...]
+    n0: int = 0
+    stage: Stage = Stage.ESTIMATION
+    clean: bool = False
+    fields: frozenset[str] = frozenset()
+    finished: Callable[[Sample], bool] | None = None
+
+    @property
+    def before(self) -> int:
+        """Rows of an example before its main draws."""
+        return int(self.clean) + self.n0
+
+    def locate(self, row: int) -> tuple[RowKind, int, int]:
+        """(kind, draw number, last row of that kind + 1) of an example's row."""
+        if row < self.clean:
+            return RowKind.CLEAN, row, 1
+        if row < self.before:
+            return RowKind.SELECTION, row - self.clean, self.before
+        return RowKind.MAIN, row - self.before, self.before + self.looks[-1]
 
 
 def certification_plan(
-    mechanisms: Mapping[str, Mechanism],
+    mechanisms: MechanismSet,
     sigma: float,
     n0: int,
     n: int,
@@ -22,26 +67,10 @@ def certification_plan(
 ) -> Plan:
     """The draws to certify an example with: n0 and n of them, or with sequential mechanisms n at most.
 
-    Sequential mechanisms stop as soon as each of them knows at which of the `radii` the example is certified.
-
     Raises:
-        ValueError: sequential mechanisms beside others, without selection draws, without radii, or with an n that
-            certifies none of them.
+        ValueError: see `MechanismSet.schedule`.
     """
-    fields = required_fields(mechanisms)
-    sequential = sequential_mechanisms(mechanisms)
-    if not sequential:
-        return Plan((n,), n0, fields=fields, clean=clean)
-    name = next(iter(sequential))
-    if n0 < 1:
-        raise ValueError(f"n0 must be at least 1 for {name}, which certifies the class that other draws selected")
-    if radii is None:
-        raise ValueError(f"{name} needs radii: it draws until it is known which of them are certified")
-    radii = check_radii(radii)
-    rules = [mechanism.stopping_rule(radii, sigma, n, alpha) for mechanism in sequential.values()]
-    looks = np.unique(np.concatenate([rule.looks for rule in rules]))
-
-    def finished(sample: Sample) -> bool:
-        return all(rule.finished(sample.path) for rule in rules)
-
-    return Plan(tuple(looks.tolist()), n0, fields=fields, clean=clean, finished=finished)
+    schedule = mechanisms.schedule(sigma, n0, n, alpha, radii)
+    enough = schedule.finished
+    finished = None if enough is None else lambda sample: enough(sample.path)
+    return Plan(schedule.looks, n0, fields=mechanisms.fields, clean=clean, finished=finished)

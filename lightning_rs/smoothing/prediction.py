@@ -9,8 +9,9 @@ import numpy as np
 from lightning_rs.bounds import sequential_log_wealth, top_class_p_value, top_two_p_value
 from lightning_rs.checks import check_alpha, check_at_least, check_known
 from lightning_rs.mechanisms import ABSTAIN, betting_looks
-from lightning_rs.smoothing.batches import Plan, Sample
 from lightning_rs.noise import Stage
+from lightning_rs.smoothing.plan import Plan
+from lightning_rs.smoothing.sample import Sample
 
 SELECTION_DRAWS = 25
 

@@ -15,15 +15,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lightning_rs.smoothing.batches import Batcher, Job, Kind, Layout, Plan, Sample, Segment
+from lightning_rs.noise import Noise, Stage, as_noise, uniform
+from lightning_rs.smoothing.batches import Batcher, Job, Layout, Segment
 from lightning_rs.smoothing.gradient_tally import GRADIENT_FIELDS, GradientTally
 from lightning_rs.smoothing.memory import keep_freed_memory
-from lightning_rs.noise import NoiseSource, Stage
+from lightning_rs.smoothing.plan import Plan, RowKind
+from lightning_rs.smoothing.sample import Sample
 from lightning_rs.smoothing.tally import Tally
 
 
 class Sampler:
-    """Tallies f(x + sigma z), z ~ N(0, I), for many examples in batches of constant size.
+    """Tallies f(x + noise) for many examples in batches of constant size.
 
     Rows of several examples share a batch, so that every batch is full. Noise is drawn on the device into reused
     buffers, on a CPU while the batch before is classified. Votes and sums stay on the device and reach the host when an
@@ -36,7 +38,7 @@ class Sampler:
         base_classifier: maps (rows, *shape) to (rows, num_classes) logits; the largest is the vote, the lowest index
             on ties. A module is put into evaluation mode while it is sampled and put back afterwards.
         num_classes: number of classes K.
-        sigma: standard deviation of the noise, in the units of the input.
+        noise: its distribution, or the standard deviation of Gaussian noise, in the units of the input.
         batch_size: rows per call of the base classifier.
         seed: seed of the noise.
         device: where to compute.
@@ -46,14 +48,14 @@ class Sampler:
         self,
         base_classifier: Callable[[Tensor], Tensor],
         num_classes: int,
-        sigma: float,
+        noise: float | Noise,
         batch_size: int,
         seed: int,
         device: torch.device,
     ) -> None:
         self.base_classifier = base_classifier
         self.num_classes = num_classes
-        self.sigma = sigma
+        self.noise = as_noise(noise)
         self.batch_size = batch_size
         self.seed = seed
         self.device = device
@@ -78,7 +80,7 @@ class Sampler:
         # On a CPU a thread makes the noise; elsewhere the device's own queue does.
         thread = ThreadPoolExecutor(1, "noise") if self.device.type == "cpu" else nullcontext()
         with evaluating(self.base_classifier), keep_freed_memory(self.device), thread as executor:
-            yield from _Pass(self, chain([first], examples), first[1], plan, executor).samples()
+            yield from SamplingRun(self, chain([first], examples), first[1], plan, executor).samples()
 
     def classify(self, rows: Tensor) -> Tensor:
         """Logits of a batch, or of a part of one."""
@@ -112,7 +114,7 @@ class Sampler:
         return scores.clone()
 
 
-class _Pass:
+class SamplingRun:
     """One run of a `Sampler`: its buffers, its tally and the examples in flight."""
 
     def __init__(
@@ -128,7 +130,7 @@ class _Pass:
         device = sampler.device
         self.batcher = Batcher(self._on_device(examples), plan, sampler.batch_size)
         self.tally = Tally(self.batcher.slots, sampler.num_classes, plan.fields, plan.looks[-1], device)
-        self.noise = NoiseSource(sampler.seed, self.shape, x.dtype, device)
+        self.noise = sampler.noise.source(sampler.seed, self.shape, x.dtype, device)
         # One batch is classified while the other is filled; gradient sums need the noise by itself too.
         self.gradients = GRADIENT_FIELDS.intersection(plan.fields)
         kept = 2 if self.gradients else 1
@@ -182,25 +184,15 @@ class _Pass:
 
     @torch.inference_mode()  # The noise thread does not inherit the caller's mode.
     def _fill(self, layout: Layout, buffer: Tensor) -> Tensor:
-        """Write x + sigma z, and z behind it if it is needed.
-
-        In two roundings, never a fused multiply-add, which would depend on a row's place in the batch.
-        """
+        """Write the noisy copies, and the noise by itself behind them if it is needed."""
         for segment in layout.segments:
             rows, job = buffer[0, segment.rows], segment.job
-            if segment.kind is Kind.CLEAN:
+            if segment.kind is RowKind.CLEAN:
                 rows.copy_(job.x)
                 continue
-            stage = Stage.SELECTION if segment.kind is Kind.SELECTION else self.plan.stage
-            self.noise.fill(rows, job.index, stage, segment.draw)
-            if self.gradients:
-                buffer[1, segment.rows] = rows
-            if buffer.device.type == "cpu":
-                # NumPy, for it lets the classifier's thread run meanwhile and starts no threads of its own.
-                array = rows.numpy()
-                np.add(np.multiply(array, self.sampler.sigma, out=array), job.x.numpy(), out=array)
-            else:
-                rows.mul_(self.sampler.sigma).add_(job.x)
+            stage = Stage.SELECTION if segment.kind is RowKind.SELECTION else self.plan.stage
+            units = buffer[1, segment.rows] if self.gradients else None
+            self.noise.perturb(rows, job.x, job.index, stage, segment.draw, units)
         return buffer
 
     def _count(self, layout: Layout, buffer: Tensor, logits: Tensor) -> Callable[[], tuple[NDArray, NDArray]]:
@@ -233,7 +225,7 @@ class _Pass:
         return wait
 
     def _add_gradient(self, segment: Segment, noise: Tensor, voted: Tensor) -> None:
-        if segment.kind is not Kind.MAIN:
+        if segment.kind is not RowKind.MAIN:
             return
         job = segment.job
         if job.gradient is None:
@@ -262,8 +254,8 @@ class _Pass:
                 self.batcher.go_on(job)
 
     def _sample(self, job: Job, row: NDArray[np.int64], scores: NDArray[np.float32]) -> Sample:
-        selection = self._votes(job, row, Kind.SELECTION, self.plan.n0) if self.plan.n0 else None
-        votes = self._votes(job, row, Kind.MAIN, self.plan.looks[job.look])
+        selection = self._votes(job, row, RowKind.SELECTION, self.plan.n0) if self.plan.n0 else None
+        votes = self._votes(job, row, RowKind.MAIN, self.plan.looks[job.look])
         if selection is None and votes[-1] and self.plan.stage is Stage.ESTIMATION:
             raise ValueError(
                 f"{votes[-1]} of {votes.sum()} noisy copies of example {job.index} have NaN scores, which only count "
@@ -272,7 +264,7 @@ class _Pass:
         selected = int((votes if selection is None else selection)[:-1].argmax())
         counts = count_nan_against(votes, selected)
         job.path.append((int(counts[selected]), int(counts.sum())))
-        clean = self.tally.votes(row, Kind.CLEAN)
+        clean = self.tally.votes(row, RowKind.CLEAN)
         return Sample(
             position=job.position,
             index=job.index,
@@ -281,12 +273,18 @@ class _Pass:
             selection_counts=None if selection is None else selection[:-1],
             counts=counts,
             selected=selected,
-            fields=self.tally.result(row, scores) | (job.gradient.result() if job.gradient else {}),
+            fields=self._fields(job, row, scores),
             path=job.path,
             seconds=(time.perf_counter() - self.start) * job.rows / max(self.rows, 1),
         )
 
-    def _votes(self, job: Job, row: NDArray[np.int64], kind: Kind, draws: int) -> NDArray[np.int64]:
+    def _fields(self, job: Job, row: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[str, NDArray]:
+        fields = self.tally.result(row, scores) | (job.gradient.result() if job.gradient else {})
+        if "uniform" in self.plan.fields:
+            fields["uniform"] = np.float64(uniform(self.sampler.seed, job.index))
+        return fields
+
+    def _votes(self, job: Job, row: NDArray[np.int64], kind: RowKind, draws: int) -> NDArray[np.int64]:
         votes = self.tally.votes(row, kind)
         if votes.sum() != draws:
             raise RuntimeError(f"a bug: {votes.sum()} votes were counted of {draws} draws of example {job.index}")

@@ -9,20 +9,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from lightning_rs.statistics.thresholds import MARGIN_THRESHOLDS, SCORE_THRESHOLDS
-from lightning_rs.smoothing.batches import Kind
+from lightning_rs.smoothing.plan import RowKind
+from lightning_rs.statistics import FIELDS, MARGIN_THRESHOLDS, SCORE_THRESHOLDS, fields_from
+from lightning_rs.statistics.fields import Sizes, Source
 
-SCORE_FIELDS = frozenset(
-    {
-        "score_sum",
-        "score_square_sum",
-        "margin_sum",
-        "margin_square_sum",
-        "score_histogram",
-        "margin_histogram",
-        "scores",
-    }
-)
+SCORE_FIELDS = fields_from(Source.SCORES)
 """Fields of `Statistics` that need scores, not only votes. All but the first two depend on the selected class."""
 
 UNIT = 2.0**-32
@@ -52,19 +43,10 @@ class Tally:
     def __init__(self, slots: int, num_classes: int, fields: Collection[str], draws: int, device: torch.device) -> None:
         self.num_classes, self.padding, self.draws = num_classes, slots, draws
         self._fields = SCORE_FIELDS.intersection(fields)
-        widths = {kind.name: num_classes + 1 for kind in Kind}
-        widths |= {
-            name: width
-            for name, width in (
-                ("score_sum", num_classes),
-                ("score_square_sum", num_classes),
-                ("margin_sum", 1),
-                ("margin_square_sum", num_classes),
-                ("score_histogram", len(SCORE_THRESHOLDS) + 1),
-                ("margin_histogram", len(MARGIN_THRESHOLDS) + 1),
-            )
-            if name in self._fields
-        }
+        widths = {kind.name: num_classes + 1 for kind in RowKind}
+        # Single scores are no sums: they have a table of their own.
+        summed = [name for name in FIELDS if name in self._fields - {"scores"}]
+        widths |= {name: (*FIELDS[name].shape(Sizes(num_classes)), 1)[0] for name in summed}
         ends = np.cumsum([0, *widths.values()])
         self._columns = {name: slice(a, b) for name, a, b in zip(widths, ends[:-1], ends[1:], strict=True)}
         self._table = torch.zeros((slots + 1, int(ends[-1])), dtype=torch.int64, device=device)
@@ -87,16 +69,16 @@ class Tally:
         Args:
             logits: (rows, K).
             slot: (rows,) int64, the example's place; `padding` for rows to ignore.
-            kind: (rows,) int64, see `Kind`. An example's selection rows must all come before its main ones.
+            kind: (rows,) int64, see `RowKind`. An example's selection rows must all come before its main ones.
             draw: (rows,) int64, the draw's number within its kind.
         """
         vote = torch.where(logits.isnan().any(dim=1), self.num_classes, logits.argmax(dim=1))
         self._add(slot, kind * (self.num_classes + 1) + vote)
-        selected = self._table[:, self._columns[Kind.SELECTION.name]][:, : self.num_classes].argmax(dim=1)[slot]
+        selected = self._table[:, self._columns[RowKind.SELECTION.name]][:, : self.num_classes].argmax(dim=1)[slot]
         voted = vote == selected
         if not self._fields:
             return voted
-        slot = torch.where(kind == Kind.MAIN, slot, self.padding)
+        slot = torch.where(kind == RowKind.MAIN, slot, self.padding)
         scores = torch.softmax(logits.float(), dim=1)
         # Infinite logits make the softmax NaN as well.
         against = (self._classes != selected[:, None]).to(scores.dtype)
@@ -121,7 +103,7 @@ class Tally:
         """What has been counted for the examples at the places (m,), on the device: for `result`, row by row."""
         return self._table[slots], self._scores[slots]
 
-    def votes(self, row: NDArray[np.int64], kind: Kind) -> NDArray[np.int64]:
+    def votes(self, row: NDArray[np.int64], kind: RowKind) -> NDArray[np.int64]:
         """(K + 1,) votes of one kind; the last entry counts NaN scores."""
         return row[self._columns[kind.name]]
 

@@ -1,20 +1,35 @@
-"""What the noisy draws said: the only thing that a mechanism sees of a classifier."""
+"""Votes and scores of the noisy draws: the only thing that a mechanism sees of a classifier."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import MISSING, dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lightning_rs.checks import check_sigma
-from lightning_rs.bounds.gradient_norms import gradient_channels, gradient_moments
-from lightning_rs.statistics.thresholds import SCORE_THRESHOLDS
+from lightning_rs.statistics.fields import (
+    Field,
+    Looks,
+    Sizes,
+    Source,
+    Sparse,
+    all_in_last_bin,
+    binned,
+    per_class,
+    scalar,
+    statistic,
+)
+from lightning_rs.statistics.gradient_moments import gradient_moments
 
-_INTEGER = ("counts", "selection_counts", "score_histogram", "margin_histogram", "gradient_counts", "look_counts")
 # Rounding of float32 softmax and float64 sums must not turn into "outside of the range".
 _SLACK = 1e-6
+
+
+def _appended(first: NDArray, second: NDArray) -> NDArray:
+    return np.concatenate([first, second], axis=1)
 
 
 @dataclass(frozen=True)
@@ -23,10 +38,10 @@ class Statistics:
 
     A mechanism names the fields that it needs; the sampler collects those of all mechanisms in one pass, and the others
     are None. Scores are the softmax of the base classifier's output; "own" is the selected class's score, a margin is
-    own minus the largest other score of the same draw.
+    own minus the largest other score of the same draw. `FIELDS` has the `Field` of each array.
 
     Attributes:
-        sigma: standard deviation of the noise, in the units of the input.
+        sigma: scale of the noise, of Gaussian noise its standard deviation, in the units of the input.
         counts: (B, K) int64, votes of the n estimation draws.
         selection_counts: (B, K) int64, votes of the n0 selection draws, independent of the estimation draws; or None,
             and then the class is selected by the estimation votes themselves and mechanisms spend half of alpha.
@@ -34,41 +49,89 @@ class Statistics:
         score_square_sum: (B, K) float64, sum of its square.
         margin_sum: (B,) float64, sum of the margin.
         margin_square_sum: (B, K) float64, sum of (own - score of class j) ** 2.
-        score_histogram: (B, 1001) int64, draws whose own score reaches exactly j of
-            `lightning_rs.mechanisms.SCORE_THRESHOLDS`, j = 0, ..., 1000.
+        score_histogram: (B, 1001) int64, draws whose own score reaches exactly j of `SCORE_THRESHOLDS`,
+            j = 0, ..., 1000.
         margin_histogram: (B, 1001) int64, the same of the margin and `MARGIN_THRESHOLDS`.
         scores: (B, n) float32, own score in the order of the draws.
         uniform: (B,) float64, one draw of U(0, 1) an example, independent of everything else.
         gradient_counts: (B, 2, 2) int64, for draws of even and of odd number: how many there are, and how many of them
             did not vote for the selected class.
         gradient_moments: (B, 2, C, 4) float64, products and norms of the gradient sums by kind and channel: see
-            `lightning_rs.mechanisms.gradient_moments`. They suffice for whole channels, but do not add over draws.
+            `lightning_rs.statistics.gradient_moments`. They suffice for whole channels, but do not add over draws.
         gradient_sums: (B, 2, 2, *input_shape) float64, over the draws u ~ N(0, I) of even and of odd number: sums of
             u (F - 1/2) and of u (1 - F), F = 1 where the draw voted for the selected class and 0 elsewhere.
-        input_shape: shape of one input.
         look_counts: (B, L, 2) int64, votes for the selected class, and draws, at each of L looks during sampling that
             may stop early; looks after the stop repeat the last one.
+        input_shape: shape of one input, where a field or a mechanism needs it.
+        noise: name of the noise's distribution.
 
     Raises:
         ValueError: sigma <= 0, arrays of the wrong shape, counts that do not add up, or scores outside [0, 1].
     """
 
     sigma: float
-    counts: NDArray[np.int64]
-    selection_counts: NDArray[np.int64] | None = None
-    score_sum: NDArray[np.float64] | None = None
-    score_square_sum: NDArray[np.float64] | None = None
-    margin_sum: NDArray[np.float64] | None = None
-    margin_square_sum: NDArray[np.float64] | None = None
-    score_histogram: NDArray[np.int64] | None = None
-    margin_histogram: NDArray[np.int64] | None = None
-    scores: NDArray[np.float32] | None = None
-    uniform: NDArray[np.float64] | None = None
-    gradient_counts: NDArray[np.int64] | None = None
-    gradient_moments: NDArray[np.float64] | None = None
-    gradient_sums: NDArray[np.float64] | None = None
+    counts: NDArray[np.int64] = statistic(
+        per_class,
+        int,
+        Source.VOTES,
+        default=MISSING,
+        of_selected=False,
+        storage=Sparse,
+        unanimous=lambda n: [n, 0],
+    )
+    selection_counts: NDArray[np.int64] | None = statistic(
+        per_class, int, Source.VOTES, storage=Sparse, unanimous=lambda n: [n, 0]
+    )
+    score_sum: NDArray[np.float64] | None = statistic(
+        per_class, float, Source.SCORES, limits=(0.0, 1.0), unanimous=lambda n: [n, 0]
+    )
+    score_square_sum: NDArray[np.float64] | None = statistic(
+        per_class, float, Source.SCORES, limits=(0.0, 1.0), unanimous=lambda n: [n, 0]
+    )
+    margin_sum: NDArray[np.float64] | None = statistic(
+        scalar, float, Source.SCORES, limits=(-1.0, 1.0), unanimous=lambda n: n
+    )
+    margin_square_sum: NDArray[np.float64] | None = statistic(
+        per_class, float, Source.SCORES, limits=(0.0, 1.0), unanimous=lambda n: [0, n]
+    )
+    score_histogram: NDArray[np.int64] | None = statistic(
+        binned, int, Source.SCORES, storage=Sparse, unanimous=all_in_last_bin
+    )
+    margin_histogram: NDArray[np.int64] | None = statistic(
+        binned, int, Source.SCORES, storage=Sparse, unanimous=all_in_last_bin
+    )
+    scores: NDArray[np.float32] | None = statistic(
+        lambda sizes: (sizes.draws,),
+        np.float32,
+        Source.SCORES,
+        storage=None,
+        add=_appended,
+        limits=(0.0, 1.0),
+        total=True,
+        unanimous=np.ones,
+    )
+    uniform: NDArray[np.float64] | None = statistic(
+        scalar,
+        float,
+        Source.INDEX,
+        of_selected=False,
+        add=lambda first, _: first,
+        limits=(0.0, 1.0),
+        total=True,
+        unanimous=lambda _: 0.5,
+    )
+    gradient_counts: NDArray[np.int64] | None = statistic(lambda _: (2, 2), int, Source.NOISE)
+    gradient_moments: NDArray[np.float64] | None = statistic(
+        lambda sizes: (2, sizes.channels, 4), float, Source.NOISE, add=None
+    )
+    gradient_sums: NDArray[np.float64] | None = statistic(
+        lambda sizes: (2, 2, *sizes.input_shape), float, Source.NOISE
+    )
+    look_counts: NDArray[np.int64] | None = statistic(
+        lambda sizes: (sizes.looks, 2), int, Source.LOOKS, storage=Looks, add=None, unanimous=lambda n: [[n, n]]
+    )
     input_shape: tuple[int, ...] | None = None
-    look_counts: NDArray[np.int64] | None = None
+    noise: str = "gaussian"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", check_sigma(self.sigma))
@@ -81,9 +144,10 @@ class Statistics:
             object.__setattr__(self, "input_shape", tuple(int(length) for length in self.input_shape))
         for name in self.held:
             values = np.asarray(getattr(self, name))
-            object.__setattr__(self, name, _counts(name, values) if name in _INTEGER else values)
+            object.__setattr__(self, name, _counts(name, values) if FIELDS[name].dtype is int else values)
         self._check_shapes()
         self._check_ranges()
+        self._check_agreement()
 
     @classmethod
     def from_counts(cls, counts: ArrayLike, sigma: float, selection_counts: ArrayLike | None = None) -> Statistics:
@@ -94,20 +158,57 @@ class Statistics:
         return cls(sigma, counts, selection_counts)
 
     @classmethod
+    def empty(cls, sigma: float, names: Collection[str], sizes: Sizes, noise: str = "gaussian") -> Statistics:
+        """Statistics of no example, with the fields `names`."""
+        arrays = {name: np.zeros((0, *FIELDS[name].shape(sizes))) for name in names if name in FIELDS}
+        return cls(sigma, **arrays, input_shape=sizes.input_shape, noise=noise)
+
+    @classmethod
+    def unanimous(cls, trials: int, names: Collection[str], noise: str = "gaussian") -> Statistics:
+        """Statistics of one example all of whose `trials` draws say, with score 1, the first of two classes."""
+        shape = (1,)
+        sizes = Sizes(2, trials, 1, shape)
+        arrays = {
+            name: np.broadcast_to(FIELDS[name].unanimous(trials), FIELDS[name].shape(sizes))[None]
+            for name in {"counts", "selection_counts", *names} - {"input_shape"}
+        }
+        return cls(1.0, **arrays, input_shape=shape, noise=noise)
+
+    @classmethod
     def concatenate(cls, parts: Sequence[Statistics]) -> Statistics:
         """The examples of all parts, one after the other."""
-        if len({(part.sigma, part.counts.shape[1], part.input_shape, part.held) for part in parts}) != 1:
+        first = parts[0]
+        if len({(p.sigma, p.noise, p.counts.shape[1], p.input_shape, p.held) for p in parts}) != 1:
             raise ValueError(
                 "statistics to concatenate must agree in sigma, classes, input shape and the fields that they hold"
             )
-        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in parts[0].held}
-        return cls(parts[0].sigma, **joined, input_shape=parts[0].input_shape)
+        joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in first.held}
+        return cls(first.sigma, **joined, input_shape=first.input_shape, noise=first.noise)
+
+    @classmethod
+    def from_plain(
+        cls, rows: Sequence[Mapping[str, Any]], sigma: float, num_classes: int, noise: str = "gaussian"
+    ) -> Statistics:
+        """From what `to_plain` gave for each of the examples: the fields that all of them hold."""
+        held = [name for name in FIELDS if all(name in row for row in rows)]
+        decoded = {}
+        for name in held:
+            # The width matters to what is stored sparsely alone.
+            width = (*FIELDS[name].shape(Sizes(num_classes)), 0)[0] if FIELDS[name].storage is Sparse else 0
+            decoded[name] = FIELDS[name].storage.decode([row[name] for row in rows], width)
+        return cls(sigma, **decoded, input_shape=rows[0].get("input_shape"), noise=noise)
+
+    def to_plain(self, row: int = 0) -> dict[str, Any]:
+        """One example's fields in plain values, but for those that are too large to keep."""
+        stored = {
+            name: FIELDS[name].storage.encode(getattr(self, name)[row]) for name in self.held if FIELDS[name].storage
+        }
+        return stored | ({} if self.input_shape is None else {"input_shape": list(self.input_shape)})
 
     def __add__(self, other: Statistics) -> Statistics:
         """The draws of both, of the same examples with the same selected classes; those of `self` come first."""
-        if any(getattr(self, name) != getattr(other, name) for name in ("sigma", "held", "input_shape")) or len(
-            self
-        ) != len(other):
+        same = ("sigma", "noise", "held", "input_shape")
+        if any(getattr(self, name) != getattr(other, name) for name in same) or len(self) != len(other):
             raise ValueError("statistics to add must be of the same examples, sigma and fields")
         if self.look_counts is not None:
             raise ValueError("statistics of draws that were looked at on the way cannot be added")
@@ -116,14 +217,12 @@ class Statistics:
             raise ValueError("statistics to add must have the same selected classes")
         if self.gradient_moments is not None and self.gradient_sums is None:
             raise ValueError("gradient_moments do not add over draws: the statistics to add must hold gradient_sums")
-        added = {name: getattr(self, name) + getattr(other, name) for name in self.held if name != "scores"}
+        added = {
+            name: FIELDS[name].add(getattr(self, name), getattr(other, name)) for name in self.held if FIELDS[name].add
+        }
         if self.gradient_moments is not None:
             added["gradient_moments"] = gradient_moments(added["gradient_sums"])
-        if self.scores is not None:
-            added["scores"] = np.concatenate([self.scores, other.scores], axis=1)
-        if self.uniform is not None:
-            added["uniform"] = self.uniform
-        return Statistics(self.sigma, **added, input_shape=self.input_shape)
+        return Statistics(self.sigma, **added, input_shape=self.input_shape, noise=self.noise)
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -131,8 +230,7 @@ class Statistics:
     @property
     def held(self) -> tuple[str, ...]:
         """Names of the array fields that are not None."""
-        names = (f.name for f in fields(self) if f.name not in ("sigma", "input_shape"))
-        return tuple(name for name in names if getattr(self, name) is not None)
+        return tuple(name for name in FIELDS if getattr(self, name) is not None)
 
     @property
     def trials(self) -> NDArray[np.int64]:
@@ -150,68 +248,64 @@ class Statistics:
         return self.selection_counts is None
 
     def _check_shapes(self) -> None:
-        examples, classes = self.counts.shape
-        per_class = ("selection_counts", "score_sum", "score_square_sum", "margin_square_sum")
-        expected = {name: (examples, classes) for name in per_class}
-        expected |= {"margin_sum": (examples,), "uniform": (examples,)}
-        expected |= {name: (examples, len(SCORE_THRESHOLDS) + 1) for name in ("score_histogram", "margin_histogram")}
-        held_gradients = {"gradient_counts", "gradient_moments", "gradient_sums"}.intersection(self.held)
-        if held_gradients and (self.input_shape is None or "gradient_counts" not in held_gradients):
+        gradients = fields_from(Source.NOISE).intersection(self.held)
+        if gradients and (self.input_shape is None or "gradient_counts" not in gradients):
             raise ValueError("gradient statistics need gradient_counts and input_shape beside them")
-        if held_gradients:
-            expected |= {
-                "gradient_counts": (examples, 2, 2),
-                "gradient_moments": (examples, 2, gradient_channels(self.input_shape), 4),
-                "gradient_sums": (examples, 2, 2, *self.input_shape),
-            }
-        if self.look_counts is not None:
-            expected["look_counts"] = (examples, *self.look_counts.shape[1:2], 2)
+        examples, classes = self.counts.shape
+        looks, draws = (0 if a is None else (*a.shape, 0, 0)[1] for a in (self.look_counts, self.scores))
+        sizes = Sizes(classes, draws, looks, self.input_shape or ())
         for name in self.held:
-            shape = getattr(self, name).shape
-            if shape != expected.get(name, (examples, *shape[1:])):
-                raise ValueError(f"{name} must have the shape {expected.get(name)} like counts, got {shape}")
+            expected, shape = (examples, *FIELDS[name].shape(sizes)), getattr(self, name).shape
+            if shape != expected:
+                raise ValueError(f"{name} must have the shape {expected} like counts, got {shape}")
 
     def _check_ranges(self) -> None:
-        n = self.trials[:, None]
+        for name in self.held:
+            field, values = FIELDS[name], getattr(self, name)
+            if field.limits is not None:
+                n = 1 if field.total else self.trials.reshape(-1, *[1] * (values.ndim - 1))
+                low, high = (limit * n for limit in field.limits)
+                if not np.all((values >= low - _SLACK) & (values <= high + _SLACK * (high + 1))):
+                    raise ValueError(f"{name} must come from scores in [0, 1], got values outside of their range")
+            elif field.dtype is float and not np.all(np.isfinite(values)):
+                raise ValueError(f"{name} must hold finite numbers")
+
+    def _check_agreement(self) -> None:
+        """What several fields say of the same draws."""
+        n = self.trials
         for name in ("score_histogram", "margin_histogram"):
             histogram = getattr(self, name)
-            if histogram is not None and not np.array_equal(histogram.sum(axis=1), self.trials):
+            if histogram is not None and not np.array_equal(histogram.sum(axis=1), n):
                 raise ValueError(f"{name} and counts must add up to the same number of draws")
         if self.look_counts is not None:
             successes, draws = np.moveaxis(self.look_counts, 2, 0)
-            if np.any(successes > draws) or np.any(np.diff(draws, axis=1) < 0) or np.any(draws > n):
+            if np.any(successes > draws) or np.any(np.diff(draws, axis=1) < 0) or np.any(draws > n[:, None]):
                 raise ValueError("look_counts must hold successes <= draws, with draws that grow up to those of counts")
-        if self.scores is not None and not np.all(self.scores.shape[1] == self.trials):
+        if self.scores is not None and not np.all(self.scores.shape[1] == n):
             raise ValueError(f"scores must hold one score for each of the draws, got {self.scores.shape[1]} a row")
         if self.gradient_counts is not None:
             draws, against = self.gradient_counts.sum(axis=1).T
-            missed = self.trials - self.counts[np.arange(len(self)), self.selected]
-            if not (np.array_equal(draws, self.trials) and np.array_equal(against, missed)):
+            missed = n - self.counts[np.arange(len(self)), self.selected]
+            if not (np.array_equal(draws, n) and np.array_equal(against, missed)):
                 raise ValueError(
                     "gradient_counts must add up to the draws and to the votes against the selected class: "
                     "these gradient statistics are of another image or class"
                 )
-        for name in ("gradient_moments", "gradient_sums"):
-            if getattr(self, name) is not None and not np.all(np.isfinite(getattr(self, name))):
-                raise ValueError(f"{name} must hold finite numbers")
-        limits = {
-            "score_sum": (0.0, n),
-            "score_square_sum": (0.0, n),
-            "margin_sum": (-n[:, 0], n[:, 0]),
-            "margin_square_sum": (0.0, n),
-            "scores": (0.0, 1.0),
-            "uniform": (0.0, 1.0),
-        }
-        for name, (low, high) in limits.items():
-            values = getattr(self, name)
-            if values is not None and not np.all((values >= low - _SLACK) & (values <= high + _SLACK * (high + 1))):
-                raise ValueError(f"{name} must come from scores in [0, 1], got values outside of their range")
         if self.score_sum is not None:
             # Scores of a draw add up to one; a draw with NaN scores counts as one for every class but the selected.
             total = self.score_sum.sum(axis=1)
-            most = self.trials * max(1, self.counts.shape[1] - 1)
-            if not np.all((total >= self.trials * (1 - 1e-4)) & (total <= most * (1 + 1e-4))):
+            most = n * max(1, self.counts.shape[1] - 1)
+            if not np.all((total >= n * (1 - 1e-4)) & (total <= most * (1 + 1e-4))):
                 raise ValueError("score_sum must add up to the number of draws")
+
+
+FIELDS: dict[str, Field] = {f.name: f.metadata["field"] for f in fields(Statistics) if "field" in f.metadata}
+"""Name to description of every array of `Statistics`, in their order: the one list of them."""
+
+
+def fields_from(source: Source) -> frozenset[str]:
+    """Names of the fields that are collected from `source`."""
+    return frozenset(name for name, field in FIELDS.items() if field.source is source)
 
 
 def _counts(name: str, array: NDArray) -> NDArray[np.int64]:

@@ -5,8 +5,8 @@ import pytest
 from scipy.special import ndtr
 from scipy.stats import ncx2, norm
 
-from lightning_rs.mechanisms import gradient_moments
 from lightning_rs.bounds.gradient_norms import GradientNorms, half_tail, least_dimension, miss_tail
+from lightning_rs.mechanisms import gradient_moments
 
 DELTA, TRIALS = 0.1, 250
 

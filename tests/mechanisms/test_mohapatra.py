@@ -15,6 +15,7 @@ from lightning_rs.mechanisms import (
     first_order_subspace_l2_radius,
     get_mechanism,
     gradient_moments,
+    parse_mechanism,
     resolve_mechanisms,
 )
 from lightning_rs.results.records import certificate_of, stored_statistics
@@ -118,7 +119,7 @@ def test_coverage(p):
     statistics, a = simulated(p, 3000, 300, np.random.default_rng(4))
     for estimator in ESTIMATORS:
         for name in ("mohapatra_l2", "mohapatra_l1", "mohapatra_linf", "mohapatra_channel:height=3"):
-            mechanism = resolve_mechanisms([name + (",", ":")[":" not in name] + f"estimator={estimator}"]).popitem()[1]
+            mechanism = parse_mechanism(name + (",", ":")[":" not in name] + f"estimator={estimator}")
             change = {"l2": 1.0, "l1": np.abs(a).max(), "linf": np.abs(a).sum()}
             change["l2_subspace"] = np.linalg.norm(a[:, :3])
             certificate = mechanism.certify(statistics, alpha)

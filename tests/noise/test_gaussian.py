@@ -1,29 +1,30 @@
 import numpy as np
 import pytest
 import torch
+from draws import Draws
 from scipy import stats
 
-from lightning_rs.noise import BLOCK, NoiseStream, Stage
+from lightning_rs.noise import BLOCK, Stage
 
 SHAPE = (1, 3, 5)
 
 
 def draw(start, count, seed=0, index=0, stage=Stage.ESTIMATION, shape=SHAPE, dtype=torch.float32):
-    return NoiseStream(seed, index, stage, shape, dtype).fill(torch.empty(count, *shape, dtype=dtype), start)
+    return Draws(seed, index, stage, shape, dtype).fill(torch.empty(count, *shape, dtype=dtype), start)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_a_draw_does_not_depend_on_how_batches_are_cut(dtype):
     whole = draw(0, 1037, dtype=dtype)
     for batch_size in (1, 7, 64, BLOCK, 250, 1000, 5000):
-        stream = NoiseStream(0, 0, Stage.ESTIMATION, SHAPE, dtype)
+        stream = Draws(0, 0, Stage.ESTIMATION, SHAPE, dtype)
         parts = [
             stream.fill(torch.empty(min(batch_size, 1037 - start), *SHAPE, dtype=dtype), start)
             for start in range(0, 1037, batch_size)
         ]
         assert torch.equal(torch.cat(parts), whole)
     # Backwards, from the middle, and from a stream that drew other things before.
-    stream = NoiseStream(0, 0, Stage.ESTIMATION, SHAPE, dtype)
+    stream = Draws(0, 0, Stage.ESTIMATION, SHAPE, dtype)
     for start in (900, 37, 512, 36):
         assert torch.equal(stream.fill(torch.empty(60, *SHAPE, dtype=dtype), start), whole[start : start + 60])
 

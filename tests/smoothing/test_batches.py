@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from lightning_rs.smoothing.batches import Batcher, Kind, Plan
+from lightning_rs.smoothing.batches import Batcher
+from lightning_rs.smoothing.plan import Plan, RowKind
 
 X = torch.zeros(1)
 
@@ -43,7 +44,7 @@ def test_every_draw_of_every_example_comes_once_and_in_order(batch_size, delay):
     expected = [
         (example, kind, draw)
         for example in range(9)
-        for kind, draws in ((Kind.CLEAN, 1), (Kind.SELECTION, 10), (Kind.MAIN, 53))
+        for kind, draws in ((RowKind.CLEAN, 1), (RowKind.SELECTION, 10), (RowKind.MAIN, 53))
         for draw in range(draws)
     ]
     assert rows == expected
@@ -66,7 +67,7 @@ def test_examples_that_wait_leave_room_for_others(delay):
     layouts = play(plan, 100, 200, finish=lambda job: job.index % 2 == 1, delay=delay)
     rows = rows_of(layouts)
     for example in range(100):
-        main = [draw for i, kind, draw in rows if i == example and kind is Kind.MAIN]
+        main = [draw for i, kind, draw in rows if i == example and kind is RowKind.MAIN]
         assert main == list(range(25 if example % 2 else 100))
     assert len(layouts) <= len(rows) / 200 + 4
 

@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
 import torch
+from draws import Draws
 from scipy.stats import norm
 from torch import nn
 
 from lightning_rs import SmoothedClassifier
 from lightning_rs.mechanisms import ABSTAIN
-from lightning_rs.noise import NoiseStream, Stage
+from lightning_rs.noise import Stage
 
 
 class HalfSpace(nn.Module):
@@ -90,7 +91,7 @@ def test_votes_are_those_of_the_noise_contract(net):
         (Stage.SELECTION, 30, statistics.selection_counts),
         (Stage.ESTIMATION, 230, statistics.counts),
     ):
-        noise = NoiseStream(9, index, stage, (3, 2, 2)).fill(torch.empty(draws, 3, 2, 2), 0)
+        noise = Draws(9, index, stage, (3, 2, 2)).fill(torch.empty(draws, 3, 2, 2), 0)
         expected = np.zeros(5, dtype=np.int64)
         with torch.no_grad():
             for row in noise:

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from draws import Draws
 from torch import nn
 
 from lightning_rs import SmoothedClassifier, Statistics
 from lightning_rs.mechanisms import gradient_moments
-from lightning_rs.smoothing import gradient
+from lightning_rs.noise import Stage
+from lightning_rs.smoothing import gradient_tally
 from lightning_rs.smoothing.gradient_tally import GRADIENT_FIELDS, GradientTally
-from lightning_rs.noise import NoiseStream, Stage
 
 SHAPE = (3, 2, 2)
 
@@ -33,7 +34,7 @@ def draws():
 @pytest.mark.parametrize("cuts", [[531], [1, 2, 99, 100, 101, 530, 531], [250, 251, 531]])
 @pytest.mark.parametrize("piece", [7, 2**23])
 def test_sums_equal_their_definition_wherever_batches_end(draws, cuts, piece, monkeypatch):
-    monkeypatch.setattr(gradient, "_PIECE", piece * 12)
+    monkeypatch.setattr(gradient_tally, "_PIECE", piece * 12)
     noise, voted = draws
     tally, start = GradientTally(SHAPE, "cpu", keep_sums=True), 0
     for end in cuts:
@@ -79,7 +80,7 @@ def sample(fields, n=530, batch_size=64, shape=SHAPE):
 def test_the_sampler_feeds_the_noise_that_it_adds():
     net, x, s = sample(GRADIENT_FIELDS | {"selection_counts"})
     for i, index in enumerate((11, 4)):
-        noise = NoiseStream(3, index, Stage.ESTIMATION, SHAPE).fill(torch.empty(530, *SHAPE), 0)
+        noise = Draws(3, index, Stage.ESTIMATION, SHAPE).fill(torch.empty(530, *SHAPE), 0)
         with torch.no_grad():
             voted = net(x[i] + 0.7 * noise).argmax(1) == s.selected[i]
         sums, counts = by_definition(noise, voted)
@@ -98,7 +99,7 @@ def test_nan_rows_count_against_the_class():
         return logits
 
     s = SmoothedClassifier(classifier, 2, 1.0).sample(torch.zeros(1, 1), n0=50, n=4000, fields=GRADIENT_FIELDS)
-    noise = NoiseStream(0, 0, Stage.ESTIMATION, (1,)).fill(torch.empty(4000, 1), 0).double().numpy()
+    noise = Draws(0, 0, Stage.ESTIMATION, (1,)).fill(torch.empty(4000, 1), 0).double().numpy()
     assert s.gradient_counts[0, :, 1].sum() == (noise > 1).sum() > 500
     assert s.gradient_sums[0, :, 1].sum() == pytest.approx(noise[noise > 1].sum(), rel=1e-12)
 

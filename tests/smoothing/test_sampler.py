@@ -12,8 +12,8 @@ from torch import nn
 from lightning_rs import SmoothedClassifier
 from lightning_rs.mechanisms import ABSTAIN
 from lightning_rs.models import build_base_classifier
-from lightning_rs.smoothing.batches import Plan
 from lightning_rs.smoothing.classifier import FIELDS
+from lightning_rs.smoothing.plan import Plan
 from lightning_rs.smoothing.sampler import Sampler
 
 CPU = torch.device("cpu")
@@ -113,7 +113,7 @@ def test_memory_does_not_depend_on_the_number_of_draws():
 LIMITED = """
 import resource, sys, warnings, torch
 from torch import nn
-from lightning_rs.smoothing.batches import Plan
+from lightning_rs.smoothing.plan import Plan
 from lightning_rs.smoothing.sampler import Sampler
 torch.set_num_threads(1)
 torch.manual_seed(0)

@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
+from draws import Draws
 from scipy.special import softmax
 from torch import nn
 
 from lightning_rs import SmoothedClassifier, Statistics
 from lightning_rs.mechanisms import MARGIN_THRESHOLDS, SCORE_THRESHOLDS
+from lightning_rs.noise import Stage, uniform
 from lightning_rs.smoothing.classifier import FIELDS
-from lightning_rs.noise import NoiseStream, Stage, uniform
 
 ALL = FIELDS - {"counts"}
 
@@ -23,7 +24,7 @@ def net():
 def test_every_field_equals_its_definition(net):
     x, sigma, n, index = torch.rand(1, 3, 2, 2), 0.7, 530, 11
     statistics = SmoothedClassifier(net, 5, sigma, batch_size=64, seed=3).sample(x, [index], n0=50, n=n, fields=ALL)
-    noise = NoiseStream(3, index, Stage.ESTIMATION, (3, 2, 2)).fill(torch.empty(n, 3, 2, 2), 0)
+    noise = Draws(3, index, Stage.ESTIMATION, (3, 2, 2)).fill(torch.empty(n, 3, 2, 2), 0)
     with torch.no_grad():
         scores = softmax(net(x + sigma * noise).double().numpy(), axis=1)
     a = statistics.selected[0]
@@ -79,7 +80,7 @@ def test_nan_scores_count_against_the_example():
         return logits
 
     s = SmoothedClassifier(classifier, 3, 1.0).sample(torch.zeros(1, 1), n0=50, n=4000, fields=ALL)
-    bad = int((NoiseStream(0, 0, Stage.ESTIMATION, (1,)).fill(torch.empty(4000, 1), 0) > 1.0).sum())
+    bad = int((Draws(0, 0, Stage.ESTIMATION, (1,)).fill(torch.empty(4000, 1), 0) > 1.0).sum())
     own, other = softmax([3.0, 0.0, 0.0])[:2]
     assert bad > 500
     assert np.allclose(s.score_sum[0], [(4000 - bad) * own, *([(4000 - bad) * other + bad] * 2)], rtol=1e-6)
@@ -95,7 +96,7 @@ def test_infinite_logits_count_against_the_example():
 
     g = SmoothedClassifier(classifier, 3, 1.0)
     s = g.sample(torch.zeros(1, 1), n0=100, n=4000, fields=ALL)
-    other = int((NoiseStream(0, 0, Stage.ESTIMATION, (1,)).fill(torch.empty(4000, 1), 0) > 0.5).sum())
+    other = int((Draws(0, 0, Stage.ESTIMATION, (1,)).fill(torch.empty(4000, 1), 0) > 0.5).sum())
     assert s.score_histogram[0, 0] == s.margin_histogram[0, 0] == other > 1000
     assert s.score_sum[0, 0] == pytest.approx((4000 - other) * softmax([3.0, 0.0, 0.0])[0], rel=1e-6)
 

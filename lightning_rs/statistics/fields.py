@@ -1,0 +1,146 @@
+"""What there is to know of one kind of statistic: its shape and type, its source, how it adds up and is stored."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from enum import Enum
+from itertools import chain
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_rs.statistics.gradient_moments import gradient_channels
+from lightning_rs.statistics.thresholds import SCORE_THRESHOLDS
+
+BINS = len(SCORE_THRESHOLDS) + 1
+
+
+class Source(Enum):
+    """What a field is collected from."""
+
+    VOTES = "votes"
+    SCORES = "scores"
+    NOISE = "noise"
+    LOOKS = "looks"
+    INDEX = "index"
+
+
+@dataclass(frozen=True)
+class Sizes:
+    """The numbers that shapes depend on."""
+
+    classes: int
+    draws: int = 0
+    looks: int = 0
+    input_shape: tuple[int, ...] = ()
+
+    @property
+    def channels(self) -> int:
+        return gradient_channels(self.input_shape)
+
+
+class Dense:
+    """Stored as nested lists."""
+
+    @staticmethod
+    def encode(values: NDArray) -> Any:
+        return values.tolist()
+
+    @staticmethod
+    def from_json(stored: Any) -> Any:
+        return stored
+
+    @staticmethod
+    def decode(rows: Sequence[Any], width: int) -> NDArray:
+        return np.array(rows, dtype=np.float64)
+
+
+class Sparse(Dense):
+    """Stored as place to number, of the places with a number."""
+
+    @staticmethod
+    def encode(values: NDArray) -> dict[int, int]:
+        return {int(place): int(values[place]) for place in np.flatnonzero(values)}
+
+    @staticmethod
+    def from_json(stored: dict[str, int]) -> dict[int, int]:
+        return {int(place): number for place, number in stored.items()}
+
+    @staticmethod
+    def decode(rows: Sequence[dict[int, int]], width: int) -> NDArray[np.int64]:
+        sizes = np.array([len(row) for row in rows])
+        total = int(sizes.sum())
+        places = np.fromiter(chain.from_iterable(rows), dtype=np.int64, count=total)
+        numbers = np.fromiter(chain.from_iterable(row.values() for row in rows), dtype=np.int64, count=total)
+        if total and not 0 <= places.min() <= places.max() < width:
+            raise ValueError(f"the records hold votes for class {places.max()}, of {width} classes")
+        dense = np.zeros((len(rows), width), dtype=np.int64)
+        dense[np.repeat(np.arange(len(rows)), sizes), places] = numbers
+        return dense
+
+
+class Looks(Dense):
+    """Stored without the looks after the stop, which repeat the last one."""
+
+    @staticmethod
+    def encode(values: NDArray) -> Any:
+        return values[: int(np.searchsorted(values[:, 1], values[-1, 1])) + 1].tolist()
+
+    @staticmethod
+    def decode(rows: Sequence[Any], width: int) -> NDArray:
+        longest = max(map(len, rows))
+        return np.array([row + row[-1:] * (longest - len(row)) for row in rows])
+
+
+@dataclass(frozen=True)
+class Field:
+    """One array of `Statistics`, a row for every example.
+
+    Attributes:
+        shape: `Sizes` -> shape of one example's row.
+        dtype: of its numbers; integers are counts and never negative.
+        source: what it is collected from.
+        of_selected: whether it depends on the class that the selection votes chose, so that there must be some.
+        storage: how a record keeps it; None for what is too large to keep.
+        add: the rows of two sets of draws of the same examples -> those of both together; None where that takes more
+            than the rows.
+        limits: per draw, the least and the largest value that an entry can have.
+        total: whether limits are of the row itself, not of a sum over draws.
+        unanimous: number of draws -> the row of an example all of whose draws say, with score 1, the first of two
+            classes.
+    """
+
+    shape: Callable[[Sizes], tuple[int, ...]]
+    dtype: type
+    source: Source
+    of_selected: bool = True
+    storage: type[Dense] | None = Dense
+    add: Callable[[NDArray, NDArray], NDArray] | None = np.add
+    limits: tuple[float, float] | None = None
+    total: bool = False
+    unanimous: Callable[[int], Any] = lambda draws: 0
+
+
+def statistic(*args: Any, default: Any = None, **options: Any) -> Any:
+    """A dataclass field, None unless it was collected, with its `Field`."""
+    return dataclasses.field(default=default, metadata={"field": Field(*args, **options)})
+
+
+def per_class(sizes: Sizes) -> tuple[int, ...]:
+    return (sizes.classes,)
+
+
+def scalar(sizes: Sizes) -> tuple[int, ...]:
+    return ()
+
+
+def binned(sizes: Sizes) -> tuple[int, ...]:
+    return (BINS,)
+
+
+def all_in_last_bin(draws: int) -> NDArray[np.int64]:
+    """The histogram of draws that all reach every threshold."""
+    return draws * (np.arange(BINS) == BINS - 1)
