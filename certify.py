@@ -7,50 +7,44 @@ python certify.py recertify DIR --alpha 0.01 --mechanisms ...   from the stored 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
+import time
 from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
-from pytorch_lightning import Trainer
+from lightning_fabric import Fabric
 from pytorch_lightning.loggers import WandbLogger
-from pytorch_lightning.utilities import rank_zero_only
 
-from callbacks import CertificationCallback, StopCleanly, TrainingProgress, resumable
-from lightning_rs.checkpoints import LoadedClassifier, data_of, load_checkpoint
+from lightning_rs.certification import Certification, CertificationSettings, certify_together
+from lightning_rs.checkpoints import data_of, doubt_about_normalization, load_checkpoint
 from lightning_rs.checks import check_at_least
-from lightning_rs.cli import CertifyParser, WandbMode, clean_exit, make_loggers, quiet_libraries
-from lightning_rs.cli.commands import run_command
-from lightning_rs.checkpoints.foreign import doubt_about_normalization
-from lightning_rs.results import RunDirectory
+from lightning_rs.cli import (
+    CertifyParser,
+    WandbMode,
+    clean_exit,
+    ending_together,
+    log_run,
+    make_loggers,
+    plug_in,
+    quiet_libraries,
+    run_command,
+    stopping_cleanly,
+)
+from lightning_rs.results import RunDescription, RunDirectory, write_report
 from lightning_rs.results.wandb_payload import log_certification
 
 
 def certify(
     checkpoint: str,
     sigma: float | None = None,
-    n0: int = 100,
-    n: int = 100_000,
-    alpha: float = 0.001,
-    mechanisms: list[str] = ["cohen", "cohen_two_sided"],  # noqa: B006
-    radii: list[float] | None = None,
     arch: str | None = None,
     normalization: str | None = None,
     data: str | None = None,
     data_dir: str | None = None,
     download: bool | None = None,
-    skip: int = 1,
-    limit: int | None = None,
-    indices: list[int] | None = None,
-    batch_size: int | Literal["auto"] = 1000,
-    seed: int = 0,
-    precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32",
-    channels_last: bool = False,
-    fold_batch_norm: bool = False,
-    compile: bool = False,
+    plugins: list[str] | None = None,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     devices: PositiveInt | Literal["auto"] = "auto",
     num_nodes: int = 1,
@@ -58,6 +52,7 @@ def certify(
     wandb_project: str = "lightning_rs",
     wandb_mode: WandbMode = "auto",
     wandb_examples: int = 32,
+    **settings: Any,
 ) -> None:
     """Certify the test split with the classifier of a checkpoint.
 
@@ -67,26 +62,13 @@ def certify(
     Args:
         checkpoint: file that train.py wrote, for example runs/NAME/checkpoints/last.ckpt, or one of the field.
         sigma: standard deviation of the noise in pixel units; that of the training when left out.
-        n0: noisy copies that select the class.
-        n: noisy copies that certify it; with a sequential mechanism the most that may be drawn.
-        alpha: failure probability of each certificate.
-        mechanisms: names of mechanisms; all use the same noisy copies. With sequential_betting, drawing stops when it
-            is known at which of the radii an image is certified.
-        radii: l2 radii of the table in pixel units; chosen to suit sigma when left out.
-        arch: architecture of a foreign checkpoint that does not name its own; torchvision's names serve too.
+        arch: architecture of a foreign checkpoint that does not name its own; torchvision's names and the path of an
+            own one serve too.
         normalization: of a foreign checkpoint: standardize, center, none, or numbers per channel as mean/std.
-        data: name of the data set; that of the training when left out.
+        data: name of the data set, or path of an own one; that of the training when left out.
         data_dir: folder of the data set; that of the training when left out.
         download: fetch the data set when it is not there; as in the training when left out.
-        skip: certify every skip-th image.
-        limit: certify at most so many images.
-        indices: certify these images of the test split instead.
-        batch_size: noisy copies per call of the classifier, or auto, which tries sizes.
-        seed: seed of the noise.
-        precision: of the classifier; the noise is always drawn in float32.
-        channels_last: keep images and weights in channels-last order, which many convolutions prefer.
-        fold_batch_norm: multiply batch norms into the convolutions before them.
-        compile: compile the classifier, on a GPU with CUDA graphs.
+        plugins: own modules whose data sets, architectures, mechanisms, ... the checkpoint may name.
         accelerator: cpu, gpu or auto.
         devices: number of processes, or auto.
         num_nodes: number of machines.
@@ -94,66 +76,60 @@ def certify(
         wandb_project: W&B project.
         wandb_mode: auto is online if there is an API key, otherwise offline.
         wandb_examples: images in W&B's table of examples, evenly spaced.
+        settings: see `CertificationSettings`.
     """
     with clean_exit():
-        callback = CertificationCallback(
-            split="test",
-            skip=skip,
-            limit=limit,
-            indices=indices,
-            n0=n0,
-            n=n,
-            alpha=alpha,
-            radii=radii,
-            mechanisms=mechanisms,
-            batch_size=batch_size,
-            seed=seed,
-            precision=precision,
-            channels_last=channels_last,
-            fold_batch_norm=fold_batch_norm,
-            compile=compile,
-        )
+        plug_in(plugins or [])
+        chosen = CertificationSettings(**settings)
+        check_at_least("wandb_examples", wandb_examples, 0)
         loaded = load_checkpoint(checkpoint, arch, data, normalization)
-        module = LoadedClassifier(loaded, sigma)
         datamodule = data_of(loaded, data, data_dir=data_dir, download=download)
-        if not rank_zero_only.rank:
+        fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
+        if fabric.is_global_zero:
             datamodule.prepare_data()
         dataset = datamodule.dataset("test")
-        callback.subset(dataset)
-        callback.check(module.sigma, datamodule.shape)
-        check_at_least("wandb_examples", wandb_examples, 0)
-        if loaded.foreign and not rank_zero_only.rank:
-            doubt = doubt_about_normalization(loaded.base_classifier, dataset, type(datamodule))
-            if doubt:
-                print(f"warning: {doubt}", file=sys.stderr, flush=True)
-        trainer = Trainer(
-            accelerator=accelerator,
-            devices=devices,
-            num_nodes=num_nodes,
-            callbacks=[TrainingProgress(), callback],
-            limit_test_batches=1,  # The test loop only carries the certification, which reads the data set itself.
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
+        certification = Certification(
+            base_classifier=loaded.base_classifier.to(fabric.device),
+            architecture=loaded.architecture,
+            num_classes=loaded.num_classes,
+            noise=chosen.noise_for(loaded.noise, sigma),
+            dataset=dataset,
+            data=datamodule.name,
+            split="test",
+            settings=chosen,
         )
-        run = callback.describe(trainer, module, dataset, type(datamodule).__name__)
+        certification.check()
+        run = certification.describe()
         directory = Path(output) if output else default_directory(Path(checkpoint), run)
         RunDirectory(directory).check(run)
-        callback.output = str(directory)
-        trainer.callbacks.append(StopCleanly(str(directory)))
-        trainer.loggers = make_loggers(directory, wandb_project, wandb_mode, resumed_at=-1)
-    with resumable(trainer):
-        trainer.test(module, datamodule=datamodule, verbose=False)
-        for logger in trainer.loggers:
-            if isinstance(logger, WandbLogger) and trainer.is_global_zero:
-                log_certification(logger.experiment, callback.records, run, directory, dataset, wandb_examples)
+        if loaded.foreign and fabric.is_global_zero:
+            doubt = doubt_about_normalization(loaded.base_classifier, dataset, datamodule)
+            if doubt:
+                print(f"warning: {doubt}", file=sys.stderr, flush=True)
+        loggers = make_loggers(directory, wandb_project, wandb_mode, resumed_at=-1)
+    with ending_together(fabric.strategy):
+        fabric.launch()
+        start = time.perf_counter()
+        with stopping_cleanly(directory, say=fabric.is_global_zero):
+            run, records = certify_together(certification, directory)
+        if not fabric.is_global_zero:
+            return
+        described = {"architecture": loaded.architecture, "objective": loaded.objective, "training_sigma": loaded.sigma}
+        radii = chosen.radii_for(certification.noise)
+        for logger in loggers:
+            logger.log_hyperparams({**described, "sigma": run.sigma})
+        log_run(loggers, run, records, radii, "certify_test", time.perf_counter() - start)
+        write_report(records, run, radii, directory)
+        for logger in loggers:
+            if isinstance(logger, WandbLogger):
+                log_certification(logger.experiment, records, run, directory, dataset, wandb_examples)
+            logger.finalize("success")
 
 
-def default_directory(checkpoint: Path, run: dict[str, Any]) -> Path:
+def default_directory(checkpoint: Path, run: RunDescription) -> Path:
     """A directory in the checkpoint's run, named after what is certified, so that the same run finds it again."""
-    digest = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
     folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    return folder / f"certify-sigma{run['sigma']:g}-n{run['n']}-{digest[:8]}"
+    return folder / f"certify-sigma{run.sigma:g}-n{run.n}-{run.digest[:8]}"
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 from callbacks.averaging import EMA
 from callbacks.certification import CertificationCallback
-from callbacks.interruption import StopCleanly, resumable
 from callbacks.progress import TrainingProgress
 
-__all__ = ["EMA", "CertificationCallback", "StopCleanly", "TrainingProgress", "resumable"]
+__all__ = ["EMA", "CertificationCallback", "TrainingProgress"]

@@ -2,6 +2,6 @@
 
 from lightning_rs.noise.base import BLOCK, Noise, NoiseSource, Stage, uniform
 from lightning_rs.noise.gaussian import Gaussian
-from lightning_rs.noise.registry import NOISES, as_noise
+from lightning_rs.noise.registry import NOISES, as_noise, make_noise
 
-__all__ = ["BLOCK", "NOISES", "Gaussian", "Noise", "NoiseSource", "Stage", "as_noise", "uniform"]
+__all__ = ["BLOCK", "NOISES", "Gaussian", "Noise", "NoiseSource", "Stage", "as_noise", "make_noise", "uniform"]

@@ -1,0 +1,132 @@
+"""How a certification is made, and of which examples: the one list of its settings."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Literal
+
+import torch
+
+from lightning_rs.checks import check_alpha, check_at_least, check_radii
+from lightning_rs.data import certification_indices
+from lightning_rs.mechanisms import MechanismSet
+from lightning_rs.noise import NOISES, Noise, make_noise
+from lightning_rs.results.figures import default_radii
+from lightning_rs.smoothing import Preparation
+from lightning_rs.smoothing.plan import Plan, certification_plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class CertificationSettings:
+    """How every example is certified, and which ones are.
+
+    Args:
+        n0: noisy copies that select the class.
+        n: noisy copies that certify it; with a sequential mechanism the most that may be drawn.
+        alpha: failure probability of each certificate.
+        mechanisms: names of mechanisms, with options if any; all use the same noisy copies. With sequential_betting,
+            drawing stops when it is known at which of the radii an image is certified.
+        radii: l2 radii of the table in pixel units, increasing; chosen to suit sigma when left out.
+        noise: distribution of the noise, gaussian or the path of an own one; that of the training when left out.
+        skip: certify every skip-th image.
+        limit: certify at most so many images.
+        indices: certify these images of the split instead.
+        batch_size: noisy copies per call of the base classifier, or auto, which tries sizes.
+        seed: seed of the noise.
+        precision: of the base classifier; the noise is always drawn in float32.
+        channels_last: keep images and weights in channels-last order, which many convolutions prefer.
+        fold_batch_norm: multiply batch norms into the convolutions before them.
+        compile: compile the base classifier, on a GPU with CUDA graphs.
+
+    Raises:
+        ValueError: a value out of range, an unknown mechanism, sequential mechanisms beside others, or an n too small
+            to certify anything.
+    """
+
+    n0: int = 100
+    n: int = 100_000
+    alpha: float = 0.001
+    mechanisms: Sequence[str] = ("cohen", "cohen_two_sided")
+    radii: list[float] | None = None
+    noise: str | None = None
+    skip: int = 1
+    limit: int | None = None
+    indices: list[int] | None = None
+    batch_size: int | Literal["auto"] = 1000
+    seed: int = 0
+    precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
+    channels_last: bool = False
+    fold_batch_norm: bool = False
+    compile: bool = False
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(mechanism, str) for mechanism in self.mechanisms):
+            raise ValueError("mechanisms must be given by name, as in cohen_two_sided:top_share=0.5")
+        # Any size serves to check the subset's own values before there is a data set.
+        self.subset(max([1, *(i + 1 for i in self.indices or ())]))
+        check_at_least("n0", self.n0, 1)
+        check_at_least("n", self.n, 1)
+        check_alpha(self.alpha)
+        if self.batch_size != "auto":
+            check_at_least("batch_size", self.batch_size, 1)
+        check_at_least("seed", self.seed, 0)
+        if self.noise is not None:
+            NOISES.load(self.noise.partition(":")[0])
+        if self.radii is not None:
+            object.__setattr__(self, "radii", check_radii(self.radii))
+        self.mechanism_set.check_trials(self.n, self.alpha)
+        _ = self.preparation
+
+    def check(self, noise: Noise, shape: Sequence[int], device: torch.device | None = None) -> None:
+        """Refuse settings that certify nothing under this noise, or do not suit images of this shape or the device.
+
+        Raises:
+            ValueError: says what was expected and what came.
+        """
+        self.mechanism_set.check_noise(noise.name)
+        self.mechanism_set.check_input(shape, self.alpha)
+        self.plan(noise)
+        if device is not None:
+            self.preparation.check(device)
+
+    def noise_for(self, trained: Noise, sigma: float | None = None) -> Noise:
+        """The noise to certify under, of a classifier trained under `trained`: at its scale unless `sigma` is given."""
+        sigma = trained.scale if sigma is None else sigma
+        if self.noise is not None:
+            return make_noise(self.noise, sigma)
+        return trained if sigma == trained.scale else type(trained)(sigma)
+
+    def subset(self, size: int) -> list[int]:
+        """Indices of the examples to certify, of a data set of `size`.
+
+        Raises:
+            ValueError: an index outside the data set.
+        """
+        return certification_indices(size, self.skip, self.limit, self.indices)
+
+    def only_first(self, size: int) -> CertificationSettings:
+        """The same for the first of the examples alone, of a data set of `size`."""
+        return dataclasses.replace(self, skip=1, limit=None, indices=self.subset(size)[:1])
+
+    def radii_for(self, noise: Noise) -> tuple[float, ...]:
+        """The radii, or those that suit the noise."""
+        return self.radii or default_radii(noise.scale)
+
+    def plan(self, noise: Noise) -> Plan:
+        """The draws of every example, and the clean image."""
+        return certification_plan(
+            self.mechanism_set, noise.scale, self.n0, self.n, self.alpha, self.radii_for(noise), clean=True
+        )
+
+    @cached_property
+    def mechanism_set(self) -> MechanismSet:
+        """The mechanisms by label."""
+        return MechanismSet(self.mechanisms)
+
+    @property
+    def preparation(self) -> Preparation:
+        """How the base classifier is run."""
+        return Preparation(**{field.name: getattr(self, field.name) for field in dataclasses.fields(Preparation)})

@@ -1,0 +1,130 @@
+"""Several processes certify one data set: who takes which examples, where they left off, and what all have found."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from pathlib import Path
+from typing import Any
+
+from torch import distributed, nn
+
+from lightning_rs.certification.examples import Certification, certify_examples
+from lightning_rs.progress import progress
+from lightning_rs.results import Record, RunDescription, RunDirectory
+
+
+def certify_together(
+    certification: Certification,
+    output: Callable[[RunDescription], str | Path] | str | Path | None = None,
+    *,
+    shown: bool = True,
+) -> tuple[RunDescription, list[Record]]:
+    """Certify on all processes of this one's group; returns the run and the records of all of them, on every process.
+
+    Process r of W takes every W-th of the examples that are not finished yet, beginning with the r-th; none is padded
+    or repeated, and a process may have none. The first process's classifier is what is certified.
+
+    Args:
+        certification: what is certified, the same on all processes.
+        output: directory for the records, which goes on where it stopped; the first process's counts. None keeps none.
+        shown: whether the first process shows a bar.
+
+    Raises:
+        ValueError: see `certify_examples`; or a directory that holds another run.
+    """
+    certification = dataclasses.replace(
+        certification, base_classifier=_of_first_process(certification.base_classifier)
+    )
+    directory = RunDirectory(path) if (path := _broadcast(output)) else None
+    certification = _with_one_batch_size(certification, directory)
+    run = certification.describe()
+    finished = [] if directory is None else _open(directory, run)
+    known = {record.index for record in finished}
+    share = [i for i in run.indices if i not in known][rank() :: world_size()]
+    appender = nullcontext() if directory is None else directory.appender(rank())
+    shown = shown and rank() == 0
+    new = []
+    with (
+        _nothing_left_behind(directory),
+        appender as file,
+        progress(len(share), f"Certifying {certification.split}", "img", shown, leave=False) as bar,
+    ):
+        for record in certify_examples(certification, share):
+            if file is not None:
+                file.append(record)
+            new.append(record)
+            bar.update()
+    records = [record for part in _gather(new) for record in part]
+    return run, sorted(finished + records, key=lambda record: record.index)
+
+
+def rank() -> int:
+    """Number of this process in its group."""
+    return distributed.get_rank() if distributed.is_initialized() else 0
+
+
+def world_size() -> int:
+    """Number of processes in this one's group."""
+    return distributed.get_world_size() if distributed.is_initialized() else 1
+
+
+def _of_first_process(classifier: nn.Module) -> nn.Module:
+    """The first process's classifier. Under data parallelism the processes' batch-norm statistics differ, and only the
+    first one's are saved, so all must certify those."""
+    if world_size() == 1:
+        return classifier
+    classifier = copy.deepcopy(classifier)
+    for tensor in classifier.state_dict().values():
+        distributed.broadcast(tensor, src=0)
+    return classifier
+
+
+def _with_one_batch_size(certification: Certification, directory: RunDirectory | None) -> Certification:
+    """With one batch size for all processes: on resuming that of before, otherwise what the first one finds."""
+    if certification.settings.batch_size != "auto":
+        return certification
+    known = directory.run() if directory else None
+    size = known.batch_size if known else None
+    if size is None and rank() == 0:
+        size = certification.with_batch_size().settings.batch_size
+    settings = dataclasses.replace(certification.settings, batch_size=_broadcast(size))
+    return dataclasses.replace(certification, settings=settings)
+
+
+def _open(directory: RunDirectory, run: RunDescription) -> list[Record]:
+    """Records of a run that was interrupted, and the directory made ready for more."""
+    directory.check(run)
+    finished = directory.read()
+    _gather(None)  # All have read before any appends.
+    if rank() == 0:
+        directory.create(run)
+    _gather(None)
+    return finished
+
+
+@contextmanager
+def _nothing_left_behind(directory: RunDirectory | None) -> Iterator[None]:
+    """Without a single record, a failed certification leaves no directory that would refuse a corrected one."""
+    try:
+        yield
+    except ValueError:
+        if directory and world_size() == 1:  # Others may just be writing theirs.
+            directory.discard_if_empty()
+        raise
+
+
+def _broadcast(value: Any) -> Any:
+    """The first process's value."""
+    return _gather(value)[0]
+
+
+def _gather(value: Any) -> list[Any]:
+    """The values of all processes, on every one."""
+    if world_size() == 1:
+        return [value]
+    gathered: list[Any] = [None] * world_size()
+    distributed.all_gather_object(gathered, value)
+    return gathered
