@@ -88,11 +88,13 @@ def certify(
         if fabric.is_global_zero:
             datamodule.prepare_data()
         dataset = datamodule.dataset("test")
+        if loaded.sigma is None and sigma is None:
+            raise ValueError("the checkpoint does not say the noise of its training: give sigma")
         certification = Certification(
             base_classifier=loaded.base_classifier.to(fabric.device),
             architecture=loaded.architecture,
             num_classes=loaded.num_classes,
-            noise=chosen.noise_for(loaded.noise, sigma),
+            noise=chosen.noise_for(loaded.noise, loaded.sigma if sigma is None else sigma),
             dataset=dataset,
             data=datamodule.name,
             split="test",

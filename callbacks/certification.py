@@ -32,7 +32,7 @@ class CertificationCallback(Callback):
     puts every submodule back into its mode. It is silent during the sanity check.
 
     The LightningModule needs `base_classifier` (images with pixels in [0, 1] in, scores out), `num_classes` and
-    `sigma`, and `noise_distribution` if that is not Gaussian. The data come from an `ImageDataModule`'s
+    `sigma`; its hyper-parameters may name the `noise` if that is not Gaussian. The data come from an `ImageDataModule`'s
     `dataset(split)`, or from the validation or test loader's data set.
 
     Args:
@@ -90,13 +90,13 @@ class CertificationCallback(Callback):
         self, pl_module: LightningModule, dataset: Dataset, data: str, fast_dev_run: bool = False
     ) -> Certification:
         """What is certified of this module: for checks before any work, too."""
-        trained = getattr(pl_module, "noise_distribution", None) or as_noise(float(pl_module.sigma))
+        trained = str(pl_module.hparams.get("noise", "gaussian"))
         classifier = pl_module.base_classifier
         return Certification(
             base_classifier=classifier,
             architecture=str(pl_module.hparams.get("architecture", type(classifier).__name__)),
             num_classes=int(pl_module.num_classes),
-            noise=self.settings.noise_for(trained),
+            noise=self.settings.noise_for(trained, float(pl_module.sigma)),
             dataset=dataset,
             data=data,
             split=self.split,

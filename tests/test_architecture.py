@@ -7,11 +7,15 @@ import sys
 import pytest
 from conftest import ROOT
 
-# Lowest first. A package may import what stands before it.
+# Lowest first. A room may import what stands before it, and itself.
 LAYERS = [
     "lightning_rs.checks",
+    "lightning_rs.registry",
     "lightning_rs.bounds",
+    "lightning_rs.radii",
+    "lightning_rs.statistics",
     "lightning_rs.mechanisms",
+    "lightning_rs.noise",
     "lightning_rs.smoothing",
     "lightning_rs.models",
     "lightning_rs.data",
@@ -19,13 +23,12 @@ LAYERS = [
     "lightning_rs.metrics",
     "lightning_rs.progress",
     "lightning_rs.results",
-    "lightning_rs.certification",
-    "lightning_rs.checkpoints.foreign",
     "lightning_rs.checkpoints",
+    "lightning_rs.certification",
     "lightning_rs.cli",
-    "lightning_rs.cli.commands",
     "callbacks",
 ]
+WITHOUT_TORCH = LAYERS[: LAYERS.index("lightning_rs.noise")]
 FILES = [*ROOT.glob("lightning_rs/**/*.py"), *ROOT.glob("callbacks/*.py")]
 
 
@@ -54,7 +57,7 @@ def test_arrows_point_down(path):
         if other is not None:
             assert LAYERS.index(other) <= LAYERS.index(own), f"{module} imports {imported}"
         allowed = {
-            "torch": own not in ("lightning_rs.bounds", "lightning_rs.mechanisms", "lightning_rs.checks"),
+            "torch": own not in WITHOUT_TORCH,
             "pytorch_lightning": LAYERS.index(own) > LAYERS.index("lightning_rs.models"),
             "wandb": own in ("lightning_rs.results", "lightning_rs.cli"),
             "matplotlib": own == "lightning_rs.results",
@@ -79,6 +82,7 @@ class OnlyTheCore:
 
 sys.meta_path.insert(0, OnlyTheCore())
 import lightning_rs, lightning_rs.bounds, lightning_rs.mechanisms, lightning_rs.smoothing
+import lightning_rs.radii, lightning_rs.statistics, lightning_rs.noise
 import torch
 g = lightning_rs.SmoothedClassifier(torch.nn.Linear(3, 2), 2, 0.5)
 print(g.certify(torch.zeros(1, 3), n0=10, n=100)["cohen"].radius.shape)
@@ -90,3 +94,32 @@ print(g.certify(torch.zeros(1, 3), n0=10, n=100)["cohen"].radius.shape)
 def test_ruff_finds_nothing():
     done = subprocess.run([sys.executable, "-m", "ruff", "check", "."], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stdout
+
+
+def test_importing_the_core_does_no_work():
+    """The modules of a registry are read when it is first used."""
+    code = """
+import sys, lightning_rs.bounds, lightning_rs.radii, lightning_rs.statistics, lightning_rs.mechanisms
+assert "lightning_rs.mechanisms.kumar" not in sys.modules, "a mechanism"
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+ROOMS = sorted(path.parent.name for path in ROOT.glob("lightning_rs/*/__init__.py"))
+
+
+def test_tests_mirror_the_files_one_to_one():
+    def files(folder, prefix=""):
+        return {path.stem.removeprefix(prefix) for path in folder.glob(f"{prefix}*.py")} - {"__init__"}
+
+    for room, folder in [*((room, ROOT / "lightning_rs" / room) for room in ROOMS), ("callbacks", ROOT / "callbacks")]:
+        assert files(ROOT / "tests" / room, "test_") == files(folder), room
+
+
+def test_only_noise_draws_normal_numbers():
+    drawing = ("randn", "normal_", "standard_normal", "torch.normal")
+    for path in FILES:
+        if path.parent.name != "noise":
+            text = path.read_text()
+            assert not [word for word in drawing if f"{word}(" in text.replace("kaiming_normal_(", "")], path

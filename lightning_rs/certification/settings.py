@@ -92,12 +92,9 @@ class CertificationSettings:
         if device is not None:
             self.preparation.check(device)
 
-    def noise_for(self, trained: Noise, sigma: float | None = None) -> Noise:
-        """The noise to certify under, of a classifier trained under `trained`: at its scale unless `sigma` is given."""
-        sigma = trained.scale if sigma is None else sigma
-        if self.noise is not None:
-            return make_noise(self.noise, sigma)
-        return trained if sigma == trained.scale else type(trained)(sigma)
+    def noise_for(self, trained: str, sigma: float) -> Noise:
+        """The noise to certify under, of a classifier trained under the noise that `trained` names."""
+        return make_noise(self.noise or trained, sigma)
 
     def subset(self, size: int) -> list[int]:
         """Indices of the examples to certify, of a data set of `size`.
