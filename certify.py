@@ -7,11 +7,9 @@ python certify.py recertify DIR --alpha 0.01 --mechanisms ...   from the stored 
 
 from __future__ import annotations
 
-import hashlib
-import json
 import sys
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
@@ -21,11 +19,11 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from callbacks import CertificationCallback, StopCleanly, TrainingProgress, resumable
 from lightning_rs.checkpoints import LoadedClassifier, data_of, load_checkpoint
+from lightning_rs.checkpoints.foreign import doubt_about_normalization
 from lightning_rs.checks import check_at_least
 from lightning_rs.cli import CertifyParser, WandbMode, clean_exit, make_loggers, quiet_libraries
 from lightning_rs.cli.commands import run_command
-from lightning_rs.checkpoints.foreign import doubt_about_normalization
-from lightning_rs.results import RunDirectory
+from lightning_rs.results import RunDescription, RunDirectory
 from lightning_rs.results.wandb_payload import log_certification
 
 
@@ -149,11 +147,10 @@ def certify(
                 log_certification(logger.experiment, callback.records, run, directory, dataset, wandb_examples)
 
 
-def default_directory(checkpoint: Path, run: dict[str, Any]) -> Path:
+def default_directory(checkpoint: Path, run: RunDescription) -> Path:
     """A directory in the checkpoint's run, named after what is certified, so that the same run finds it again."""
-    digest = hashlib.sha256(json.dumps(run, sort_keys=True).encode()).hexdigest()
     folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    return folder / f"certify-sigma{run['sigma']:g}-n{run['n']}-{digest[:8]}"
+    return folder / f"certify-sigma{run.sigma:g}-n{run.n}-{run.digest[:8]}"
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ import dataclasses
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from typing import Any, Literal
+from typing import Literal
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
@@ -21,10 +21,9 @@ from lightning_rs.checks import check_at_least, check_known, check_radii
 from lightning_rs.data import SPLITS, ImageDataModule, certification_indices
 from lightning_rs.mechanisms import check_inputs
 from lightning_rs.progress import progress
-from lightning_rs.results import Record, RunDirectory, figures, write_report
-from lightning_rs.results.report import title
+from lightning_rs.results import Record, RunDescription, RunDirectory, logged, run_of_records, write_report
 from lightning_rs.results.figures import default_radii
-from lightning_rs.results.wandb_payload import accuracy_plot
+from lightning_rs.results.wandb_payload import log_figures
 
 
 class CertificationCallback(Callback):
@@ -115,7 +114,7 @@ class CertificationCallback(Callback):
             raise ValueError(f"output is for the test split; certification of {split} is logged, got {output!r}")
         self.output = output
         self.records: list[Record] = []
-        self._run: dict[str, Any] = {}
+        self._run: RunDescription | None = None
 
     @property
     def state_key(self) -> str:
@@ -135,7 +134,7 @@ class CertificationCallback(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Here rather than at the end of the epoch, when the progress bar would still write over the table.
         if self.split == "test" and self.output and self._run and trainer.is_global_zero:
-            write_report(self.records, self._run, self._radii(self._run["sigma"]), self.output)
+            write_report(self.records, self._run, self._radii(self._run.sigma), self.output)
 
     def subset(self, dataset: Dataset) -> list[int]:
         """Indices of the examples to certify.
@@ -163,8 +162,8 @@ class CertificationCallback(Callback):
         data_name: str,
         classifier: nn.Module | None = None,
         settings: CertificationSettings | None = None,
-    ) -> dict[str, Any]:
-        """What would be certified, in plain values: the content of `run.json`. `classifier` and `settings` stand in
+    ) -> RunDescription:
+        """What would be certified: the content of `run.json`. `classifier` and `settings` stand in
         for the module's and the callback's own."""
         indices = self.subset(dataset)
         classifier = classifier or pl_module.base_classifier
@@ -189,11 +188,11 @@ class CertificationCallback(Callback):
         self._run = run = self.describe(trainer, pl_module, dataset, data_name, classifier, settings)
         finished = self._open(trainer, run)
         known = {record.index for record in finished}
-        share = [i for i in run["indices"] if i not in known][trainer.global_rank :: trainer.world_size]
+        share = [i for i in run.indices if i not in known][trainer.global_rank :: trainer.world_size]
         appender = RunDirectory(self.output).appender(trainer.global_rank) if self.output else nullcontext()
         new = []
         with self._nothing_left_behind(trainer), appender as file, self._progress(trainer, len(share)) as bar:
-            for record in certify_examples(classifier, pl_module.num_classes, run["sigma"], dataset, share, settings):
+            for record in certify_examples(classifier, pl_module.num_classes, run.sigma, dataset, share, settings):
                 if file is not None:
                     file.append(record)
                 new.append(record)
@@ -220,13 +219,13 @@ class CertificationCallback(Callback):
         if settings.batch_size != "auto":
             return settings
         known = RunDirectory(self.output).run() if self.output else None
-        size = known["batch_size"] if known else None
+        size = known.batch_size if known else None
         if size is None and trainer.is_global_zero:
             image = dataset[self.subset(dataset)[0]][0]
             size = resolve_batch_size(classifier, float(pl_module.sigma), image, settings).batch_size
         return dataclasses.replace(settings, batch_size=trainer.strategy.broadcast(size))
 
-    def _open(self, trainer: Trainer, run: dict[str, Any]) -> list[Record]:
+    def _open(self, trainer: Trainer, run: RunDescription) -> list[Record]:
         """Records of a run that was interrupted, and the directory made ready for more."""
         if not self.output:
             return []
@@ -258,18 +257,15 @@ class CertificationCallback(Callback):
     def _radii(self, sigma: float) -> tuple[float, ...]:
         return self.radii or default_radii(sigma)
 
-    def _log(self, trainer: Trainer, prefix: str, run: dict[str, Any], seconds: float) -> None:
-        named = figures(self.records, self._radii(run["sigma"]), prefix) | {f"{prefix}/seconds": seconds}
+    def _log(self, trainer: Trainer, prefix: str, run: RunDescription, seconds: float) -> None:
+        certified = run_of_records(self.records, run, prefix)
+        named = logged(certified, self._radii(run.sigma), prefix) | {f"{prefix}/seconds": seconds}
         # Monitors read Lightning's float32 copies; the logs get the figures as they are.
         self.log_dict(named, logger=False, sync_dist=True)
         for logger in trainer.loggers:
             logger.log_metrics(named | {"epoch": trainer.current_epoch}, step=trainer.global_step)
             if isinstance(logger, WandbLogger) and trainer.is_global_zero and self.records:
-                settings = {key: value for key, value in run.items() if key != "indices"}
-                logger.experiment.config.update({prefix: settings}, allow_val_change=True)
-                plot = accuracy_plot(self.records, f"Certified accuracy, {title(run)}")
-                step = {"trainer/global_step": trainer.global_step}
-                logger.experiment.log({f"{prefix}/certified_accuracy": plot, **step})
+                log_figures(logger.experiment, certified, prefix, trainer.global_step)
 
 
 def _classifier_of_first_rank(trainer: Trainer, classifier: nn.Module) -> nn.Module:

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy
 import scipy
@@ -20,6 +20,7 @@ import lightning_rs
 from lightning_rs.checks import check_alpha, check_at_least, check_radii
 from lightning_rs.data import check_image
 from lightning_rs.mechanisms import Mechanism, check_inputs, check_trials, resolve_mechanisms, sequential_mechanisms
+from lightning_rs.results.description import RunDescription
 from lightning_rs.results.records import Record, certificate_of, sparse, stored_statistics
 from lightning_rs.smoothing import Preparation, PreparedClassifier, find_batch_size, prepare
 from lightning_rs.smoothing.classifier import device_of, statistics_of
@@ -189,41 +190,41 @@ def describe_run(
     indices: Sequence[int],
     settings: CertificationSettings,
     device: torch.device,
-) -> dict[str, Any]:
-    """Everything that makes a certification comparable with another, in plain values: the content of `run.json`.
+) -> RunDescription:
+    """Everything that makes a certification comparable with another: the content of `run.json`.
 
     Raises:
         ValueError: the settings certify nothing at this sigma, or do not suit the device.
     """
     settings.check(sigma, device)
-    return {
-        "data": data,
-        "split": split,
-        "indices": list(indices),
-        "architecture": architecture,
-        "num_classes": num_classes,
-        "weights_sha256": weights_digest(base_classifier),
-        "normalization": _normalization(base_classifier),
-        "pixel_range": [0, 1],
-        "sigma": sigma,
-        "n0": settings.n0,
-        "n": settings.n,
-        "alpha": settings.alpha,
-        "mechanisms": list(settings.mechanisms),
-        "seed": settings.seed,
-        "batch_size": settings.batch_size,
+    return RunDescription(
+        data=data,
+        split=split,
+        indices=tuple(indices),
+        architecture=architecture,
+        num_classes=num_classes,
+        weights_sha256=weights_digest(base_classifier),
+        normalization=_normalization(base_classifier),
+        pixel_range=(0, 1),
+        sigma=sigma,
+        n0=settings.n0,
+        n=settings.n,
+        alpha=settings.alpha,
+        mechanisms=tuple(settings.mechanisms),
+        seed=settings.seed,
+        batch_size=settings.batch_size,
         # Where sampling stops depends on them.
-        "radii": list(settings.radii) if settings.sequential and settings.radii is not None else None,
-        "weights": str(_dtype(base_classifier)).removeprefix("torch."),
-        "precision": settings.precision,
-        "channels_last": settings.channels_last,
-        "fold_batch_norm": settings.fold_batch_norm,
-        "compile": settings.compile,
-        # CPU and GPU draw different noise, see `lightning_rs.noise`.
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-        "versions": {m.__name__: m.__version__ for m in (lightning_rs, torch, numpy, scipy)},
-        "commit": commit(),
-    }
+        radii=settings.radii if settings.sequential else None,
+        weights=str(_dtype(base_classifier)).removeprefix("torch."),
+        precision=settings.precision,
+        channels_last=settings.channels_last,
+        fold_batch_norm=settings.fold_batch_norm,
+        compile=settings.compile,
+        # CPU and GPU draw different noise, see `lightning_rs.noise.gaussian`.
+        device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        versions={m.__name__: m.__version__ for m in (lightning_rs, torch, numpy, scipy)},
+        commit=commit(),
+    )
 
 
 def commit() -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from itertools import chain
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,9 +12,10 @@ from numpy.typing import NDArray
 from lightning_rs.checks import check_alpha
 from lightning_rs.data import DATASETS
 from lightning_rs.mechanisms import Mechanism, check_trials, resolve_mechanisms
-from lightning_rs.statistics.thresholds import SCORE_THRESHOLDS
+from lightning_rs.results.description import RunDescription
 from lightning_rs.results.records import Record, certificate_of
 from lightning_rs.smoothing import Statistics
+from lightning_rs.statistics.thresholds import SCORE_THRESHOLDS
 
 # Bounds the memory: 1,000 classes and two histograms of 1,001 bins take some 60 MB.
 _CHUNK = 1000
@@ -23,11 +23,11 @@ _CHUNK = 1000
 
 def recertify(
     records: Sequence[Record],
-    run: dict[str, Any],
+    run: RunDescription,
     alpha: float | None = None,
     mechanisms: Sequence[str] | None = None,
-) -> tuple[list[Record], dict[str, Any]]:
-    """The records and `run.json` that the same draws give with another alpha or other mechanisms.
+) -> tuple[list[Record], RunDescription]:
+    """The records and the description that the same draws give with another alpha or other mechanisms.
 
     Equal to certifying anew with the same seed: the predictions to the bit, bounds and radii but for the last bits of
     NumPy's vector functions, which depend on how many examples they work on at once (below 1e-12, relative).
@@ -37,7 +37,7 @@ def recertify(
 
     Args:
         records: finished examples.
-        run: the content of their `run.json`.
+        run: what they are of.
         alpha: failure probability of each certificate; the run's when left out.
         mechanisms: names with options; the run's when left out.
 
@@ -47,17 +47,17 @@ def recertify(
     """
     if not records:
         raise ValueError("there are no records to certify again")
-    alpha = check_alpha(run["alpha"] if alpha is None else alpha)
-    resolved = resolve_mechanisms(list(run["mechanisms"]) if mechanisms is None else list(mechanisms))
+    alpha = check_alpha(run.alpha if alpha is None else alpha)
+    resolved = resolve_mechanisms(list(run.mechanisms or ()) if mechanisms is None else list(mechanisms))
     fixed = [label for label, mechanism in resolved.items() if "look_counts" not in mechanism.requires]
     if fixed and "look_counts" in held_fields(records):
         raise ValueError(
             f"{fixed[0]} needs a number of draws that is fixed in advance; these draws were looked at on the way"
         )
     check_held(records, resolved)
-    check_trials(resolved, run["n"], alpha)
+    check_trials(resolved, run.n, alpha)
     again = list(_certify(records, run, alpha, resolved))
-    return again, run | {"alpha": alpha, "mechanisms": list(resolved)}
+    return again, replace(run, alpha=alpha, mechanisms=tuple(resolved))
 
 
 def check_held(records: Sequence[Record], mechanisms: dict[str, Mechanism]) -> None:
@@ -78,19 +78,19 @@ def held_fields(records: Sequence[Record]) -> frozenset[str]:
     return frozenset(fields | set.intersection(*(set(record.statistics) for record in records)))
 
 
-def num_classes_of(records: Sequence[Record], run: dict[str, Any]) -> int:
+def num_classes_of(records: Sequence[Record], run: RunDescription) -> int:
     """Number of classes: the run's, the data set's, or what the stored sums over classes show.
 
     Raises:
         ValueError: none of them says it.
     """
-    if "num_classes" in run:
-        return int(run["num_classes"])
-    if run.get("data") in DATASETS:
-        return DATASETS[run["data"]].num_classes
+    if run.num_classes is not None:
+        return run.num_classes
+    if run.data in DATASETS:
+        return DATASETS[run.data].num_classes
     if "score_sum" in records[0].statistics:
         return len(records[0].statistics["score_sum"])
-    raise ValueError(f"neither run.json nor the records say how many classes {run.get('data')} has")
+    raise ValueError(f"neither run.json nor the records say how many classes {run.data} has")
 
 
 def statistics_of(records: Sequence[Record], sigma: float, num_classes: int) -> Statistics:
@@ -112,12 +112,12 @@ def statistics_of(records: Sequence[Record], sigma: float, num_classes: int) -> 
 
 
 def _certify(
-    records: Sequence[Record], run: dict[str, Any], alpha: float, mechanisms: dict[str, Mechanism]
+    records: Sequence[Record], run: RunDescription, alpha: float, mechanisms: dict[str, Mechanism]
 ) -> Iterator[Record]:
     num_classes = num_classes_of(records, run)
     for start in range(0, len(records), _CHUNK):
         part = records[start : start + _CHUNK]
-        statistics = statistics_of(part, run["sigma"], num_classes)
+        statistics = statistics_of(part, run.sigma, num_classes)
         certificates = {label: m.certify(statistics, alpha) for label, m in mechanisms.items()}
         for row, record in enumerate(part):
             yield replace(record, certificates={name: certificate_of(c, row) for name, c in certificates.items()})
