@@ -29,8 +29,9 @@ from lightning_rs import objectives
 from lightning_rs.certification import CertificationSettings, certify_examples
 from lightning_rs.cli import quiet_libraries
 from lightning_rs.data import Digits
+from lightning_rs.metrics import average_certified_radius, certified_accuracy
 from lightning_rs.progress import progress
-from lightning_rs.results.figures import clean_accuracy, summarize
+from lightning_rs.results.records import certificates_of
 
 ROOT = Path(__file__).resolve().parent.parent
 NAMES = ("gaussian", "consistency", "smoothadv", "smoothmix", "macer", "stability", "smoothadv_consistency")
@@ -66,11 +67,11 @@ def train_and_certify(name: str, sigma: float, seed: int, n: int) -> dict[str, A
     settings = CertificationSettings(n0=100, n=n, alpha=0.001, mechanisms=[MECHANISM], batch_size=100)
     test = data.dataset("test")
     records = list(certify_examples(module.base_classifier, data.num_classes, sigma, test, range(len(test)), settings))
-    summary = summarize(records, RADII[sigma])[MECHANISM]
+    certificates = certificates_of(records, MECHANISM)
     return {
-        "clean_accuracy": clean_accuracy(records),
-        "certified_accuracy": list(summary.certified_accuracy.values()),
-        "acr": summary.acr,
+        "clean_accuracy": sum(r.clean_prediction == r.label for r in records) / len(records),
+        "certified_accuracy": certified_accuracy(*certificates, RADII[sigma]).tolist(),
+        "acr": average_certified_radius(*certificates),
         "training_seconds": trained - start,
         "certification_seconds": time.perf_counter() - trained,
         "epochs": config["trainer"]["max_epochs"],

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from lightning_rs.certification.recertify import recertify as recertify_records
 from lightning_rs.checks import check_known, check_radii
 from lightning_rs.cli import CertifyParser, clean_exit
 from lightning_rs.results import RunDirectory
-from lightning_rs.certification.recertify import recertify as recertify_records
+from lightning_rs.results.figures import default_radii
 from lightning_rs.results.report import report_runs, write_report
 from lightning_rs.results.runs import load_runs, read_directory
-from lightning_rs.results.figures import default_radii
 
 
 def report(
@@ -63,8 +61,7 @@ def recertify(
         radii = None if radii is None else check_radii(radii)
         records, run = read_directory(directory)
         again, about = recertify_records(records, run, alpha, mechanisms)
-        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
-        target = RunDirectory(output or Path(directory) / f"alpha{about['alpha']:g}-{digest[:8]}")
+        target = RunDirectory(output or Path(directory) / f"alpha{about.alpha:g}-{about.digest[:8]}")
         if target.path.resolve() == Path(directory).resolve():
             raise ValueError(f"output must be another directory than {directory}, whose records stay as they are")
         target.check(about)
@@ -73,7 +70,7 @@ def recertify(
             raise ValueError(f"{target.path} holds {len(others)} examples that {directory} lacks: name another output")
         target.create(about)
         target.replace(again)
-        write_report(again, about, radii or default_radii(about["sigma"]), target.path)
+        write_report(again, about, radii or default_radii(about.sigma), target.path)
 
 
 COMMANDS: dict[str, tuple[Callable[..., None], str, dict[str, str]]] = {

@@ -1,7 +1,21 @@
-"""Results of a certification: records on disk, summaries, tables, plots and what is sent to W&B."""
+"""Results of a certification: records on disk, figures, tables, plots and what is sent to W&B."""
 
-from lightning_rs.results.records import Record, RunDirectory
+from lightning_rs.results.description import RunDescription
+from lightning_rs.results.figures import Figures, figures, logged
+from lightning_rs.results.records import ExampleCertificate, Record, RunDirectory
 from lightning_rs.results.report import write_report
-from lightning_rs.results.figures import Summary, figures, noisy_accuracy, summarize
+from lightning_rs.results.runs import Run, load_run, run_of_records
 
-__all__ = ["Record", "RunDirectory", "Summary", "figures", "noisy_accuracy", "summarize", "write_report"]
+__all__ = [
+    "ExampleCertificate",
+    "Figures",
+    "Record",
+    "Run",
+    "RunDescription",
+    "RunDirectory",
+    "figures",
+    "load_run",
+    "logged",
+    "run_of_records",
+    "write_report",
+]

@@ -16,10 +16,11 @@ _SAME = ("data", "split", "n0", "n", "alpha", "pixel_range")
 
 def differences(a: Run, b: Run) -> list[str]:
     """What keeps two runs from being compared, in words; what one of them does not say counts as equal."""
+    differing = a.description.differences(b.description) if a.description and b.description else {}
     found = [
-        f"{key}: {_text(a.about[key])} in {a.name}, {_text(b.about[key])} in {b.name}"
+        f"{key}: {_text(differing[key][0])} in {a.name}, {_text(differing[key][1])} in {b.name}"
         for key in _SAME
-        if key in a.about and key in b.about and a.about[key] != b.about[key]
+        if key in differing and None not in differing[key]
     ]
     if not np.array_equal(a.index, b.index):
         shared = len(np.intersect1d(a.index, b.index))
@@ -49,7 +50,7 @@ def remarks(runs: Sequence[Run]) -> list[str]:
         reason = next(what for a in first for b in second if (what := differences(a, b)))
         found.append(f"not comparable, so in tables of their own: {'; '.join(reason)}")
     for run in runs:
-        silent = [key for key in ("sigma", *_SAME) if key not in run.about]
+        silent = [key for key in ("sigma", *_SAME) if getattr(run.description, key, None) is None]
         if silent and len(runs) > 1:
             found.append(f"{run.name} does not say its {', '.join(silent)}: whether they agree is not checked")
     return found

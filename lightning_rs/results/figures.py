@@ -1,4 +1,4 @@
-"""Summaries of records: the figures that are logged, printed and compared."""
+"""The figures of a certification: what is printed, written and logged."""
 
 from __future__ import annotations
 
@@ -9,62 +9,112 @@ from dataclasses import dataclass
 import numpy as np
 
 from lightning_rs.mechanisms import ABSTAIN
-from lightning_rs.metrics import average_certified_radius, certified_accuracy
-from lightning_rs.results.records import Record, certificates_of
+from lightning_rs.metrics import average_certified_radius, certified_accuracy, population_limit, sample_limit
+from lightning_rs.results.runs import Run
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What one mechanism certified.
+class Figures:
+    """The figures of one run and mechanism; nan where they are not known.
 
     Attributes:
-        certified_accuracy: radius to the share of examples that are right with a radius above it.
-        acr: average certified radius, wrong and abstained examples as 0, in pixel units.
-        abstention_rate: share of examples without a prediction.
-        smoothed_accuracy: share of examples whose certified prediction is right.
+        run, mechanism: what they are of.
+        norm: of the radii.
+        sigma: standard deviation of the noise.
+        examples: number of images.
+        certified: share of images that are right with a radius above each of the radii of interest, (R,).
+        limit: lower limits on that share in the population, see `population_limit`.
+        sample_limit: lower limits on that share among these images, see `sample_limit`.
+        acr: average certified radius, wrong and abstained examples as 0: kept for comparison with older work, as it is
+            governed by the largest radii, which say more about sigma than about robustness.
+        median: median certified radius, wrong and abstained examples as 0.
+        abstained: share of images without a prediction.
+        smoothed: accuracy of the smoothed classifier: share of images whose certified prediction is right.
+        draws: noisy copies of an image on average, selection included, where images differ in them.
+        clean, noisy: accuracy of the base classifier without and with noise.
     """
 
-    certified_accuracy: dict[float, float]
+    run: str
+    mechanism: str
+    norm: str
+    sigma: float
+    examples: int
+    certified: tuple[float, ...]
+    limit: tuple[float, ...]
+    sample_limit: tuple[float, ...]
     acr: float
-    abstention_rate: float
-    smoothed_accuracy: float
+    median: float
+    abstained: float
+    smoothed: float
+    draws: float
+    clean: float
+    noisy: float
 
 
-def summarize(records: Sequence[Record], radii: Sequence[float]) -> dict[str, Summary]:
-    """Mechanism to its summary, over all records."""
-    summaries = {}
-    for mechanism in records[0].certificates if records else ():
-        prediction, radius, label = certificates_of(records, mechanism)
-        accuracy = certified_accuracy(prediction, radius, label, radii)
-        summaries[mechanism] = Summary(
-            certified_accuracy={float(r): float(a) for r, a in zip(radii, accuracy, strict=True)},
-            acr=average_certified_radius(prediction, radius, label),
-            abstention_rate=float(np.mean(prediction == ABSTAIN)),
-            smoothed_accuracy=float(np.mean(prediction == label)),
+def figures(
+    run: Run, radii: Sequence[float], mechanisms: Sequence[str] | None = None, confidence: float = 0.95
+) -> list[Figures]:
+    """The figures of each of the run's mechanisms, or of those named.
+
+    Args:
+        run: of B examples.
+        radii: (R,) radii of interest in pixel units.
+        mechanisms: those to show; all when left out.
+        confidence: of the lower limits.
+    """
+    # Of sequential runs the easy images finish first: those of an unfinished one are no random sample.
+    limited = run.description is not None and (run.finished or not run.sequential)
+    found = []
+    for mechanism, (prediction, radius) in run.certificates.items():
+        if mechanisms and mechanism not in mechanisms:
+            continue
+        certified = certified_accuracy(prediction, radius, run.label, radii)
+        limit = within = np.full(len(certified), math.nan)
+        if limited:
+            counts = np.rint(certified * len(run))
+            limit = population_limit(counts, len(run), run.description.alpha, confidence)
+            within = sample_limit(counts, len(run), run.description.alpha, confidence)
+        found.append(
+            Figures(
+                run=run.name,
+                mechanism=mechanism,
+                norm=run.norm(mechanism),
+                sigma=math.nan if run.sigma is None else run.sigma,
+                examples=len(run),
+                certified=tuple(certified.tolist()),
+                limit=tuple(limit.tolist()),
+                sample_limit=tuple(within.tolist()),
+                acr=average_certified_radius(prediction, radius, run.label),
+                median=float(np.median(run.certified_radius(mechanism))),
+                abstained=float(np.mean(prediction == ABSTAIN)),
+                smoothed=float(np.mean(prediction == run.label)),
+                draws=float(np.mean(run.votes)) + run.description.n0 if run.sequential else math.nan,
+                clean=clean_accuracy(run),
+                noisy=noisy_accuracy(run),
+            )
         )
-    return summaries
+    return found
 
 
-def clean_accuracy(records: Sequence[Record]) -> float:
-    """Share of examples that the base classifier gets right without noise."""
-    return sum(r.clean_prediction == r.label for r in records) / len(records) if records else math.nan
+def clean_accuracy(run: Run) -> float:
+    """Share of examples that the base classifier gets right without noise; nan where it is not known."""
+    return float(np.mean(run.clean)) if run.clean is not None and len(run) else math.nan
 
 
-def noisy_accuracy(records: Sequence[Record]) -> float:
-    """Share of noisy copies that the base classifier gets right, over all estimation draws of all examples."""
-    shares = [r.counts.get(r.label, 0) / sum(r.counts.values()) for r in records]
-    return math.fsum(shares) / len(shares) if shares else math.nan
+def noisy_accuracy(run: Run) -> float:
+    """Share of noisy copies that the base classifier gets right, as a mean over the examples; nan where not known."""
+    return math.fsum(run.noisy) / len(run) if run.noisy is not None and len(run) else math.nan
 
 
-def figures(records: Sequence[Record], radii: Sequence[float], prefix: str) -> dict[str, float]:
-    """All figures by the names under which they are logged, e.g. `certify/cohen/accuracy@0.25`."""
-    named = {f"{prefix}/clean_accuracy": clean_accuracy(records), f"{prefix}/noisy_accuracy": noisy_accuracy(records)}
-    for mechanism, summary in summarize(records, radii).items():
-        base = f"{prefix}/{mechanism}"
-        named |= {f"{base}/accuracy@{r:g}": a for r, a in summary.certified_accuracy.items()}
-        named[f"{base}/acr"] = summary.acr
-        named[f"{base}/abstention_rate"] = summary.abstention_rate
-        named[f"{base}/smoothed_accuracy"] = summary.smoothed_accuracy
+def logged(run: Run, radii: Sequence[float], prefix: str) -> dict[str, float]:
+    """The figures by the names under which they are logged, e.g. `certify/cohen/accuracy@0.25`."""
+    named = {f"{prefix}/clean_accuracy": clean_accuracy(run), f"{prefix}/noisy_accuracy": noisy_accuracy(run)}
+    for found in figures(run, radii):
+        base = f"{prefix}/{found.mechanism}"
+        named |= {f"{base}/accuracy@{r:g}": share for r, share in zip(radii, found.certified, strict=True)}
+        named[f"{base}/acr"] = found.acr
+        named[f"{base}/abstention_rate"] = found.abstained
+        named[f"{base}/smoothed_accuracy"] = found.smoothed
     return named
 
 

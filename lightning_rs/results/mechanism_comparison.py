@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from lightning_rs.mechanisms import PAIR_RADII, parse_mechanism
+from lightning_rs.mechanisms import PAIR_RADII, list_mechanisms, parse_mechanism
 from lightning_rs.mechanisms.kumar import ConfidenceMechanism
 from lightning_rs.results.plots import finish, new_figure
 from lightning_rs.results.records import Record
@@ -74,12 +74,13 @@ def leads_on_simplex(mechanisms: Sequence[str] = tuple(PAIR_RADII), points: int 
 def leads_on_records(records: Sequence[Record], smoothing: str = "hard") -> list[Lead]:
     """`leads` over the examples of a run, among the mechanisms that certify the same smoothed classifier in l2.
 
-    Mechanisms that keep a confidence make another promise and are left out. Empty with fewer than two mechanisms.
+    Mechanisms that keep a confidence make another promise and are left out, as are labels of no registered mechanism.
+    Empty with fewer than two mechanisms.
     """
     comparable = [label for label in records[0].certificates if _comparable(label, smoothing)] if records else []
     if len(comparable) < 2:
         return []
-    return leads({label: [r.certificates[label]["radius"] for r in records] for label in comparable})
+    return leads({label: [r.certificates[label].radius for r in records] for label in comparable})
 
 
 def draw_simplex(
@@ -136,7 +137,13 @@ def pairs_of(records: Sequence[Record]) -> tuple[NDArray[np.float64], NDArray[np
 
 
 def _comparable(label: str, smoothing: str) -> bool:
-    mechanism = parse_mechanism(label)
+    # A name that only a file says is not looked up elsewhere.
+    if label.split(":")[0] not in list_mechanisms():
+        return False
+    try:
+        mechanism = parse_mechanism(label)
+    except ValueError:  # Options of another version.
+        return False
     return (
         mechanism.smoothing == smoothing and mechanism.norm == "l2" and not isinstance(mechanism, ConfidenceMechanism)
     )

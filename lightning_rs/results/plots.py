@@ -87,7 +87,7 @@ def draws_ecdf(runs: Sequence[Run], title: str, path: Path) -> None:
     """Share of images that needed at most a given number of draws, selection included."""
     figure, axes, outside = _curves_figure(len(runs))
     for i, run in enumerate(runs):
-        x = np.sort(run.votes + run.about["n0"])
+        x = np.sort(run.votes + run.description.n0)
         axes.step(
             [x[0], *x], [0.0, *(100 * np.arange(1, len(x) + 1) / len(x))], where="post", label=run.name, **_style(i)
         )

@@ -14,7 +14,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_rs.mechanisms import Certificate
+from lightning_rs.results.description import RunDescription
 from lightning_rs.smoothing import Statistics
+
+
+@dataclass(frozen=True)
+class ExampleCertificate:
+    """What one mechanism certified of one example.
+
+    Attributes:
+        prediction: class, or `ABSTAIN`.
+        radius: certified radius in pixel units, 0 where it abstains.
+        p_lower, p_upper: bounds on the probabilities of that class and of its rivals, where the mechanism has them.
+        norm: of the radius.
+        fallback: whether a simpler radius stands in, as the solver failed; None of mechanisms without a solver.
+    """
+
+    prediction: int
+    radius: float
+    p_lower: float | None = None
+    p_upper: float | None = None
+    norm: str = "l2"
+    fallback: bool | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; without `fallback` where there is no solver."""
+        return {key: value for key, value in vars(self).items() if key != "fallback" or value is not None}
 
 
 @dataclass(frozen=True)
@@ -27,8 +52,7 @@ class Record:
         clean_prediction: the base classifier's answer without noise.
         selection: class to votes of the selection draws, only classes with votes.
         counts: class to votes of the estimation draws, only classes with votes.
-        certificates: mechanism to its `prediction`, `radius`, `p_lower`, `p_upper` and `norm`, and `fallback` where a
-            solver may fail.
+        certificates: mechanism to what it certified.
         seconds: time that sampling and certifying took.
         statistics: the other fields of `Statistics` that the mechanisms asked for, but for single scores: a number, a
             list over the classes, or of a histogram the bins with draws.
@@ -39,19 +63,21 @@ class Record:
     clean_prediction: int
     selection: dict[int, int]
     counts: dict[int, int]
-    certificates: dict[str, dict[str, Any]]
+    certificates: dict[str, ExampleCertificate]
     seconds: float
     statistics: dict[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> str:
         """One line; floats are written so that they read back to the bit."""
-        return json.dumps(vars(self), separators=(",", ":"))
+        certificates = {name: certificate.to_dict() for name, certificate in self.certificates.items()}
+        return json.dumps(vars(self) | {"certificates": certificates}, separators=(",", ":"))
 
     @classmethod
     def from_json(cls, line: str) -> Record:
         values = json.loads(line)
         for votes in ("selection", "counts"):
             values[votes] = {int(k): v for k, v in values[votes].items()}
+        values["certificates"] = {m: ExampleCertificate(**c) for m, c in values["certificates"].items()}
         for name, stored in values.get("statistics", {}).items():
             if name.endswith("histogram"):
                 values["statistics"][name] = {int(k): v for k, v in stored.items()}
@@ -86,20 +112,16 @@ def stored_statistics(statistics: Statistics) -> dict[str, Any]:
     return stored
 
 
-def certificate_of(certificate: Certificate, row: int = 0) -> dict[str, Any]:
-    """One example's certificate in plain values."""
-
-    def plain(values: NDArray | None) -> float | None:
-        return None if values is None else float(values[row])
-
-    return {
-        "prediction": int(certificate.prediction[row]),
-        "radius": float(certificate.radius[row]),
-        "p_lower": plain(certificate.p_lower),
-        "p_upper": plain(certificate.p_upper),
-        "norm": certificate.norm,
-        **({} if certificate.fallback is None else {"fallback": bool(certificate.fallback[row])}),
-    }
+def certificate_of(certificate: Certificate, row: int = 0) -> ExampleCertificate:
+    """The certificate of one of B examples."""
+    bounds = (None if p is None else float(p[row]) for p in (certificate.p_lower, certificate.p_upper))
+    return ExampleCertificate(
+        int(certificate.prediction[row]),
+        float(certificate.radius[row]),
+        *bounds,
+        certificate.norm,
+        None if certificate.fallback is None else bool(certificate.fallback[row]),
+    )
 
 
 class RunDirectory:
@@ -115,12 +137,16 @@ class RunDirectory:
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
 
-    def run(self) -> dict[str, Any] | None:
-        """The content of `run.json`; None if there is none yet."""
-        file = self.path / "run.json"
-        return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None
+    def run(self) -> RunDescription | None:
+        """The content of `run.json`; None if there is none yet.
 
-    def check(self, run: dict[str, Any]) -> None:
+        Raises:
+            ValueError: as `RunDescription.read`.
+        """
+        file = self.path / "run.json"
+        return RunDescription.read(file) if file.is_file() else None
+
+    def check(self, run: RunDescription) -> None:
         """Refuse a directory that belongs to another run. `auto` stands for whatever was found then.
 
         Raises:
@@ -135,18 +161,14 @@ class RunDirectory:
             if any(self.path.glob("records-*.jsonl")):
                 raise ValueError(f"{self.path} holds records but no run.json that says what they are of")
             return
-        given = json.loads(json.dumps(run))
-        differing = [
-            key for key in sorted({*known, *given}) if known.get(key) != given.get(key) and given.get(key) != "auto"
-        ]
-        if differing:
-            parts = [f"{key} ({_short(known.get(key))} there, {_short(given.get(key))} now)" for key in differing]
+        if differing := known.differences(run):
+            parts = [f"{key} ({_short(there)} there, {_short(now)} now)" for key, (there, now) in differing.items()]
             raise ValueError(f"{self.path} holds another run; it differs in {', '.join(parts)}")
 
-    def create(self, run: dict[str, Any]) -> None:
+    def create(self, run: RunDescription) -> None:
         """Write `run.json`; one process does this, before any appends."""
         self.path.mkdir(parents=True, exist_ok=True)
-        self._write("run.json", json.dumps(run, indent=2) + "\n")
+        self._write("run.json", run.to_json())
 
     def read(self) -> list[Record]:
         """All finished examples of all processes, by index. A torn last line, from a run that was killed, is dropped.
@@ -241,8 +263,8 @@ def certificates_of(
     """Predictions, radii and labels (B,) of one mechanism."""
     certificates = [record.certificates[mechanism] for record in records]
     return (
-        np.array([c["prediction"] for c in certificates], dtype=np.int64),
-        np.array([c["radius"] for c in certificates], dtype=np.float64),
+        np.array([c.prediction for c in certificates], dtype=np.int64),
+        np.array([c.radius for c in certificates], dtype=np.float64),
         np.array([record.label for record in records], dtype=np.int64),
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,16 @@ from rich.text import Text
 from lightning_rs.mechanisms import PAIR_RADII
 from lightning_rs.results import plots
 from lightning_rs.results.comparability import comparable_groups, remarks
+from lightning_rs.results.description import RunDescription
+from lightning_rs.results.figures import clean_accuracy, default_radii, figures, noisy_accuracy
+from lightning_rs.results.mechanism_comparison import Lead, draw_simplex, leads_on_records, pairs_of
 from lightning_rs.results.records import Record
 from lightning_rs.results.runs import UNNAMED, Run, run_of_records
-from lightning_rs.results.mechanism_comparison import Lead, draw_simplex, leads_on_records, pairs_of
-from lightning_rs.results.figures import default_radii
 from lightning_rs.results.tables import (
     Table,
     accuracy_table,
     limit_table,
     percent,
-    rows_of,
     share_table,
     to_csv,
     to_latex,
@@ -35,22 +36,24 @@ UNITS = "radii in l2 where no other norm is named, pixels in [0, 1]; wrong and a
 LEGACY = "ACR, the average certified radius, is kept for comparison with older work"
 
 
-def write_report(records: Sequence[Record], run: dict[str, Any], radii: Sequence[float], directory: str | Path) -> None:
+def write_report(
+    records: Sequence[Record], description: RunDescription, radii: Sequence[float], directory: str | Path
+) -> None:
     """Print the table of certified accuracy, and write tables, plots and the field's files into `directory`."""
     directory = Path(directory)
     if not records:
         return
     for mechanism in records[0].certificates:
         write_tsv(records, mechanism, directory / "tsv" / file_name(mechanism))
-    own = run_of_records(records, run, directory.name)
-    _write_tables([own], radii, directory, title(run))
-    _plot_run(own, list(own.certificates), directory)
-    print_table(own, radii)
+    run = run_of_records(records, description, directory.name)
+    _write_tables([run], radii, directory, description.title)
+    _plot_run(run, list(run.certificates), directory)
+    print_table(run, radii)
     for smoothing in ("hard", "soft"):
         print_leads(leads_on_records(records, smoothing), smoothing)
-    drawn = [name for name in PAIR_RADII if name in run["mechanisms"]]
+    drawn = [name for name in PAIR_RADII if name in run.certificates]
     if len(drawn) > 2:
-        draw_simplex(directory / "simplex.png", drawn, examples=pairs_of(records), title=title(run))
+        draw_simplex(directory / "simplex.png", drawn, examples=pairs_of(records), title=description.title)
     Console().print(f"Records, table and plots: [bold]{escape(str(directory))}[/bold]", soft_wrap=True)
 
 
@@ -104,22 +107,14 @@ def report_runs(
     console.print(f"Tables and plots: [bold]{escape(str(directory))}[/bold]", soft_wrap=True)
 
 
-def title(run: dict[str, Any]) -> str:
-    """What was certified, in one line."""
-    return (
-        f"{run['data']} {run['split']}, {run['architecture']}, σ = {run['sigma']:g}, "
-        f"n = {run['n']:,}, α = {run['alpha']:g}"
-    )
-
-
 def print_table(run: Run, radii: Sequence[float]) -> None:
     """Print certified accuracy per mechanism and radius with the figures beside it. Nothing is rounded up."""
-    _print(accuracy_table(rows_of([run], radii), radii, f"Certified accuracy (%)\n{title(run.about)}", single=True))
-    clean, noisy = float(run.clean.mean()), float(run.noisy.mean())
+    heading = f"Certified accuracy (%)\n{run.description.title}"
+    _print(accuracy_table(figures(run, radii), radii, heading, single=True))
     Console().print(
         Text(
-            f"{len(run)} images; base classifier: clean accuracy {percent(clean)} %, accuracy under noise "
-            f"{percent(noisy)} %; {UNITS}"
+            f"{len(run)} images; base classifier: clean accuracy {percent(clean_accuracy(run))} %, "
+            f"accuracy under noise {percent(noisy_accuracy(run))} %; {UNITS}"
         ),
         soft_wrap=True,
     )
@@ -150,7 +145,8 @@ def _write_tables(
     notes: Sequence[str] = (),
 ) -> list[Table]:
     """Write `table.csv`, `table.md` and `table.tex`; return the tables."""
-    rows = rows_of(runs, radii, mechanisms, confidence)
+    by_sigma = sorted(runs, key=lambda run: math.inf if run.sigma is None else run.sigma)
+    rows = [row for run in by_sigma for row in figures(run, radii, mechanisms, confidence)]
     tables = [accuracy_table(rows, radii, f"Certified accuracy (%)\n{heading}")]
     if any(limit == limit for row in rows for limit in row.limit):
         tables.append(limit_table(rows, radii, confidence))
@@ -167,7 +163,7 @@ def _write_tables(
 
 
 def _plot_run(run: Run, mechanisms: Sequence[str], directory: Path) -> None:
-    heading = title(run.about)
+    heading = run.description.title
     radii = {m: run.certified_radius(m) for m in mechanisms}
     norms = {run.norm(m) for m in mechanisms}
     norm = norms.pop() if len(norms) == 1 else "each mechanism's"
@@ -227,14 +223,18 @@ def _sigma_label(run: Run, runs: Sequence[Run]) -> str:
 
 def _heading(runs: Sequence[Run]) -> str:
     """What all runs of a group have in common."""
-    about = next((run.about for run in runs if run.about), {})
+    said = next((run.description for run in runs if run.description), None)
     images = f"{len(runs[0]):,} images"
-    if not about:
+    if said is None:
         return images
-    same = {key: about[key] for key in ("architecture", "sigma") if all(r.about.get(key) == about[key] for r in runs)}
-    parts = [f"{about['data']} {about['split']}", images, *([same["architecture"]] if "architecture" in same else [])]
-    parts += [f"σ = {same['sigma']:g}"] if "sigma" in same else []
-    return ", ".join([*parts, f"n = {about['n']:,}", f"α = {about['alpha']:g}"])
+    # What a results file does not say is not in common.
+    same = {key for key in ("architecture", "noise", "sigma")
+            if all(getattr(run.description, key, None) == getattr(said, key) for run in runs)}  # fmt: skip
+    parts = [f"{said.data} {said.split}", images]
+    parts += [said.architecture] if "architecture" in same and said.architecture else []
+    parts += [f"{said.noise} noise"] if "noise" in same and said.noise else []
+    parts += [f"σ = {said.sigma:g}"] if "sigma" in same else []
+    return ", ".join([*parts, f"n = {said.n:,}", f"α = {said.alpha:g}"])
 
 
 def _radii(runs: Sequence[Run]) -> tuple[float, ...]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_rs.results.description import RunDescription
 from lightning_rs.results.records import Record, RunDirectory, certificates_of
 from lightning_rs.results.tsv import read_tsv
 
@@ -24,7 +23,7 @@ class Run:
 
     Attributes:
         name: what it is called in tables and legends.
-        about: content of `run.json`; of a results file nothing is known.
+        description: what it is of and how it was made; None of a results file, which does not say.
         index, label: (B,) int64.
         certificates: mechanism to predictions and radii, (B,) each.
         clean: (B,) bool, whether the base classifier is right without noise; None where it is not known.
@@ -36,7 +35,7 @@ class Run:
     """
 
     name: str
-    about: dict[str, Any]
+    description: RunDescription | None
     index: NDArray[np.int64]
     label: NDArray[np.int64]
     certificates: dict[str, tuple[NDArray[np.int64], NDArray[np.float64]]]
@@ -49,12 +48,18 @@ class Run:
 
     @property
     def sigma(self) -> float | None:
-        return self.about.get("sigma")
+        return None if self.description is None else self.description.sigma
 
     @property
     def finished(self) -> bool:
         """Whether all examples that were asked for are there."""
-        return set(self.about.get("indices", ())) <= set(self.index.tolist())
+        return not self.missing
+
+    @property
+    def missing(self) -> int:
+        """How many of the examples that were asked for are not there."""
+        asked = self.description.indices if self.description else None
+        return len(set(asked or ()).difference(self.index.tolist()))
 
     @property
     def sequential(self) -> bool:
@@ -74,31 +79,30 @@ class Run:
         return np.where(prediction == self.label, radius, 0.0)
 
 
-def run_of_records(records: Sequence[Record], about: dict[str, Any], name: str) -> Run:
-    """The run of these records, of which there is at least one."""
+def run_of_records(records: Sequence[Record], description: RunDescription, name: str) -> Run:
+    """The run of these records; without any, a run without mechanisms."""
     records = sorted(records, key=lambda record: record.index)
     votes = np.array([sum(r.counts.values()) for r in records], dtype=np.float64)
-    notes: tuple[str, ...] = ()
-    missing = len(set(about.get("indices", ())) - {r.index for r in records})
-    if missing:
-        notes = (f"{name} is not finished: {missing} of {len(about['indices'])} examples are missing",)
-    failures = sum(c.get("fallback", False) for record in records for c in record.certificates.values())
-    if failures:
-        notes += (f"{name}: {failures} radii fell back to simpler ones, because their solver failed",)
-    norms = {m: c.get("norm", "l2") for m, c in records[0].certificates.items()}
-    return Run(
+    first = records[0].certificates if records else {}
+    run = Run(
         name=name,
-        about=about,
+        description=description,
         index=np.array([r.index for r in records], dtype=np.int64),
         label=np.array([r.label for r in records], dtype=np.int64),
-        certificates={m: certificates_of(records, m)[:2] for m in records[0].certificates},
-        clean=np.array([r.clean_prediction == r.label for r in records]),
+        certificates={m: certificates_of(records, m)[:2] for m in first},
+        clean=np.array([r.clean_prediction == r.label for r in records], dtype=np.bool_),
         noisy=np.array([r.counts.get(r.label, 0) for r in records]) / votes,
         share=np.array([r.counts.get(r.selected, 0) for r in records]) / votes,
         votes=votes,
-        norms={m: norm for m, norm in norms.items() if norm != "l2"},
-        notes=notes,
+        norms={m: c.norm for m, c in first.items() if c.norm != "l2"},
     )
+    notes = []
+    if run.missing:
+        notes.append(f"{name} is not finished: {run.missing} of {len(description.indices)} examples are missing")
+    failures = sum(bool(c.fallback) for record in records for c in record.certificates.values())
+    if failures:
+        notes.append(f"{name}: {failures} radii fell back to simpler ones, because their solver failed")
+    return replace(run, notes=tuple(notes))
 
 
 def load_run(path: str | Path, name: str | None = None) -> Run:
@@ -123,7 +127,7 @@ def load_run(path: str | Path, name: str | None = None) -> Run:
         notes.append(f"{name}: {results.wrong_correct} entries of the column correct were wrong and recomputed")
     return Run(
         name=name,
-        about={},
+        description=None,
         index=results.index[order],
         label=results.label[order],
         certificates={UNNAMED: (results.prediction[order], results.radius[order])},
@@ -149,28 +153,20 @@ def load_runs(paths: Sequence[str | Path], names: Sequence[str] | None = None) -
     return [load_run(path, name) for path, name in zip(paths, given, strict=True)]
 
 
-def read_directory(path: str | Path) -> tuple[list[Record], dict[str, Any]]:
-    """Records and `run.json` of a directory.
+def read_directory(path: str | Path) -> tuple[list[Record], RunDescription]:
+    """Records and description of a directory.
 
     Raises:
         ValueError: not the directory of a run, or one without records.
     """
-    path = Path(path)
-    if not (path / "run.json").is_file():
-        raise ValueError(f"{path} is not the directory of a certification: it holds no run.json")
-    try:
-        about = json.loads((path / "run.json").read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise ValueError(f"{path / 'run.json'} cannot be read: {error}") from None
-    lacking = {"data", "split", "sigma", "n0", "n", "alpha"} - set(about if isinstance(about, dict) else ())
-    if lacking:
-        raise ValueError(
-            f"{path / 'run.json'} does not describe a certification: it lacks {', '.join(sorted(lacking))}"
-        )
-    records = RunDirectory(path).read()
+    directory = RunDirectory(path)
+    description = directory.run()
+    if description is None:
+        raise ValueError(f"{directory.path} is not the directory of a certification: it holds no run.json")
+    records = directory.read()
     if not records:
-        raise ValueError(f"{path} holds no finished examples")
-    return records, about
+        raise ValueError(f"{directory.path} holds no finished examples")
+    return records, description
 
 
 def name_of(path: Path) -> str:

@@ -1,4 +1,4 @@
-"""Tables of certifications: rows of figures, and the same table for the terminal, Markdown, LaTeX and CSV."""
+"""Tables of certifications: figures as text, the same for the terminal, Markdown, LaTeX and CSV."""
 
 from __future__ import annotations
 
@@ -12,50 +12,11 @@ import numpy as np
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from lightning_rs.mechanisms import ABSTAIN
-from lightning_rs.metrics import average_certified_radius, certified_accuracy, population_limit, sample_limit
+from lightning_rs.results.figures import Figures
 from lightning_rs.results.runs import Run
 
 SHARES = (0.5, 0.7, 0.9, 0.99, 0.999)
 """Where the distribution of p_A is cut for the table."""
-
-
-@dataclass(frozen=True)
-class Row:
-    """The figures of one run and mechanism; nan where they are not known.
-
-    Attributes:
-        run, mechanism: what they are of.
-        norm: of the radii.
-        sigma: standard deviation of the noise.
-        examples: number of images.
-        certified: share of images that are right with a radius above each of the report's radii.
-        limit: lower limits on that share in the population, see `population_limit`.
-        sample_limit: lower limits on that share among these images, see `sample_limit`.
-        acr: average certified radius, wrong and abstained examples as 0: kept for comparison with older work, as it is
-            governed by the largest radii, which say more about sigma than about robustness.
-        median: median certified radius, wrong and abstained examples as 0.
-        abstained: share of images without a prediction.
-        smoothed: accuracy of the smoothed classifier: share of images whose certified prediction is right.
-        draws: noisy copies of an image on average, selection included, where images differ in them.
-        clean, noisy: accuracy of the base classifier without and with noise.
-    """
-
-    run: str
-    mechanism: str
-    norm: str
-    sigma: float
-    examples: int
-    certified: tuple[float, ...]
-    limit: tuple[float, ...]
-    sample_limit: tuple[float, ...]
-    acr: float
-    median: float
-    abstained: float
-    smoothed: float
-    draws: float
-    clean: float
-    noisy: float
 
 
 @dataclass(frozen=True)
@@ -79,47 +40,7 @@ class Table:
     names: int = 1
 
 
-def rows_of(
-    runs: Sequence[Run], radii: Sequence[float], mechanisms: Sequence[str] | None = None, confidence: float = 0.95
-) -> list[Row]:
-    """One row for each run and mechanism, by sigma; all of a run's mechanisms when none are named."""
-    rows = []
-    for run in sorted(runs, key=lambda r: math.inf if r.sigma is None else r.sigma):
-        alpha = run.about.get("alpha")
-        for mechanism in run.certificates:
-            if mechanisms and mechanism not in mechanisms:
-                continue
-            prediction, radius = run.certificates[mechanism]
-            certified = certified_accuracy(prediction, radius, run.label, radii)
-            counts = np.rint(certified * len(run))
-            unknown = (math.nan,) * len(radii)
-            # Of sequential runs the easy images finish first: those of an unfinished one are no random sample.
-            alpha = None if run.sequential and not run.finished else run.about.get("alpha")
-            rows.append(
-                Row(
-                    run=run.name,
-                    mechanism=mechanism,
-                    norm=run.norm(mechanism),
-                    sigma=math.nan if run.sigma is None else run.sigma,
-                    examples=len(run),
-                    certified=tuple(certified.tolist()),
-                    limit=tuple(population_limit(counts, len(run), alpha, confidence).tolist()) if alpha else unknown,
-                    sample_limit=tuple(sample_limit(counts, len(run), alpha, confidence).tolist())
-                    if alpha
-                    else unknown,
-                    acr=average_certified_radius(prediction, radius, run.label),
-                    median=float(np.median(run.certified_radius(mechanism))),
-                    abstained=float(np.mean(prediction == ABSTAIN)),
-                    smoothed=float(np.mean(prediction == run.label)),
-                    draws=float(np.mean(run.votes)) + run.about["n0"] if run.sequential else math.nan,
-                    clean=math.nan if run.clean is None else float(np.mean(run.clean)),
-                    noisy=math.nan if run.noisy is None else math.fsum(run.noisy) / len(run),
-                )
-            )
-    return rows
-
-
-def accuracy_table(rows: Sequence[Row], radii: Sequence[float], title: str, single: bool = False) -> Table:
+def accuracy_table(rows: Sequence[Figures], radii: Sequence[float], title: str, single: bool = False) -> Table:
     """Certified accuracy at each radius and the figures beside it; the best of each sigma marked.
 
     Nothing is rounded up: shares that are better small are rounded up, all others down. `single` leaves out what is the
@@ -150,7 +71,7 @@ def accuracy_table(rows: Sequence[Row], radii: Sequence[float], title: str, sing
     return Table(title, header, tuple(cells), _best(rows, values, len(names)), _sections(rows), len(names))
 
 
-def limit_table(rows: Sequence[Row], radii: Sequence[float], confidence: float, single: bool = False) -> Table:
+def limit_table(rows: Sequence[Figures], radii: Sequence[float], confidence: float, single: bool = False) -> Table:
     """Lower confidence limits on the certified accuracy in the population."""
     names = ("mechanism",) if single else ("σ", "run", "mechanism")
     cells = []
@@ -221,7 +142,7 @@ def to_latex(table: Table) -> str:
     return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}"]) + "\n"
 
 
-def to_csv(rows: Sequence[Row], radii: Sequence[float]) -> str:
+def to_csv(rows: Sequence[Figures], radii: Sequence[float]) -> str:
     """All figures of all rows, unrounded; empty where they are not known."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
@@ -253,7 +174,7 @@ def decimals(value: float, digits: int = 4) -> str:
     return f"{math.floor(value * 10**digits) / 10**digits:.{digits}f}" if math.isfinite(value) else str(value)
 
 
-def _best(rows: Sequence[Row], values: Sequence[Sequence[float]], offset: int) -> frozenset[tuple[int, int]]:
+def _best(rows: Sequence[Figures], values: Sequence[Sequence[float]], offset: int) -> frozenset[tuple[int, int]]:
     """Cells with the largest value of their column among the rows of a sigma and norm; none where all are equal."""
     best = set()
     kinds = [(_sigma(row), row.norm) for row in rows]
@@ -266,12 +187,12 @@ def _best(rows: Sequence[Row], values: Sequence[Sequence[float]], offset: int) -
     return frozenset(best)
 
 
-def _sections(rows: Sequence[Row]) -> tuple[int, ...]:
+def _sections(rows: Sequence[Figures]) -> tuple[int, ...]:
     """Where another sigma begins."""
     return tuple(i for i in range(1, len(rows)) if _sigma(rows[i]) != _sigma(rows[i - 1]))
 
 
-def _sigma(row: Row) -> str:
+def _sigma(row: Figures) -> str:
     return "?" if math.isnan(row.sigma) else f"{row.sigma:g}"
 
 

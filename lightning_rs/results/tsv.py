@@ -112,10 +112,9 @@ def write_tsv(records: Sequence[Record], mechanism: str, path: str | Path) -> No
     lines = ["\t".join(COLUMNS)]
     for record in records:
         certificate = record.certificates[mechanism]
-        prediction = certificate["prediction"]
         time = datetime.timedelta(seconds=record.seconds)
-        cells = (record.index, record.label, prediction, rounded_down(certificate["radius"]))
-        lines.append("\t".join(map(str, (*cells, int(prediction == record.label), time))))
+        cells = (record.index, record.label, certificate.prediction, rounded_down(certificate.radius))
+        lines.append("\t".join(map(str, (*cells, int(certificate.prediction == record.label), time))))
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 

@@ -60,8 +60,8 @@ def test_records_are_those_of_the_smoothed_classifier():
         assert record.label == int(labels[record.index])
         assert record.clean_prediction == int(module(images[record.index : record.index + 1]).argmax())
         for name, certificate in certificates.items():
-            assert record.certificates[name]["radius"] == certificate.radius[i]
-            assert record.certificates[name]["prediction"] == certificate.prediction[i]
+            assert record.certificates[name].radius == certificate.radius[i]
+            assert record.certificates[name].prediction == certificate.prediction[i]
 
 
 def test_it_runs_every_n_epochs_is_silent_in_the_sanity_check_and_logs_what_can_be_monitored():

@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from lightning_rs.certification import CertificationSettings, certify_examples, describe_run
+from lightning_rs.certification.recertify import held_fields, num_classes_of, recertify, statistics_of
 from lightning_rs.data import Digits
 from lightning_rs.mechanisms import list_mechanisms
-from lightning_rs.results import Record, RunDirectory
-from lightning_rs.certification.recertify import held_fields, num_classes_of, recertify, statistics_of
+from lightning_rs.results import Record, RunDescription, RunDirectory
 from lightning_rs.results.records import certificates_of
 
 SEQUENTIAL = ["sequential_betting", "sequential_union"]
@@ -53,12 +53,13 @@ def assert_same(records, others):
         assert list(a.certificates) == list(b.certificates)
         for name, certificate in a.certificates.items():
             other = b.certificates[name]
-            assert certificate["prediction"] == other["prediction"]
+            assert certificate.prediction == other.prediction
             for key in ("radius", "p_lower", "p_upper"):
-                if other[key] is None:
-                    assert certificate[key] is None
+                value, expected = getattr(certificate, key), getattr(other, key)
+                if expected is None:
+                    assert value is None
                 else:
-                    assert certificate[key] == pytest.approx(other[key], rel=1e-12, abs=0), (name, key)
+                    assert value == pytest.approx(expected, rel=1e-12, abs=0), (name, key)
 
 
 @pytest.mark.parametrize(("alpha", "mechanisms"), [(0.05, ALL), (0.001, ["voracek"]), (0.2, ["kumar_margin", "cohen"])])
@@ -117,18 +118,27 @@ def test_number_of_classes(stored):
     """A class without a vote counts as well: `delattre` shares alpha among the buckets."""
     records, run = stored
     assert num_classes_of(records, run) == 10
-    run = {key: value for key, value in run.items() if key != "num_classes"}
+    run = replace(run, num_classes=None)
     assert num_classes_of(records, run) == 10
-    assert num_classes_of(records, run | {"data": "mine"}) == 10
-    assert num_classes_of(records, run | {"num_classes": 12}) == 12
+    assert num_classes_of(records, replace(run, data="mine")) == 10
+    assert num_classes_of(records, replace(run, num_classes=12)) == 12
     with pytest.raises(ValueError, match="how many classes mine has"):
-        num_classes_of([replace(r, statistics={}) for r in records], run | {"data": "mine"})
+        num_classes_of([replace(r, statistics={}) for r in records], replace(run, data="mine"))
 
 
 def test_ten_thousand_examples(tmp_path):
     """Their records are read and certified again by mechanisms of votes in seconds; 1,000 classes, stored sparsely."""
     generator = np.random.default_rng(0)
-    run = {"data": "mine", "num_classes": 1000, "sigma": 0.5, "n": 100_000, "alpha": 0.001, "mechanisms": ["cohen"]}
+    run = RunDescription(
+        data="mine",
+        split="test",
+        num_classes=1000,
+        sigma=0.5,
+        n0=100,
+        n=100_000,
+        alpha=0.001,
+        mechanisms=["cohen"],
+    )
     directory = RunDirectory(tmp_path)
     directory.create(run)
     with open(tmp_path / "records-0.jsonl", "w") as file:
@@ -158,7 +168,7 @@ def test_sequential_records_serve_sequential_mechanisms_alone(tmp_path):
     again, _ = recertify(stored, run)
     assert_same(again, stored)
     looser, _ = recertify(stored, run, alpha=0.1)
-    radii = [[r.certificates["sequential_betting"]["radius"] for r in rows] for rows in (looser, stored)]
+    radii = [[r.certificates["sequential_betting"].radius for r in rows] for rows in (looser, stored)]
     assert np.all(np.array(radii[0]) >= np.array(radii[1]))
     with pytest.raises(ValueError, match="cohen needs a number of draws that is fixed in advance"):
         recertify(stored, run, mechanisms=["cohen"])

@@ -1,50 +1,61 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
+from run_cases import DESCRIPTION, RECORDS
 
-from lightning_rs.results.records import Record
-from lightning_rs.results.figures import clean_accuracy, default_radii, figures, noisy_accuracy, summarize
-from lightning_rs.results.tables import decimals, percent
-
-
-def record(index, label, clean, counts, prediction, radius):
-    certificates = {"cohen": {"prediction": prediction, "radius": radius, "p_lower": None, "p_upper": None}}
-    return Record(index, label, clean, {}, counts, certificates, 1.0)
-
-
-RECORDS = [
-    record(0, 1, 1, {1: 10}, 1, 0.5),
-    record(1, 1, 0, {1: 6, 0: 4}, -1, 0.0),
-    record(2, 0, 0, {2: 9, 0: 1}, 2, 0.3),
-    record(3, 2, 2, {2: 8, 1: 2}, 2, 0.1),
-]
+from lightning_rs.results.figures import default_radii, figures, logged
+from lightning_rs.results.runs import run_of_records
 
 
 def test_by_hand():
-    summary = summarize(RECORDS, [0.0, 0.25])["cohen"]
-    assert summary.certified_accuracy == {0.0: 0.5, 0.25: 0.25}
-    assert summary.acr == pytest.approx(0.6 / 4)
-    assert summary.abstention_rate == 0.25
-    assert summary.smoothed_accuracy == 0.5
-    assert clean_accuracy(RECORDS) == 0.75
-    assert noisy_accuracy(RECORDS) == pytest.approx((1 + 0.6 + 0.1 + 0.8) / 4)
-    assert figures(RECORDS, [0.0, 0.25], "certify") == {
+    (row,) = figures(run_of_records(RECORDS, DESCRIPTION, "a"), [0.0, 0.25], confidence=0.9)
+    assert (row.run, row.mechanism, row.sigma, row.examples) == ("a", "cohen", 0.25, 4)
+    assert row.certified == (0.5, 0.25)
+    # One of four: the lower limit p solves 1 - (1 - p)^4 = .1.
+    assert row.limit[1] == pytest.approx(1 - 0.9**0.25 - 0.01, rel=1e-9)
+    assert row.sample_limit == (0.5, 0.25)  # Of 4 certificates at .01 none is wrong with probability .96.
+    assert row.acr == pytest.approx(0.15)
+    assert row.median == pytest.approx(0.05)  # Radii .5, 0 (abstained), 0 (wrong), .1.
+    assert (row.abstained, row.smoothed, row.clean) == (0.25, 0.5, 0.75)
+    assert row.noisy == pytest.approx((1 + 0.6 + 0.1 + 0.8) / 4)
+
+
+def test_what_is_logged():
+    run = run_of_records(RECORDS, DESCRIPTION, "a")
+    (row,) = figures(run, [0.0, 0.25])
+    assert row.acr == pytest.approx(0.6 / 4)
+    assert row.noisy == pytest.approx((1 + 0.6 + 0.1 + 0.8) / 4)
+    assert logged(run, [0.0, 0.25], "certify") == {
         "certify/clean_accuracy": 0.75,
-        "certify/noisy_accuracy": noisy_accuracy(RECORDS),
+        "certify/noisy_accuracy": row.noisy,
         "certify/cohen/accuracy@0": 0.5,
         "certify/cohen/accuracy@0.25": 0.25,
-        "certify/cohen/acr": summary.acr,
+        "certify/cohen/acr": row.acr,
         "certify/cohen/abstention_rate": 0.25,
         "certify/cohen/smoothed_accuracy": 0.5,
     }
 
 
 def test_order_does_not_matter():
-    assert figures(RECORDS, [0.0], "c") == figures(RECORDS[::-1], [0.0], "c")
+    runs = [run_of_records(records, DESCRIPTION, "a") for records in (RECORDS, RECORDS[::-1])]
+    assert logged(runs[0], [0.0], "c") == logged(runs[1], [0.0], "c")
 
 
 def test_nothing_certified():
-    assert summarize([], [0.0]) == {}
-    assert np.isnan(clean_accuracy([])) and np.isnan(noisy_accuracy([]))
+    run = run_of_records([], DESCRIPTION, "a")
+    assert figures(run, [0.0]) == []
+    named = logged(run, [0.0], "c")
+    assert list(named) == ["c/clean_accuracy", "c/noisy_accuracy"]
+    assert np.isnan(list(named.values())).all()
+
+
+def test_easy_images_of_an_unfinished_sequential_run_are_no_sample():
+    votes = [replace(r, counts={0: 10 * (k + 1)}) for k, r in enumerate(RECORDS)]
+    (row,) = figures(run_of_records(votes, DESCRIPTION, "whole"), [0.0])
+    assert row.limit[0] == row.limit[0]
+    (row,) = figures(run_of_records(votes, replace(DESCRIPTION, indices=(0, 1, 2, 3, 9)), "part"), [0.0])
+    assert np.isnan(row.limit[0])
 
 
 @pytest.mark.parametrize("sigma", [0.05, 0.12, 0.25, 0.5, 1.0, 2.0])
@@ -60,11 +71,3 @@ def test_default_radii_are_the_literatures():
     assert default_radii(0.12) == (0.0, 0.12, 0.24, 0.36)
     assert default_radii(0.25) == (0.0, 0.25, 0.5, 0.75)
     assert default_radii(0.5) == (0.0, 0.5, 1.0, 1.5)
-
-
-def test_nothing_printed_is_rounded_up():
-    assert percent(0.98999) == "98.9"
-    assert percent(0.29) == "29.0"  # 0.29 * 1000 is 290.00000000000006 or 289.99999999999994, depending on the order.
-    assert percent(1 / 364, up=True) == "0.3"
-    assert percent(1.0) == "100.0"
-    assert decimals(0.57599) == "0.5759"

@@ -3,16 +3,14 @@ import xml.etree.ElementTree as ET
 import numpy as np
 import pytest
 from PIL import Image
-from test_summary import RECORDS
+from run_cases import DESCRIPTION, RECORDS
 
 from lightning_rs.results import plots
 from lightning_rs.results.runs import run_of_records
 
-ABOUT = {"sigma": 0.25, "n": 10, "data": "Digits", "split": "test", "architecture": "net", "alpha": 0.001}
-
 
 def test_curve_is_exact():
-    run = run_of_records(RECORDS, ABOUT, "run")
+    run = run_of_records(RECORDS, DESCRIPTION, "run")
     x, y = plots.curve(run.certified_radius("cohen"))
     assert np.array_equal(x, [0.0, 0.1, 0.5])
     assert np.array_equal(y, [0.5, 0.25, 0.0])
@@ -20,7 +18,7 @@ def test_curve_is_exact():
 
 @pytest.mark.parametrize("curves", [1, 3, 9])
 def test_png_and_svg_are_drawn(tmp_path, curves):
-    run = run_of_records(RECORDS, ABOUT, "run")
+    run = run_of_records(RECORDS, DESCRIPTION, "run")
     radii = {f"σ = {i}": run.certified_radius("cohen") * i for i in range(1, curves + 1)}
     plots.certified_accuracy(radii, "Title", tmp_path / "accuracy.png", "noise", envelope=curves > 1)
     plots.share_ecdf([run] * curves, "Title", tmp_path / "share.png")

@@ -1,14 +1,16 @@
-import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from conftest import ROOT
+from run_cases import RECORDS, write_run
 
 from lightning_rs.mechanisms import get_mechanism
-from lightning_rs.results.records import Record, RunDirectory, certificate_of, certificates_of, sparse
+from lightning_rs.results import ExampleCertificate, Record, RunDescription, RunDirectory
+from lightning_rs.results.records import certificate_of, certificates_of, sparse
 from lightning_rs.smoothing import Statistics
 
-RUN = {"data": "Digits", "split": "test", "sigma": 0.25, "n": 100, "indices": [0, 1, 2]}
+RUN = RunDescription(data="Digits", split="test", indices=(0, 1, 2), sigma=0.25, n0=10, n=100, alpha=0.001)
 
 
 def record(index, label=1):
@@ -30,7 +32,7 @@ def test_a_record_reads_back_to_the_bit():
     assert original.selected == 1
     prediction, radius, label = certificates_of([original], "cohen")
     assert (prediction[0], label[0]) == (1, 1)
-    assert radius[0] == original.certificates["cohen"]["radius"] > 0
+    assert radius[0] == original.certificates["cohen"].radius > 0
 
 
 def test_selected_class_of_ties_is_the_lowest():
@@ -43,7 +45,7 @@ def test_directory_keeps_what_every_process_appends(tmp_path):
     directory.check(RUN)
     assert not directory.path.exists()
     directory.create(RUN)
-    assert json.loads((directory.path / "run.json").read_text()) == RUN
+    assert directory.run() == RUN
     for process, indices in ((0, (2, 0)), (1, (1,))):
         with directory.appender(process) as file:
             for index in indices:
@@ -72,9 +74,9 @@ def test_another_run_is_refused_and_the_difference_named(tmp_path):
     directory = RunDirectory(tmp_path)
     directory.create(RUN)
     with pytest.raises(ValueError, match=r"holds another run; it differs in n \(100 there, 200 now\)"):
-        directory.check(RUN | {"n": 200})
-    with pytest.raises(ValueError, match=r"differs in new \(null there, 1 now\), sigma \(0.25 there, 0.5 now\)"):
-        directory.check(RUN | {"sigma": 0.5, "new": 1})
+        directory.check(replace(RUN, n=200))
+    with pytest.raises(ValueError, match=r"differs in seed \(null there, 1 now\), sigma \(0.25 there, 0.5 now\)"):
+        directory.check(replace(RUN, sigma=0.5, seed=1))
 
 
 def test_bad_directories(tmp_path):
@@ -89,3 +91,33 @@ def test_bad_directories(tmp_path):
 
 def test_sparse_counts():
     assert sparse(np.array([0, 7, 0, 3])) == {1: 7, 3: 3}
+
+
+@pytest.mark.parametrize("name", ["fixed", "sequential"])
+def test_records_of_version_1_are_written_as_they_were(tmp_path, name):
+    golden = RunDirectory(ROOT / "tests" / "golden" / name)
+    again = RunDirectory(tmp_path)
+    again.create(golden.run())
+    records = {r.index: r for r in golden.read()}
+    lines = (golden.path / "records-0.jsonl").read_text().splitlines()
+    with again.appender(0) as file:
+        for line in lines:  # In the order in which they finished.
+            file.append(records[int(line.split(",")[0].removeprefix('{"index":'))])
+    for file in ("run.json", "records-0.jsonl"):
+        assert (again.path / file).read_bytes() == (golden.path / file).read_bytes()
+
+
+def test_a_certificate_says_whether_it_fell_back_only_where_it_may():
+    assert "fallback" not in record(0).to_json()
+    for fallback in (False, True):
+        certificates = {"mohapatra_l1": ExampleCertificate(1, 0.5, norm="l1", fallback=fallback)}
+        line = replace(record(0), certificates=certificates).to_json()
+        assert f'"norm":"l1","fallback":{str(fallback).lower()}' in line
+        assert Record.from_json(line).certificates == certificates
+
+
+def test_two_programs_do_not_write_to_one_file(tmp_path):
+    directory = RunDirectory(write_run(tmp_path / "a"))
+    with directory.appender(0), pytest.raises(ValueError, match="another certification is writing to "):
+        directory.appender(0)
+    assert len(directory.read()) == len(RECORDS)

@@ -1,142 +1,41 @@
 """Runs side by side: what is compared, what the tables say, and what is refused."""
 
-import csv
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
-from test_summary import RECORDS, record
+import torch
+from conftest import ROOT
+from run_cases import ABOUT, BETTER, RECORDS, write_run
 
+from lightning_rs import SmoothedClassifier
 from lightning_rs.cli.commands import run_command
-from lightning_rs.results import RunDirectory
-from lightning_rs.results.comparability import comparable_groups, differences, remarks
-from lightning_rs.results.runs import load_run, load_runs, run_of_records
-from lightning_rs.results.tables import Table, accuracy_table, rows_of, share_table, to_csv, to_latex, to_markdown
+from lightning_rs.mechanisms import required_fields, resolve_mechanisms
+from lightning_rs.results import ExampleCertificate, Record, RunDescription, RunDirectory, run_of_records, write_report
+from lightning_rs.results.records import certificate_of, sparse, stored_statistics
+from lightning_rs.results.report import print_table
+from lightning_rs.results.runs import read_directory
 from lightning_rs.results.tsv import write_tsv
 
-ABOUT = {
-    "data": "Digits",
-    "split": "test",
-    "indices": [0, 1, 2, 3],
-    "architecture": "digits_cnn",
-    "sigma": 0.25,
-    "n0": 100,
-    "n": 10,
-    "alpha": 0.01,
-    "pixel_range": [0, 1],
-    "mechanisms": ["cohen"],
-}
-BETTER = [replace(r, certificates={"cohen": {"prediction": r.label, "radius": 0.4}}) for r in RECORDS]
-
-
-def write_run(path, records=RECORDS, **changes):
-    directory = RunDirectory(path)
-    directory.create(ABOUT | changes)
-    with directory.appender(0) as file:
-        for r in records:
-            file.append(r)
-    return path
-
-
-def test_rows_by_hand():
-    (row,) = rows_of([run_of_records(RECORDS, ABOUT, "a")], [0.0, 0.25], confidence=0.9)
-    assert (row.run, row.mechanism, row.sigma, row.examples) == ("a", "cohen", 0.25, 4)
-    assert row.certified == (0.5, 0.25)
-    # One of four: the lower limit p solves 1 - (1 - p)^4 = .1.
-    assert row.limit[1] == pytest.approx(1 - 0.9**0.25 - 0.01, rel=1e-9)
-    assert row.sample_limit == (0.5, 0.25)  # Of 4 certificates at .01 none is wrong with probability .96.
-    assert row.acr == pytest.approx(0.15)
-    assert row.median == pytest.approx(0.05)  # Radii .5, 0 (abstained), 0 (wrong), .1.
-    assert (row.abstained, row.smoothed, row.clean) == (0.25, 0.5, 0.75)
-    assert row.noisy == pytest.approx((1 + 0.6 + 0.1 + 0.8) / 4)
-
-
-def test_the_best_of_each_sigma_is_marked_and_nothing_is_rounded_up():
-    runs = [
-        run_of_records(RECORDS, ABOUT, "a"),
-        run_of_records(BETTER, ABOUT, "b"),
-        run_of_records(RECORDS, ABOUT | {"sigma": 0.5}, "alone"),
-    ]
-    rows = rows_of(runs, [0.0, 0.45])
-    table = accuracy_table(rows, [0.0, 0.45], "T")
-    assert table.header[:5] == ("σ", "run", "mechanism", "r=0", "r=0.45")
-    assert [row[:5] for row in table.rows] == [
-        ("0.25", "a", "cohen", "50.0", "25.0"),
-        ("0.25", "b", "cohen", "100.0", "0.0"),
-        ("0.5", "alone", "cohen", "50.0", "25.0"),
-    ]
-    best = {(i, table.header[j]) for i, j in table.best}
-    assert (1, "r=0") in best and (0, "r=0.45") in best and (1, "ACR (legacy)") in best and (1, "abstain") in best
-    assert (0, "r=0") not in best
-    assert not any(i == 2 for i, _ in best)  # Alone with its sigma there is no best.
-    assert not any("base" in name for _, name in best)  # Equal in all rows.
-    assert table.sections == (2,)
-
-
-def test_markdown_latex_and_csv():
-    table = Table("A & B", ("σ", "x_1"), (("a_b", "50 %"), ("c", "1.0")), frozenset({(1, 1)}), (1,))
-    assert to_markdown(table) == "**A & B**\n\n| σ | x_1 |\n|---|--:|\n| a_b | 50 % |\n| c | **1.0** |\n"
-    latex = to_latex(table)
-    assert "\\caption{A \\& B.}" in latex
-    assert "    $\\sigma$ & x\\_1 \\\\\n    \\midrule\n    a\\_b & 50 \\% \\\\\n    \\midrule\n" in latex
-    assert "c & \\textbf{1.0} \\\\" in latex
-    rows = rows_of([run_of_records(RECORDS, ABOUT, "a")], [0.0, 0.25])
-    (read,) = csv.DictReader(to_csv(rows, [0.0, 0.25]).splitlines())
-    assert read["run"] == "a"
-    assert float(read["certified_accuracy@0.25"]) == 0.25
-    assert float(read["acr"]) == rows[0].acr  # Unrounded.
-
-
-def test_distribution_of_shares():
-    table = share_table([run_of_records(RECORDS, ABOUT, "a")])
-    assert table.header == ("run", "0–0.5", "0.5–0.7", "0.7–0.9", "0.9–0.99", "0.99–0.999", "0.999–1", "unanimous")
-    assert table.rows == (("a", "0.0", "25.0", "25.0", "25.0", "0.0", "0.0", "25.0"),)  # 1, .6, .9 and .8.
-
-
-@pytest.mark.parametrize(
-    ("records", "changes", "difference"),
-    [
-        (RECORDS, {"n": 1000}, "n: 10 in a, 1,000 in b"),
-        (RECORDS, {"alpha": 0.001}, "alpha: 0.01 in a, 0.001 in b"),
-        (RECORDS, {"data": "MNIST"}, "data: Digits in a, MNIST in b"),
-        (RECORDS, {"split": "val"}, "split: test in a, val in b"),
-        (RECORDS[:3], {}, "images: 4 in a, 3 in b, 3 in both"),
-        ([*RECORDS[:3], record(9, 2, 2, {2: 1}, 2, 0.1)], {}, "images: 4 in a, 4 in b, 3 in both"),
-        ([*RECORDS[:3], record(3, 7, 2, {2: 1}, 2, 0.1)], {}, "labels: 1 of 4 differ between a and b"),
-    ],
+HALFSPACE = RunDescription(
+    data="Digits", split="test", architecture="halfspace", sigma=0.5, n0=100, n=1000, alpha=0.001
 )
-def test_what_cannot_be_compared(records, changes, difference):
-    a, b = run_of_records(RECORDS, ABOUT, "a"), run_of_records(records, ABOUT | changes, "b")
-    assert differences(a, b) == [difference]
-    assert comparable_groups([a, b, a]) == [[a, a], [b]]
-    assert remarks([a, b]) == [f"not comparable, so in tables of their own: {difference}"]
 
 
-def test_sigma_weights_and_seeds_may_differ():
-    a = run_of_records(RECORDS, ABOUT, "a")
-    b = run_of_records(BETTER, ABOUT | {"sigma": 0.5, "weights_sha256": "x", "seed": 7, "device": "cuda"}, "b")
-    assert differences(a, b) == remarks([a, b]) == []
+@pytest.mark.parametrize(("name", "radii"), [("fixed", (0.0, 0.25, 0.5, 0.75)), ("sequential", (0.25, 0.5))])
+def test_the_table_of_version_1(tmp_path, name, radii):
+    golden = ROOT / "tests" / "golden" / name
+    write_report(*read_directory(golden), radii, tmp_path / name)
+    assert (tmp_path / name / "table.csv").read_bytes() == (golden / "table.csv").read_bytes()
 
 
-def test_a_results_file_beside_a_run(tmp_path):
-    write_tsv(RECORDS, "cohen", tmp_path / "theirs.tsv")
-    ours, theirs = load_runs([write_run(tmp_path / "ours"), tmp_path / "theirs.tsv"])
-    assert (ours.name, theirs.name) == ("ours", "theirs")
-    assert comparable_groups([ours, theirs]) == [[ours, theirs]]
-    assert any(
-        "theirs does not say its sigma, data, split, n0, n, alpha, pixel_range" in r for r in remarks([ours, theirs])
-    )
-    assert "if its radii were rounded to nearest" in theirs.notes[0]
-    mine, published = (rows_of([run], [0.0, 0.25])[0] for run in (ours, theirs))
-    assert mine.certified == published.certified
-    assert published.acr <= mine.acr
-    assert np.isnan(published.clean) and np.isnan(published.limit[0]) and np.isnan(published.sigma)
-
-
-def test_an_unfinished_run_is_said_to_be_one(tmp_path):
-    assert load_run(write_run(tmp_path / "a", RECORDS[:3])).notes == ("a is not finished: 1 of 4 examples are missing",)
-    assert load_run(write_run(tmp_path / "training" / "certification")).name == "training"
+def test_a_mechanism_of_ones_own_is_shown(tmp_path, capsys):
+    own = [replace(r, certificates=r.certificates | {"mine": ExampleCertificate(r.label, 0.2)}) for r in RECORDS]
+    write_run(tmp_path, own)
+    write_report(*read_directory(tmp_path), (0.0, 0.1), tmp_path)
+    assert "│ mine" in capsys.readouterr().out
+    assert ",mine,l2,0.25,4,1.0,1.0," in (tmp_path / "table.csv").read_text()
+    assert "mine" in (tmp_path / "certified_accuracy.svg").read_text()
 
 
 def test_the_commands(tmp_path, monkeypatch, capsys):
@@ -174,6 +73,8 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
         (["report", "empty"], "empty is not the directory of a certification: it holds no run.json"),
         (["report", "begun"], "begun holds no finished examples"),
         (["report", "torn"], "torn/run.json cannot be read: "),
+        (["report", "short"], "short/run.json does not describe a certification: it lacks alpha, n, n0, sigma, split"),
+        (["report", "newer"], "newer/run.json does not describe a certification: unknown colour; known: data, split,"),
         (["report", "a", "a"], "a source is given twice: a, a"),
         (["report", "a", "--names", "[x,y]"], "names must be 1 different ones, one for each source, got ['x', 'y']"),
         (["report", "a", "--radii", "[0.5,0.25]"], "radii must be strictly increasing, got [0.5, 0.25]"),
@@ -194,6 +95,9 @@ def test_bad_input_gets_one_line(tmp_path, monkeypatch, capsys, arguments, messa
     (tmp_path / "empty").mkdir()
     (tmp_path / "torn").mkdir()
     (tmp_path / "torn" / "run.json").write_text('{"data":')
+    for name, values in (("short", {"data": "Digits"}), ("newer", ABOUT | {"colour": 1})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "run.json").write_text(json.dumps(values))
     (tmp_path / "text.tsv").write_text("hello\n")
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(SystemExit) as exit:
@@ -234,16 +138,45 @@ def test_recertifying_keeps_what_another_run_has(tmp_path, monkeypatch, capsys):
     assert len(RunDirectory(tmp_path / "whole").read()) == len(RECORDS)
 
 
-def test_two_programs_do_not_write_to_one_file(tmp_path):
-    directory = RunDirectory(write_run(tmp_path / "a"))
-    with directory.appender(0), pytest.raises(ValueError, match="another certification is writing to "):
-        directory.appender(0)
-    assert len(directory.read()) == len(RECORDS)
+def halfspace_records(*names):
+    def classifier(x):
+        return torch.stack([torch.zeros(len(x)), x[:, 0, 0, 0] - 0.4], dim=1)
+
+    mechanisms = resolve_mechanisms(names)
+    smoothed = SmoothedClassifier(classifier, 2, 0.5)
+    for index in range(3):
+        s = smoothed.sample(torch.zeros(1, 1, 2, 2), [index], n0=100, n=1000, fields=required_fields(mechanisms))
+        certificates = {name: certificate_of(m.certify(s, 0.001)) for name, m in mechanisms.items()}
+        votes = sparse(s.selection_counts[0]), sparse(s.counts[0])
+        record = Record(index, 0, 0, *votes, certificates, 0.1, stored_statistics(s))
+        assert Record.from_json(record.to_json()) == record
+        yield record
 
 
-def test_easy_images_of_an_unfinished_sequential_run_are_no_sample():
-    votes = [replace(r, counts={0: 10 * (k + 1)}) for k, r in enumerate(RECORDS)]
-    (row,) = rows_of([run_of_records(votes, ABOUT, "whole")], [0.0])
-    assert row.limit[0] == row.limit[0]
-    (row,) = rows_of([run_of_records(votes, ABOUT | {"indices": [0, 1, 2, 3, 9]}, "part")], [0.0])
-    assert np.isnan(row.limit[0])
+def run_of(records):
+    return run_of_records(list(records), HALFSPACE, "halfspace")
+
+
+def test_norms_are_told_apart(capsys):
+    print_table(run_of(halfspace_records("cohen", "mohapatra_l1", "mohapatra_channel:height=1")), (0.0, 0.2))
+    text = capsys.readouterr().out
+    for name, norm in (("cohen", "l2"), ("mohapatra_l1", "l1"), ("mohapatra_channel:height=1", "l2_subspace")):
+        (row,) = [line for line in text.splitlines() if f" {name} " in line]
+        assert row.split("│")[2].strip() == norm
+    assert "fell back" not in text
+
+
+def test_l2_alone_needs_no_column(capsys):
+    print_table(run_of(halfspace_records("cohen", "cohen_two_sided")), (0.0, 0.2))
+    text = capsys.readouterr().out
+    assert "norm" not in text.split("3 images")[0]
+
+
+@pytest.mark.parametrize("failures", [1, 2])
+def test_fallbacks_are_counted(failures, capsys):
+    made = list(halfspace_records("cohen", "mohapatra_l1"))
+    for k in range(failures):
+        failed = replace(made[k].certificates["mohapatra_l1"], fallback=True)
+        made[k] = replace(made[k], certificates=made[k].certificates | {"mohapatra_l1": failed})
+    print_table(run_of(made), (0.0,))
+    assert f"{failures} radii fell back to simpler ones" in capsys.readouterr().out

@@ -7,9 +7,10 @@ from decimal import Decimal
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_summary import RECORDS, record
+from run_cases import RECORDS, record
 
 from lightning_rs.metrics import average_certified_radius, certified_accuracy
+from lightning_rs.results import ExampleCertificate
 from lightning_rs.results.tsv import file_name, read_tsv, rounded_down, write_tsv
 
 HEADER = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n"
@@ -143,12 +144,12 @@ def test_there_and_back_never_raises_a_radius(tmp_path_factory, rows):
         results = read_tsv(path)
         for i, r in enumerate(records):
             certificate = r.certificates["cohen"]
-            assert certificate["radius"] * (1 - 1e-5) <= results.radius[i] <= certificate["radius"]
-            assert results.prediction[i] == certificate["prediction"]
+            assert certificate.radius * (1 - 1e-5) <= results.radius[i] <= certificate.radius
+            assert results.prediction[i] == certificate.prediction
             assert (results.index[i], results.label[i]) == (r.index, r.label)
             assert results.seconds[i] == pytest.approx(r.seconds, abs=1e-5)
         assert results.wrong_correct == 0
         records = [
-            replace(r, certificates={"cohen": {"prediction": int(p), "radius": float(d)}})
+            replace(r, certificates={"cohen": ExampleCertificate(int(p), float(d))})
             for r, p, d in zip(records, results.prediction, results.radius, strict=True)
         ]

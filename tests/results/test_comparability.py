@@ -1,0 +1,53 @@
+"""What is compared, and what is refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from run_cases import BETTER, DESCRIPTION, RECORDS, record, write_run
+
+from lightning_rs.results.comparability import comparable_groups, differences, remarks
+from lightning_rs.results.figures import figures
+from lightning_rs.results.runs import load_runs, run_of_records
+from lightning_rs.results.tsv import write_tsv
+
+
+@pytest.mark.parametrize(
+    ("records", "changes", "difference"),
+    [
+        (RECORDS, {"n": 1000}, "n: 10 in a, 1,000 in b"),
+        (RECORDS, {"alpha": 0.001}, "alpha: 0.01 in a, 0.001 in b"),
+        (RECORDS, {"data": "MNIST"}, "data: Digits in a, MNIST in b"),
+        (RECORDS, {"split": "val"}, "split: test in a, val in b"),
+        (RECORDS[:3], {}, "images: 4 in a, 3 in b, 3 in both"),
+        ([*RECORDS[:3], record(9, 2, 2, {2: 1}, 2, 0.1)], {}, "images: 4 in a, 4 in b, 3 in both"),
+        ([*RECORDS[:3], record(3, 7, 2, {2: 1}, 2, 0.1)], {}, "labels: 1 of 4 differ between a and b"),
+    ],
+)
+def test_what_cannot_be_compared(records, changes, difference):
+    a, b = run_of_records(RECORDS, DESCRIPTION, "a"), run_of_records(records, replace(DESCRIPTION, **changes), "b")
+    assert differences(a, b) == [difference]
+    assert comparable_groups([a, b, a]) == [[a, a], [b]]
+    assert remarks([a, b]) == [f"not comparable, so in tables of their own: {difference}"]
+
+
+def test_sigma_weights_and_seeds_may_differ():
+    a = run_of_records(RECORDS, DESCRIPTION, "a")
+    other = replace(DESCRIPTION, sigma=0.5, weights_sha256="x", seed=7, device="cuda")
+    b = run_of_records(BETTER, other, "b")
+    assert differences(a, b) == remarks([a, b]) == []
+
+
+def test_a_results_file_beside_a_run(tmp_path):
+    write_tsv(RECORDS, "cohen", tmp_path / "theirs.tsv")
+    ours, theirs = load_runs([write_run(tmp_path / "ours"), tmp_path / "theirs.tsv"])
+    assert (ours.name, theirs.name) == ("ours", "theirs")
+    assert comparable_groups([ours, theirs]) == [[ours, theirs]]
+    assert any(
+        "theirs does not say its sigma, data, split, n0, n, alpha, pixel_range" in r for r in remarks([ours, theirs])
+    )
+    assert "if its radii were rounded to nearest" in theirs.notes[0]
+    mine, published = (figures(run, [0.0, 0.25])[0] for run in (ours, theirs))
+    assert mine.certified == published.certified
+    assert published.acr <= mine.acr
+    assert np.isnan(published.clean) and np.isnan(published.limit[0]) and np.isnan(published.sigma)

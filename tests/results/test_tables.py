@@ -1,0 +1,67 @@
+import csv
+from dataclasses import replace
+
+from run_cases import BETTER, DESCRIPTION, RECORDS
+
+from lightning_rs.results.figures import figures
+from lightning_rs.results.runs import run_of_records
+from lightning_rs.results.tables import (
+    Table,
+    accuracy_table,
+    decimals,
+    percent,
+    share_table,
+    to_csv,
+    to_latex,
+    to_markdown,
+)
+
+
+def test_the_best_of_each_sigma_is_marked_and_nothing_is_rounded_up():
+    runs = [
+        run_of_records(RECORDS, DESCRIPTION, "a"),
+        run_of_records(BETTER, DESCRIPTION, "b"),
+        run_of_records(RECORDS, replace(DESCRIPTION, sigma=0.5), "alone"),
+    ]
+    rows = [row for run in runs for row in figures(run, [0.0, 0.45])]
+    table = accuracy_table(rows, [0.0, 0.45], "T")
+    assert table.header[:5] == ("σ", "run", "mechanism", "r=0", "r=0.45")
+    assert [row[:5] for row in table.rows] == [
+        ("0.25", "a", "cohen", "50.0", "25.0"),
+        ("0.25", "b", "cohen", "100.0", "0.0"),
+        ("0.5", "alone", "cohen", "50.0", "25.0"),
+    ]
+    best = {(i, table.header[j]) for i, j in table.best}
+    assert (1, "r=0") in best and (0, "r=0.45") in best and (1, "ACR (legacy)") in best and (1, "abstain") in best
+    assert (0, "r=0") not in best
+    assert not any(i == 2 for i, _ in best)  # Alone with its sigma there is no best.
+    assert not any("base" in name for _, name in best)  # Equal in all rows.
+    assert table.sections == (2,)
+
+
+def test_markdown_latex_and_csv():
+    table = Table("A & B", ("σ", "x_1"), (("a_b", "50 %"), ("c", "1.0")), frozenset({(1, 1)}), (1,))
+    assert to_markdown(table) == "**A & B**\n\n| σ | x_1 |\n|---|--:|\n| a_b | 50 % |\n| c | **1.0** |\n"
+    latex = to_latex(table)
+    assert "\\caption{A \\& B.}" in latex
+    assert "    $\\sigma$ & x\\_1 \\\\\n    \\midrule\n    a\\_b & 50 \\% \\\\\n    \\midrule\n" in latex
+    assert "c & \\textbf{1.0} \\\\" in latex
+    rows = figures(run_of_records(RECORDS, DESCRIPTION, "a"), [0.0, 0.25])
+    (read,) = csv.DictReader(to_csv(rows, [0.0, 0.25]).splitlines())
+    assert read["run"] == "a"
+    assert float(read["certified_accuracy@0.25"]) == 0.25
+    assert float(read["acr"]) == rows[0].acr  # Unrounded.
+
+
+def test_distribution_of_shares():
+    table = share_table([run_of_records(RECORDS, DESCRIPTION, "a")])
+    assert table.header == ("run", "0–0.5", "0.5–0.7", "0.7–0.9", "0.9–0.99", "0.99–0.999", "0.999–1", "unanimous")
+    assert table.rows == (("a", "0.0", "25.0", "25.0", "25.0", "0.0", "0.0", "25.0"),)  # 1, .6, .9 and .8.
+
+
+def test_nothing_printed_is_rounded_up():
+    assert percent(0.98999) == "98.9"
+    assert percent(0.29) == "29.0"  # 0.29 * 1000 is 290.00000000000006 or 289.99999999999994, depending on the order.
+    assert percent(1 / 364, up=True) == "0.3"
+    assert percent(1.0) == "100.0"
+    assert decimals(0.57599) == "0.5759"
