@@ -120,7 +120,7 @@ def certify(
         radii = chosen.radii_for(certification.noise)
         for logger in loggers:
             logger.log_hyperparams({**described, "sigma": run.sigma})
-        log_run(loggers, run, records, radii, "certify_test", time.perf_counter() - start)
+        log_run(loggers, records, run, radii, "certify_test", time.perf_counter() - start)
         write_report(records, run, radii, directory)
         for logger in loggers:
             if isinstance(logger, WandbLogger):

@@ -14,7 +14,7 @@ from lightning_rs.checks import check_at_least, check_known
 from lightning_rs.data import SPLITS, ImageDataModule
 from lightning_rs.noise import as_noise
 from lightning_rs.results import Record, RunDescription, write_report
-from lightning_rs.results.logs import log_figures
+from lightning_rs.cli.loggers import log_run
 
 
 class CertificationCallback(Callback):
@@ -114,8 +114,8 @@ class CertificationCallback(Callback):
         self._run, self.records = certify_together(certification, output, shown=shown)
         radii = self.settings.radii_for(certification.noise)
         seconds = time.perf_counter() - start
-        step = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-        figures = log_figures(trainer.loggers, self._run, self.records, radii, prefix, seconds, **step)
+        place = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        figures = log_run(trainer.loggers, self.records, self._run, radii, prefix, seconds, **place)
         # Monitors read Lightning's float32 copies; the logs have the figures as they are.
         self.log_dict(figures, logger=False, sync_dist=True)
 

@@ -150,14 +150,8 @@ def certify_examples(certification: Certification, indices: Iterable[int]) -> It
     with evaluating(certification.base_classifier):
         for sample in sampler.run(images(), plan):
             statistics = sample.statistics(noise, plan)
-            yield Record.of(
-                sample.index,
-                labels[sample.position],
-                sample.clean_prediction,
-                statistics,
-                settings.mechanism_set.certify(statistics, settings.alpha),
-                sample.seconds,
-            )
+            certificates = settings.mechanism_set.certify(statistics, settings.alpha)
+            yield Record.of(sample, labels[sample.position], statistics, certificates)
 
 
 def commit() -> str | None:

@@ -113,6 +113,11 @@ class RunDescription:
         return json.dumps(self.to_dict(), indent=2) + "\n"
 
     @property
+    def noise_name(self) -> str:
+        """Name of the noise's distribution."""
+        return self.noise or "gaussian"
+
+    @property
     def digest(self) -> str:
         """SHA-256 of what it says, by which directories are named."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()

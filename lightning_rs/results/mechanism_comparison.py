@@ -17,7 +17,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from lightning_rs.mechanisms import PAIR_RADII, list_mechanisms, parse_mechanism
-from lightning_rs.mechanisms.kumar import ConfidenceMechanism
 from lightning_rs.results.plots import finish, new_figure
 from lightning_rs.results.records import Record
 
@@ -144,9 +143,7 @@ def _comparable(label: str, smoothing: str) -> bool:
         mechanism = parse_mechanism(label)
     except ValueError:  # Options of another version.
         return False
-    return (
-        mechanism.smoothing == smoothing and mechanism.norm == "l2" and not isinstance(mechanism, ConfidenceMechanism)
-    )
+    return mechanism.smoothing == smoothing and mechanism.norm == "l2" and mechanism.keeps == "class"
 
 
 def _triangle(points: int) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.bool_]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,7 +15,11 @@ from numpy.typing import NDArray
 
 from lightning_rs.mechanisms import Certificate
 from lightning_rs.results.description import RunDescription
-from lightning_rs.smoothing import Statistics
+from lightning_rs.smoothing.sample import Sample
+from lightning_rs.statistics import FIELDS, Statistics
+
+# The votes stand beside the other statistics, under names of their own.
+_VOTES = {"selection": "selection_counts", "counts": "counts"}
 
 
 @dataclass(frozen=True)
@@ -67,6 +71,26 @@ class Record:
     seconds: float
     statistics: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, sample: Sample, label: int, statistics: Statistics, certificates: Mapping[str, Certificate]) -> Record:
+        """The record of one example: its sample, the statistics of that alone, and what each mechanism made of them."""
+        stored = statistics.to_plain()
+        return cls(
+            index=sample.index,
+            label=label,
+            clean_prediction=sample.clean_prediction,
+            **{votes: stored.pop(name, {}) for votes, name in _VOTES.items()},
+            certificates=certificates_in(certificates),
+            seconds=sample.seconds,
+            statistics=stored,
+        )
+
+    @property
+    def plain_statistics(self) -> dict[str, Any]:
+        """What `Statistics.to_plain` gave."""
+        votes = {name: getattr(self, key) for key, name in _VOTES.items() if getattr(self, key)}
+        return votes | self.statistics
+
     def to_json(self) -> str:
         """One line; floats are written so that they read back to the bit."""
         certificates = {name: certificate.to_dict() for name, certificate in self.certificates.items()}
@@ -75,12 +99,12 @@ class Record:
     @classmethod
     def from_json(cls, line: str) -> Record:
         values = json.loads(line)
-        for votes in ("selection", "counts"):
-            values[votes] = {int(k): v for k, v in values[votes].items()}
+        for votes, name in _VOTES.items():
+            values[votes] = FIELDS[name].storage.from_json(values[votes])
         values["certificates"] = {m: ExampleCertificate(**c) for m, c in values["certificates"].items()}
         for name, stored in values.get("statistics", {}).items():
-            if name.endswith("histogram"):
-                values["statistics"][name] = {int(k): v for k, v in stored.items()}
+            if name in FIELDS:
+                values["statistics"][name] = FIELDS[name].storage.from_json(stored)
         record = cls(**values)
         if not record.counts:
             raise ValueError("it holds no votes")
@@ -93,25 +117,6 @@ class Record:
         return min(votes, key=lambda c: (-votes[c], c))
 
 
-def sparse(counts: NDArray[np.int64]) -> dict[int, int]:
-    """Class to votes, of the classes with votes."""
-    return {int(c): int(counts[c]) for c in np.flatnonzero(counts)}
-
-
-def stored_statistics(statistics: Statistics) -> dict[str, Any]:
-    """The one example's fields beside its votes, in plain values; single scores are too many to keep."""
-    stored = {}
-    for name in statistics.held:
-        if name not in ("counts", "selection_counts", "scores"):
-            values = getattr(statistics, name)[0]
-            if name == "look_counts":  # Looks after the stop repeat the last.
-                values = values[: int(np.searchsorted(values[:, 1], values[-1, 1])) + 1]
-            stored[name] = sparse(values) if name.endswith("histogram") else values.tolist()
-    if statistics.gradient_counts is not None:
-        stored["input_shape"] = list(statistics.input_shape)
-    return stored
-
-
 def certificate_of(certificate: Certificate, row: int = 0) -> ExampleCertificate:
     """The certificate of one of B examples."""
     bounds = (None if p is None else float(p[row]) for p in (certificate.p_lower, certificate.p_upper))
@@ -122,6 +127,11 @@ def certificate_of(certificate: Certificate, row: int = 0) -> ExampleCertificate
         certificate.norm,
         None if certificate.fallback is None else bool(certificate.fallback[row]),
     )
+
+
+def certificates_in(certificates: Mapping[str, Certificate], row: int = 0) -> dict[str, ExampleCertificate]:
+    """The certificates of one of B examples."""
+    return {label: certificate_of(certificate, row) for label, certificate in certificates.items()}
 
 
 class RunDirectory:
