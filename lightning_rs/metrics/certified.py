@@ -71,10 +71,17 @@ class _CertificateMetric(Metric):
 
 
 class CertifiedAccuracy(_CertificateMetric):
-    """`certified_accuracy` of all updates on all processes.
+    """`certified_accuracy` of all updates on all processes, for modules of your own.
 
     Args:
         radii: radii of interest, in the units of the input.
+
+    Example:
+        >>> metric = CertifiedAccuracy([0.0, 0.25, 0.5])
+        >>> metric.update(torch.tensor([1, 0, -1]), torch.tensor([0.5, 0.75, 0.0]), torch.tensor([1, 2, 1]))
+        >>> metric.update(torch.tensor([2]), torch.tensor([0.25]), torch.tensor([2]))
+        >>> metric.compute()
+        tensor([0.5000, 0.2500, 0.0000], dtype=torch.float64)
     """
 
     def __init__(self, radii: Sequence[float]) -> None:
@@ -87,7 +94,15 @@ class CertifiedAccuracy(_CertificateMetric):
 
 
 class AverageCertifiedRadius(_CertificateMetric):
-    """`average_certified_radius` of all updates on all processes."""
+    """`average_certified_radius` of all updates on all processes, for modules of your own.
+
+    Example:
+        >>> metric = AverageCertifiedRadius()
+        >>> metric.update(torch.tensor([1, 0, -1]), torch.tensor([0.5, 0.75, 0.0]), torch.tensor([1, 2, 1]))
+        >>> metric.update(torch.tensor([2]), torch.tensor([0.25]), torch.tensor([2]))
+        >>> metric.compute()
+        tensor(0.1875, dtype=torch.float64)
+    """
 
     def compute(self) -> Tensor:
         """A float64 scalar, in the units of the input."""

@@ -1,10 +1,17 @@
+import doctest
 from fractions import Fraction
 
 import numpy as np
 import pytest
 import torch
 
-from lightning_rs.metrics import AverageCertifiedRadius, CertifiedAccuracy, average_certified_radius, certified_accuracy
+from lightning_rs.metrics import (
+    AverageCertifiedRadius,
+    CertifiedAccuracy,
+    average_certified_radius,
+    certified,
+    certified_accuracy,
+)
 
 PREDICTION = np.array([1, 1, -1, 2, 0, 3])
 LABEL = np.array([1, 1, 1, 0, 0, 3])
@@ -42,3 +49,8 @@ def test_metrics_accumulate_and_reset():
 def test_no_examples():
     assert np.isnan(certified_accuracy([], [], [], [0.0])).all()
     assert np.isnan(average_certified_radius([], [], []))
+
+
+def test_the_examples_in_the_docstrings():
+    failures, tried = doctest.testmod(certified)
+    assert failures == 0 and tried == 8
