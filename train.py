@@ -1,7 +1,7 @@
 """Train a base classifier under noise, certify it live, and certify the result.
 
 python train.py                                          the digits job of configs/default.yaml
-python train.py --config configs/cifar10/gaussian_0.25.yaml --data.data_dir /path/to/data
+python train.py --config configs/cifar10/gaussian.yaml --data.data_dir /path/to/data
 python train.py --model.sigma 0.5 --trainer.max_epochs 200 --name my-run
 python train.py --resume runs/my-run                     go on where it was interrupted
 """
@@ -9,7 +9,7 @@ python train.py --resume runs/my-run                     go on where it was inte
 from __future__ import annotations
 
 import sys
-from itertools import pairwise
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,40 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 
-from callbacks import CertificationCallback, TrainingProgress, resumable
+from callbacks import CertificationCallback, TrainingProgress
 from lightning_rs.checkpoints import check_continues
-from lightning_rs.cli import TrainParser, WandbMode, clean_exit, fail, free_directory, make_loggers, quiet_libraries
-from lightning_rs.data import ImageDataModule
+from lightning_rs.cli import (
+    TrainParser,
+    WandbMode,
+    clean_exit,
+    ending_together,
+    fail,
+    free_directory,
+    make_loggers,
+    plug_in,
+    quiet_libraries,
+    told,
+    words_after,
+)
+from lightning_rs.config_bases import expand_config_options
+from lightning_rs.data import DATASETS, ImageDataModule
+from lightning_rs.models import load_named
+from lightning_rs.noise import NOISES
 from lightning_rs.objectives import SmoothingModule
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "default.yaml"
 
 
 class TrainCLI(LightningCLI):
-    """LightningCLI with the data set's description linked into the model, and one directory for all that is written."""
+    """LightningCLI with the data set's facts linked into the model, and one directory for all that is written.
+
+    Attributes:
+        directory: of the run.
+        last_checkpoint: the one to go on from, of a run that is resumed.
+    """
+
+    directory: Path
+    last_checkpoint: Path | None = None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, default=None, help="Name of the run and of its directory.")
@@ -47,84 +70,107 @@ class TrainCLI(LightningCLI):
             default="auto",
             help="auto: online if there is an API key, otherwise offline.",
         )
+        parser.add_argument(
+            "--plugins", type=list[str] | str | None, default=None, help="Modules that define a user's own objects."
+        )
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(CertificationCallback, "live_certification")
         parser.add_lightning_class_args(CertificationCallback, "certification")
-        for target, attribute in (
-            ("num_classes", "num_classes"),
-            ("input_shape", "shape"),
-            ("mean", "mean"),
-            ("std", "std"),
-        ):
-            parser.link_arguments(
-                f"data.{attribute}", f"model.init_args.{target}", compute_fn=_plain, apply_on="instantiate"
-            )
+        for target in ("num_classes", "input_shape", "mean", "std"):
+            fact = partial(_fact, target.removeprefix("input_"))
+            parser.link_arguments("data", f"model.init_args.{target}", compute_fn=fact, apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(expand_config_options(sys.argv[1:] if args is None else args))
+
+    def before_instantiate_classes(self) -> None:
+        # The user named them, on the command line or in a configuration.
+        model = self.config.model.init_args
+        load_named(model.architecture, model.stages)
+        NOISES.load(model.noise.partition(":")[0])
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        config, objects = self.config, self.config_init
+        DATASETS.add(type(self.datamodule))
         if not rank_zero_only.rank:
-            # Missing files and images that do not fit are found before anything is written.
-            self.datamodule.prepare_data()
-            self.datamodule.dataset("train")
-            for callback in (objects.live_certification, objects.certification):
-                callback.subset(self.datamodule.dataset(callback.split))
-                callback.check(float(self.model.sigma), self.datamodule.shape)
-        monitor = config.checkpoint.monitor
-        if monitor and monitor.startswith("certify/") and config.live_certification.every_n_epochs != 1:
-            raise ValueError(
-                f"monitoring {monitor} needs --live_certification.every_n_epochs 1, "
-                f"got {config.live_certification.every_n_epochs}"
-            )
-        if config.name is not None and (Path(config.name).name != config.name or config.name in ("", ".", "..")):
-            raise ValueError(f"name must be the name of a folder, got {config.name!r}")
-        name = config.name or "-".join(
-            [type(self.datamodule).__name__.lower(), type(self.model).__name__.lower(), f"sigma{self.model.sigma:g}"]
-        )
-        self.last_checkpoint, resumed_at = None, None
-        if config.resume:
-            self.directory = Path(config.resume)
-            self.last_checkpoint = self.directory / "checkpoints" / "last.ckpt"
-            epochs, resumed_at = check_continues(self.last_checkpoint, self.model, self.datamodule)
-            planned = yaml.safe_load((self.directory / "config.yaml").read_text())["trainer"]["max_epochs"]
-            if self.model.hparams.schedule == "cosine" and config.trainer.max_epochs != planned:
-                raise ValueError(
-                    f"the cosine schedule of {self.directory} ends after {planned} epochs; with "
-                    f"{config.trainer.max_epochs} the rate would rise again: train anew, or with another schedule"
-                )
-            config.resume = None  # The saved configuration repeats the run, it does not resume it.
-            # An interrupted certification goes on; one of weights that are trained further stays as it is.
-            certification = self.directory / "certification"
-            if epochs != config.trainer.max_epochs:
-                certification = free_directory(self.directory, "certification")
-        else:
-            self.directory = free_directory(Path(config.runs), name)
-            certification = self.directory / "certification"
-        objects.checkpoint.dirpath = str(self.directory / "checkpoints")
-        objects.certification.output = str(certification)
+            # Missing files, and images and settings that do not fit, are found before anything is written.
+            self._check_data()
+        self._check_monitor()
+        resumed_at = self._resume() if self.config.resume else self._start()
         kwargs["default_root_dir"] = str(self.directory)
-        if config.trainer.logger is None or config.trainer.logger is True:
-            kwargs["logger"] = make_loggers(self.directory, config.wandb.project, config.wandb.mode, resumed_at)
-        chosen = any("ProgressBar" in callback.class_path for callback in config.trainer.callbacks or [])
-        if config.trainer.enable_progress_bar is not False and not chosen:
-            objects.trainer.callbacks = [*(objects.trainer.callbacks or []), TrainingProgress()]
+        if self.config.trainer.logger is None or self.config.trainer.logger is True:
+            wandb = self.config.wandb
+            kwargs["logger"] = make_loggers(self.directory, wandb.project, wandb.mode, resumed_at)
+        self._add_progress_bar()
         try:
             return super().instantiate_trainer(**kwargs)
         except TypeError as error:
             raise ValueError(str(error)) from None
 
+    def _check_data(self) -> None:
+        self.datamodule.prepare_data()
+        self.datamodule.description()
+        self.datamodule.dataset("train")
+        for callback in (self.config_init.live_certification, self.config_init.certification):
+            dataset = self.datamodule.dataset(callback.split)
+            callback.certification(self.model, dataset, self.datamodule.name).check()
 
-def _plain(value: Any) -> Any:
-    return list(value) if isinstance(value, tuple) else value
+    def _check_monitor(self) -> None:
+        monitor, epochs = self.config.checkpoint.monitor, self.config.live_certification.every_n_epochs
+        if monitor and monitor.startswith("certify/") and epochs != 1:
+            raise ValueError(f"monitoring {monitor} needs --live_certification.every_n_epochs 1, got {epochs}")
+
+    def _start(self) -> None:
+        """Choose the directory of a new run."""
+        name = self.config.name
+        if name is not None and (Path(name).name != name or name in ("", ".", "..")):
+            raise ValueError(f"name must be the name of a folder, got {name!r}")
+        parts = (type(self.datamodule).__name__.lower(), type(self.model).__name__.lower())
+        name = name or "-".join([*parts, f"sigma{self.model.sigma:g}"])
+        self.directory = free_directory(Path(self.config.runs), name)
+        self._write_to(self.directory / "certification")
+
+    def _resume(self) -> int:
+        """Go on in the directory of an interrupted run; returns the step that it reached."""
+        self.directory = Path(self.config.resume)
+        self.last_checkpoint = self.directory / "checkpoints" / "last.ckpt"
+        epochs, step = check_continues(self.last_checkpoint, self.model, self.datamodule)
+        now = self.config.trainer.max_epochs
+        planned = yaml.safe_load((self.directory / "config.yaml").read_text())["trainer"]["max_epochs"]
+        if self.model.schedule.name == "cosine" and now != planned:
+            raise ValueError(
+                f"the cosine schedule of {self.directory} ends after {planned} epochs; with {now} the rate would rise "
+                "again: train anew, or with another schedule"
+            )
+        self.config.resume = None  # The saved configuration repeats the run, it does not resume it.
+        # An interrupted certification goes on; one of weights that are trained further stays as it is.
+        finished = epochs == now
+        self._write_to(
+            self.directory / "certification" if finished else free_directory(self.directory, "certification")
+        )
+        return step
+
+    def _write_to(self, certification: Path) -> None:
+        self.config_init.checkpoint.dirpath = str(self.directory / "checkpoints")
+        self.config_init.certification.output = str(certification)
+
+    def _add_progress_bar(self) -> None:
+        chosen = any("ProgressBar" in callback.class_path for callback in self.config.trainer.callbacks or [])
+        if self.config.trainer.enable_progress_bar is not False and not chosen:
+            trainer = self.config_init.trainer
+            trainer.callbacks = [*(trainer.callbacks or []), TrainingProgress()]
+
+
+def _fact(name: str, data: ImageDataModule) -> Any:
+    return data.facts.plain()[name]
 
 
 def _base_config(arguments: list[str]) -> Path:
     """The configuration that the arguments change: of the run to resume, or the digits job."""
-    for given, value in pairwise([*arguments, ""]):
-        if given == "--resume" or given.startswith("--resume="):
-            path = Path(value if given == "--resume" else given.split("=", 1)[1]) / "config.yaml"
-            if not path.is_file():
-                raise FileNotFoundError(f"no run to resume: there is no {path}")
-            return path
+    for directory in words_after("--resume", arguments):
+        path = Path(directory) / "config.yaml"
+        if not path.is_file():
+            raise FileNotFoundError(f"no run to resume: there is no {path}")
+        return path
     return DEFAULT_CONFIG
 
 
@@ -132,6 +178,7 @@ def main() -> None:
     quiet_libraries()
     with clean_exit():
         base_config = _base_config(sys.argv[1:])
+        plug_in(told("plugins", sys.argv[1:], [base_config, *map(Path, words_after("--config", sys.argv[1:]))]))
         cli = TrainCLI(
             SmoothingModule,
             ImageDataModule,
@@ -148,14 +195,14 @@ def main() -> None:
         )
     checkpoint = cli.trainer.checkpoint_callback
     try:
-        with resumable(cli.trainer):
+        with ending_together(cli.trainer.strategy):
             cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.last_checkpoint, weights_only=True)
     except FloatingPointError as error:
         last = checkpoint and checkpoint.last_model_path
         fail(f"{error}; " + (f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"))
     best = checkpoint is not None and checkpoint.monitor and not cli.trainer.fast_dev_run
     path = checkpoint and (checkpoint.best_model_path if best else checkpoint.last_model_path)
-    with resumable(cli.trainer):
+    with ending_together(cli.trainer.strategy):
         cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path="best" if best else None, verbose=False)
     if cli.trainer.is_global_zero and path:
         print(f"Certify again, or otherwise: python certify.py --checkpoint {path}")
