@@ -22,6 +22,7 @@ from pytorch_lightning.utilities import rank_zero_only
 from callbacks import CertificationCallback, TrainingProgress, resumable
 from lightning_rs.checkpoints import check_continues
 from lightning_rs.cli import TrainParser, WandbMode, clean_exit, fail, free_directory, make_loggers, quiet_libraries
+from lightning_rs.config_bases import expand_config_options
 from lightning_rs.data import ImageDataModule
 from lightning_rs.objectives import SmoothingModule
 
@@ -30,6 +31,9 @@ DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "default.yaml"
 
 class TrainCLI(LightningCLI):
     """LightningCLI with the data set's description linked into the model, and one directory for all that is written."""
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.config = parser.parse_args(expand_config_options(sys.argv[1:] if args is None else args))
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, default=None, help="Name of the run and of its directory.")

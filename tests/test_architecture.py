@@ -23,6 +23,7 @@ LAYERS = [
     "lightning_rs.foreign_checkpoints",
     "lightning_rs.checkpoints",
     "lightning_rs.cli",
+    "lightning_rs.config_bases",
     "lightning_rs.commands",
     "callbacks",
 ]
