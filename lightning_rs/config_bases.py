@@ -18,7 +18,7 @@ def config_layers(path: str | Path) -> dict[Path, dict[str, Any]]:
     over its bases. The contents are as in the files, `base` included.
 
     Raises:
-        ValueError: for a base that is no file, files that build on each other in a circle, and what is not a YAML mapping.
+        ValueError: for a base that is no file, a circle of bases, and content that is not a YAML mapping.
     """
     layers: dict[Path, dict[str, Any]] = {}
     _add_layers(Path(path).resolve(), (), layers)
@@ -27,7 +27,8 @@ def config_layers(path: str | Path) -> dict[Path, dict[str, Any]]:
 
 def _add_layers(path: Path, above: tuple[Path, ...], layers: dict[Path, dict[str, Any]]) -> None:
     if path in above:
-        raise ValueError(f"configuration files build on each other in a circle: {' -> '.join(map(str, (*above, path)))}")
+        circle = " -> ".join(map(str, (*above, path)))
+        raise ValueError(f"configuration files build on each other in a circle: {circle}")
     if path in layers:
         return
     if not path.is_file():
