@@ -1,7 +1,7 @@
 """Train a base classifier under noise, certify it live, and certify the result.
 
 python train.py                                          the digits job of configs/default.yaml
-python train.py --config configs/cifar10/gaussian_0.25.yaml --data.data_dir /path/to/data
+python train.py --config configs/cifar10/gaussian.yaml --data.data_dir /path/to/data
 python train.py --model.sigma 0.5 --trainer.max_epochs 200 --name my-run
 python train.py --resume runs/my-run                     go on where it was interrupted
 """
