@@ -34,7 +34,7 @@ from lightning_rs.cli import (
     told,
     words_after,
 )
-from lightning_rs.config_bases import expand_config_options
+from lightning_rs.cli.config_bases import expand_config_options
 from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.models import load_named
 from lightning_rs.noise import NOISES

@@ -20,7 +20,6 @@ from typing import Any
 import numpy as np
 import pytorch_lightning
 import torch
-import yaml
 from jsonargparse import auto_cli
 from pytorch_lightning import Trainer, seed_everything
 
@@ -28,6 +27,7 @@ import lightning_rs
 from lightning_rs import objectives
 from lightning_rs.certification import CertificationSettings, certify_examples
 from lightning_rs.cli import quiet_libraries
+from lightning_rs.cli.config_bases import config_layers, merge_configs
 from lightning_rs.data import Digits
 from lightning_rs.metrics import average_certified_radius, certified_accuracy
 from lightning_rs.progress import progress
@@ -41,7 +41,10 @@ MECHANISM = "cohen"
 
 def train_and_certify(name: str, sigma: float, seed: int, n: int) -> dict[str, Any]:
     """One run: its figures, and the seconds that training and certification took."""
-    config = yaml.safe_load((ROOT / "configs" / "digits" / f"{name}_{sigma:.2f}.yaml").read_text())
+    folder = ROOT / "configs" / "digits"
+    recipe = folder / f"{name}_{sigma:.2f}.yaml"
+    config = merge_configs(config_layers(recipe if recipe.exists() else folder / f"{name}.yaml").values())
+    config["model"]["init_args"]["sigma"] = sigma
     data = Digits(**config["data"]["init_args"])
     seed_everything(seed, verbose=False)
     module = getattr(objectives, config["model"]["class_path"].rsplit(".", 1)[1])(
