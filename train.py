@@ -23,7 +23,7 @@ from callbacks import CertificationCallback, TrainingProgress, resumable
 from lightning_rs.checkpoints import check_continues
 from lightning_rs.cli import TrainParser, WandbMode, clean_exit, fail, free_directory, make_loggers, quiet_libraries
 from lightning_rs.data import ImageDataModule
-from lightning_rs.objectives import SmoothingModule
+from lightning_rs.objectives import OBJECTIVES, SmoothingModule
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "default.yaml"
 
@@ -86,7 +86,7 @@ class TrainCLI(LightningCLI):
             self.last_checkpoint = self.directory / "checkpoints" / "last.ckpt"
             epochs, resumed_at = check_continues(self.last_checkpoint, self.model, self.datamodule)
             planned = yaml.safe_load((self.directory / "config.yaml").read_text())["trainer"]["max_epochs"]
-            if self.model.hparams.schedule == "cosine" and config.trainer.max_epochs != planned:
+            if self.model.schedule.name == "cosine" and config.trainer.max_epochs != planned:
                 raise ValueError(
                     f"the cosine schedule of {self.directory} ends after {planned} epochs; with "
                     f"{config.trainer.max_epochs} the rate would rise again: train anew, or with another schedule"
@@ -132,6 +132,7 @@ def main() -> None:
     quiet_libraries()
     with clean_exit():
         base_config = _base_config(sys.argv[1:])
+        tuple(OBJECTIVES)  # The parser knows the classes that are imported.
         cli = TrainCLI(
             SmoothingModule,
             ImageDataModule,

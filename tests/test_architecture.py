@@ -10,6 +10,7 @@ from conftest import ROOT
 # Lowest first. A package may import what stands before it.
 LAYERS = [
     "lightning_rs.checks",
+    "lightning_rs.registry",
     "lightning_rs.bounds",
     "lightning_rs.mechanisms",
     "lightning_rs.smoothing",
