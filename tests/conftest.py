@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import torch
 
+pytest.register_assert_rewrite("loss_checks", "objective_checks")
+
 # Tests run in as many processes as there are cores.
 torch.set_num_threads(1)
 

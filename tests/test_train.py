@@ -176,8 +176,11 @@ def test_two_processes_make_one_run(tmp_path):
             ["--checkpoint.monitor=certify/cohen/acr", "--checkpoint.mode=max"],
             "error: monitoring certify/cohen/acr needs --live_certification.every_n_epochs 1, got 20",
         ),
-        (["--model.weight_decay=-1"], "error: weight_decay must be"),
-        (["--model.schedule=step", "--model.step_size=0"], "error: step_size must be an integer of at least 1, got 0"),
+        (["--model.optimizer.weight_decay=-1"], "error: weight_decay must be"),
+        (
+            ["--model.schedule.name=step", "--model.schedule.step_size=0"],
+            "error: step_size must be an integer of at least 1, got 0",
+        ),
         (
             ["--certification.mechanisms=[sequential_betting]", "--certification.radii=[9]"],
             "error: sequential_betting cannot certify any of the radii [9.0] with n = 10000 draws at alpha = 0.001",
@@ -211,7 +214,12 @@ def weights(run):
 
 def test_a_run_that_was_killed_resumes_and_ends_with_the_same_weights_logs_and_wandb_run(tmp_path):
     # A schedule that may be continued beyond its end.
-    arguments = ["--trainer.max_epochs=4", "--live_certification.every_n_epochs=1", *SHORT, "--model.schedule=step"]
+    arguments = [
+        "--trainer.max_epochs=4",
+        "--live_certification.every_n_epochs=1",
+        "--model.schedule.name=step",
+        *SHORT,
+    ]
     run_script("train.py", *arguments, "--name=whole", cwd=tmp_path)
     killer = ["--trainer.callbacks+=killer.Killer", f"--trainer.callbacks.step={16 * 2 + 5}"]
     scripts = str(ROOT / "tests" / "scripts")
@@ -269,7 +277,7 @@ def test_early_stopping_and_the_best_checkpoint_follow_a_certified_figure(tmp_pa
     run_script(
         "train.py",
         "--trainer.max_epochs=6",
-        "--model.lr=1e-12",
+        "--model.optimizer.lr=1e-12",
         "--live_certification.every_n_epochs=1",
         "--checkpoint.monitor=certify/cohen/acr",
         "--checkpoint.mode=max",

@@ -205,11 +205,9 @@ def _one_line(message: str) -> str:
 
 
 def _objectives() -> tuple[str, list[str]]:
-    from lightning_rs import objectives
+    from lightning_rs.objectives import OBJECTIVES
 
-    known = (getattr(objectives, name) for name in objectives.__all__)
-    base = objectives.SmoothingModule
-    return "objective", [c.__name__ for c in known if isinstance(c, type) and issubclass(c, base) and c is not base]
+    return "objective", list(OBJECTIVES)
 
 
 def _datasets() -> tuple[str, list[str]]:

@@ -1,17 +1,35 @@
 """Training objectives, one a file: the loss as a pure function and its LightningModule."""
 
+from __future__ import annotations
+
+import inspect
+from typing import Any
+
 from lightning_rs.objectives.base import SmoothingModule
 from lightning_rs.objectives.consistency import Consistency, consistency_loss
 from lightning_rs.objectives.gaussian import Gaussian, gaussian_loss
 from lightning_rs.objectives.macer import MACER, macer_loss
-from lightning_rs.objectives.smoothadv import SmoothAdv, smoothadv_loss
+from lightning_rs.objectives.optimization import Optimizer, Schedule
+from lightning_rs.objectives.smoothadv import SmoothAdv
 from lightning_rs.objectives.smoothmix import SmoothMix, smoothmix_loss
 from lightning_rs.objectives.stability import Stability, stability_loss
+from lightning_rs.registry import Registry
+
+
+def _name_of(value: Any) -> str | None:
+    concrete = inspect.isclass(value) and issubclass(value, SmoothingModule) and not inspect.isabstract(value)
+    return value.__name__ if concrete else None
+
+
+OBJECTIVES: Registry[type[SmoothingModule]] = Registry("objective", __name__, _name_of, "--model {}")
 
 __all__ = [
     "MACER",
+    "OBJECTIVES",
     "Consistency",
     "Gaussian",
+    "Optimizer",
+    "Schedule",
     "SmoothAdv",
     "SmoothMix",
     "SmoothingModule",
@@ -19,7 +37,6 @@ __all__ = [
     "consistency_loss",
     "gaussian_loss",
     "macer_loss",
-    "smoothadv_loss",
     "smoothmix_loss",
     "stability_loss",
 ]

@@ -12,7 +12,7 @@ from lightning_rs.objectives.base import SmoothingModule
 from lightning_rs.objectives.copies import log_mean, log_probabilities, repeat_copies, split_copies
 
 
-def consistency_loss(logits: Tensor, y: Tensor, m: int, lbd: float, eta: float) -> dict[str, Tensor]:
+def consistency_loss(logits: Tensor, y: Tensor, *, m: int, lbd: float, eta: float) -> dict[str, Tensor]:
     """With p_i the softmax of copy i and q = mean_i p_i, the means over the batch of
 
         classification = mean_i -log p_i,y
@@ -70,4 +70,4 @@ class Consistency(SmoothingModule):
 
     def loss(self, x: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         logits = self(repeat_copies(x, self.m) + self.noise(x, self.m))
-        return consistency_loss(logits, y, self.m, self.lbd, self.eta), logits
+        return consistency_loss(logits, y, m=self.m, lbd=self.lbd, eta=self.eta), logits

@@ -14,7 +14,7 @@ from lightning_rs.objectives.copies import is_top, log_mean, log_probabilities, 
 
 
 def macer_loss(
-    logits: Tensor, y: Tensor, k: int, sigma: float, lbd: float, beta: float = 16.0, gamma: float = 8.0
+    logits: Tensor, y: Tensor, *, k: int, sigma: float, lbd: float, beta: float = 16.0, gamma: float = 8.0
 ) -> dict[str, Tensor]:
     """With z = mean_j softmax(u_j) and z' = mean_j softmax(beta u_j) over the k copies' logits u_j, means over the
     batch of
@@ -74,13 +74,12 @@ class MACER(SmoothingModule):
         k: noisy copies of every image.
         lbd: weight lambda of the robustness.
         beta: inverse temperature of the softmax in the robustness.
-        margin: where the hinge ends, in units of 2 / sigma times the radius; `gamma` in the paper, a name that is
-            taken.
+        gamma: where the hinge ends, in units of 2 / sigma times the radius.
         deferred: epochs before the robustness is added.
         args, kwargs: see `SmoothingModule`.
 
     Raises:
-        ValueError: k < 1, lbd < 0, beta or margin <= 0, or deferred < 0.
+        ValueError: k < 1, lbd < 0, beta or gamma <= 0, or deferred < 0.
     """
 
     def __init__(
@@ -89,7 +88,7 @@ class MACER(SmoothingModule):
         k: int = 16,
         lbd: float = 12.0,
         beta: float = 16.0,
-        margin: float = 8.0,
+        gamma: float = 8.0,
         deferred: int = 0,
         **kwargs: Any,
     ) -> None:
@@ -97,10 +96,11 @@ class MACER(SmoothingModule):
         self.k = check_at_least("k", k, 1)
         self.lbd = check_not_negative("lbd", lbd)
         self.beta = check_positive("beta", beta)
-        self.margin = check_positive("margin", margin)
+        self.gamma = check_positive("gamma", gamma)
         self.deferred = check_at_least("deferred", deferred, 0)
 
     def loss(self, x: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         logits = self(repeat_copies(x, self.k) + self.noise(x, self.k))
         lbd = self.lbd if self.current_epoch >= self.deferred else 0.0
-        return macer_loss(logits, y, self.k, self.sigma, lbd, self.beta, self.margin), logits
+        settings = {"k": self.k, "sigma": self.sigma, "lbd": lbd, "beta": self.beta, "gamma": self.gamma}
+        return macer_loss(logits, y, **settings), logits

@@ -7,46 +7,22 @@ from typing import Any, Literal
 from torch import Tensor
 
 from lightning_rs.checks import check_at_least, check_known, check_not_negative, check_positive
-from lightning_rs.objectives.attacks import ATTACKS, Classifier
+from lightning_rs.objectives.attacks import ATTACKS
 from lightning_rs.objectives.base import SmoothingModule
 from lightning_rs.objectives.consistency import consistency_loss
 from lightning_rs.objectives.copies import repeat_copies
+from lightning_rs.objectives.gaussian import gaussian_loss
 from lightning_rs.smoothing.sampler import evaluating
 
 
-def smoothadv_loss(
-    classifier: Classifier,
-    attacked: Tensor,
-    y: Tensor,
-    noise: Tensor,
-    lbd: float = 0.0,
-    eta: float = 0.0,
-) -> tuple[dict[str, Tensor], Tensor]:
-    """Mean over images and copies of -log softmax(f(attacked + noise_i))_y; with `lbd` or `eta` the two further parts
-    of `consistency_loss`, of the same copies.
+class SmoothAdv(SmoothingModule):
+    """Adversarial training of the smoothed classifier: the loss is that of m noisy copies of the attacked image, under
+    the noise of the attack; `gaussian_loss`, or with `lbd` or `eta` `consistency_loss`. Attacks: see
+    `lightning_rs.objectives.attacks`.
 
     Source: H. Salman et al., "Provably Robust Deep Learning via Adversarially Trained Smoothed Classifiers", 2019;
     with Consistency: J. Jeong, J. Shin, "Consistency Regularization for Certified Robustness of Smoothed Classifiers",
     2020.
-
-    Args:
-        classifier: maps (rows, *shape) to logits (rows, classes).
-        attacked: (rows, *shape) images, attacked with this very noise.
-        y: (rows,) int64 labels.
-        noise: (m * rows, *shape), first copies first.
-        lbd, eta: weights of agreement and entropy.
-
-    Returns:
-        The parts, scalars, whose sum is the loss, and the logits (m * rows, classes).
-    """
-    m = len(noise) // len(attacked)
-    logits = classifier(repeat_copies(attacked, m) + noise)
-    parts = consistency_loss(logits, y, m, lbd, eta)
-    return (parts if lbd or eta else {"classification": parts["classification"]}), logits
-
-
-class SmoothAdv(SmoothingModule):
-    """Adversarial training of the smoothed classifier: see `smoothadv_loss` and `lightning_rs.objectives.attacks`.
 
     A step makes m * steps passes of the batch to attack it, without gradients of the weights, and m to learn from it.
     The attack runs in evaluation mode, as in the authors' code: batch norms use, and keep, their running statistics.
@@ -92,4 +68,7 @@ class SmoothAdv(SmoothingModule):
         noise = self.noise(x, self.m)
         with evaluating(self):
             attacked = self.attack(self, x, y, noise, self.epsilon * self.ramp(self.warmup), self.steps)
-        return smoothadv_loss(self, attacked, y, noise, self.lbd, self.eta)
+        logits = self(repeat_copies(attacked, self.m) + noise)
+        if self.lbd or self.eta:
+            return consistency_loss(logits, y, m=self.m, lbd=self.lbd, eta=self.eta), logits
+        return gaussian_loss(logits, y, m=self.m), logits

@@ -41,7 +41,7 @@ def smoothmix_path(
 
 
 def smoothmix_loss(
-    logits: Tensor, mixed_logits: Tensor, y: Tensor, share: Tensor, m: int, eta: float
+    logits: Tensor, y: Tensor, *, mixed_logits: Tensor, share: Tensor, m: int, eta: float
 ) -> dict[str, Tensor]:
     """With p_i the softmax of copy i of the clean side, q = mean_i p_i, r_i the softmax of copy i of the mixed image,
     which is (1 - share) clean side + share end of the path, and K classes, the means over the batch of
@@ -57,8 +57,8 @@ def smoothmix_loss(
 
     Args:
         logits: (m * rows, classes) of the clean side, first copies first.
-        mixed_logits: (m * rows, classes) of the mixed images, under the same noise.
         y: (rows,) int64 labels.
+        mixed_logits: (m * rows, classes) of the mixed images, under the same noise.
         share: (rows,) in [0, 1/2].
         m: copies of every image.
         eta: weight of the second part.
@@ -132,4 +132,5 @@ class SmoothMix(SmoothingModule):
         weight = share.view(-1, *[1] * (x.dim() - 1))
         logits = self(repeat_copies(start, self.m) + noise)
         mixed_logits = self(repeat_copies((1 - weight) * start + weight * end, self.m) + noise)
-        return smoothmix_loss(logits, mixed_logits, y, share, self.m, ramp * self.eta), logits
+        parts = smoothmix_loss(logits, y, mixed_logits=mixed_logits, share=share, m=self.m, eta=ramp * self.eta)
+        return parts, logits

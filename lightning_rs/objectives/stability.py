@@ -12,8 +12,8 @@ from lightning_rs.objectives.base import SmoothingModule
 from lightning_rs.objectives.copies import log_probabilities
 
 
-def stability_loss(clean_logits: Tensor, noisy_logits: Tensor, y: Tensor, lbd: float) -> dict[str, Tensor]:
-    """With p = softmax(clean_logits) and q = softmax(noisy_logits), the means over the batch of
+def stability_loss(logits: Tensor, y: Tensor, *, clean_logits: Tensor, lbd: float) -> dict[str, Tensor]:
+    """With p = softmax(clean_logits) and q = softmax(logits), the means over the batch of
 
         classification = -log p_y
         stability      = lbd * -sum_c p_c log q_c
@@ -24,15 +24,15 @@ def stability_loss(clean_logits: Tensor, noisy_logits: Tensor, y: Tensor, lbd: f
     S. Zheng et al., "Improving the Robustness of Deep Neural Networks via Stability Training", 2016.
 
     Args:
-        clean_logits: (rows, classes) of the images.
-        noisy_logits: (rows, classes) of the images under noise.
+        logits: (rows, classes) of the images under noise.
         y: (rows,) int64 labels.
+        clean_logits: (rows, classes) of the images.
         lbd: weight lambda of the second part.
 
     Returns:
         The two parts, scalars; the loss is their sum.
     """
-    log_p, log_q = log_probabilities(clean_logits), log_probabilities(noisy_logits)
+    log_p, log_q = log_probabilities(clean_logits), log_probabilities(logits)
     return {
         "classification": F.nll_loss(log_p, y),
         "stability": -lbd * (log_p.exp() * log_q).sum(dim=1).mean(),
@@ -55,5 +55,5 @@ class Stability(SmoothingModule):
         self.lbd = check_not_negative("lbd", lbd)
 
     def loss(self, x: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        noisy_logits = self(x + self.noise(x))
-        return stability_loss(self(x), noisy_logits, y, self.lbd), noisy_logits
+        logits = self(x + self.noise(x))
+        return stability_loss(logits, y, clean_logits=self(x), lbd=self.lbd), logits

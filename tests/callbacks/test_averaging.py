@@ -6,7 +6,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from callbacks import EMA, CertificationCallback
 from lightning_rs.checkpoints import load_checkpoint
 from lightning_rs.data import Digits
-from lightning_rs.objectives import Gaussian
+from lightning_rs.objectives import Gaussian, Optimizer, Schedule
 
 ARGUMENTS = {"architecture": "digits_cnn", "num_classes": 10, "input_shape": [1, 8, 8], "mean": [0.3], "std": [0.4]}
 
@@ -34,7 +34,7 @@ class Watch(Callback):
 
 def fit(folder, callbacks, ckpt_path=None, epochs=2):
     seed_everything(0, verbose=False)
-    module = Gaussian(**ARGUMENTS, sigma=0.5, schedule="constant", lr=0.05)
+    module = Gaussian(**ARGUMENTS, sigma=0.5, optimizer=Optimizer(lr=0.05), schedule=Schedule("constant"))
     trainer = Trainer(
         max_epochs=epochs,
         accelerator="cpu",

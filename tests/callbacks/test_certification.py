@@ -11,7 +11,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from callbacks import CertificationCallback
 from lightning_rs import SmoothedClassifier
 from lightning_rs.data import Digits
-from lightning_rs.objectives import Gaussian
+from lightning_rs.objectives import Gaussian, Optimizer
 
 ARGUMENTS = {"architecture": "digits_cnn", "num_classes": 10, "input_shape": [1, 8, 8], "mean": [0.3], "std": [0.4]}
 
@@ -34,7 +34,7 @@ class WithBatchNormAndDropout(Gaussian):
 
 def fit(*callbacks, epochs=3):
     seed_everything(5)
-    module = WithBatchNormAndDropout(**ARGUMENTS, lr=0.05)
+    module = WithBatchNormAndDropout(**ARGUMENTS, optimizer=Optimizer(lr=0.05))
     make_trainer(*callbacks, max_epochs=epochs).fit(module, Digits())
     return module
 

@@ -47,6 +47,12 @@ def mean(values):
     return float(mpmath.fsum(values) / len(values))
 
 
+def gaussian(logits, y):
+    """logits: (copies, rows, classes)."""
+    losses = [-mpmath.log(softmax(u)[t]) for copy in logits for u, t in zip(copy, y, strict=True)]
+    return {"cross_entropy": mean(losses)}
+
+
 def stability(clean, noisy, y, lbd):
     classification, agreement = [], []
     for u, v, t in zip(clean, noisy, y, strict=True):

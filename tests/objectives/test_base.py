@@ -1,85 +1,126 @@
-"""What the base class adds to a loss: schedules, stopping at a loss that is not finite, and exact resumption."""
+"""What the base class adds to a loss: noise, stopping at a loss that is not finite, logs, and its plain arguments."""
 
-import random
+import csv
+import importlib
+import json
+from dataclasses import asdict
 
-import numpy as np
 import pytest
 import torch
-from loss_cases import ARGUMENTS
+from conftest import ROOT, run_python, run_script
+from objective_checks import ARGUMENTS, OPTIONS, ObjectiveChecks, batch, fit
 from pytorch_lightning import Callback, Trainer, seed_everything
-from pytorch_lightning.callbacks import ModelCheckpoint
+from torch.nn import functional as F
+from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_rs.data import Digits
-from lightning_rs.objectives import MACER, Gaussian
-from lightning_rs.objectives.random_state import random_state, set_random_state
-
-OPTIONS = {"accelerator": "cpu", "devices": 1, "logger": False, "enable_progress_bar": False} | {
-    "enable_model_summary": False,
-    "num_sanity_val_steps": 0,
-}
-MODULES = {"Gaussian": (Gaussian, {}), "MACER": (MACER, {"k": 2, "lbd": 1.0})}
+from lightning_rs.models import build_base_classifier
+from lightning_rs.objectives import MACER, OBJECTIVES, Gaussian, Optimizer, Schedule, SmoothingModule
 
 
-def test_random_state_is_restored_to_the_bit_and_loads_safely(tmp_path):
-    def draw():
-        return random.random(), np.random.random(), torch.rand(3).tolist(), np.random.normal()  # noqa: NPY002
-
-    seed_everything(5, verbose=False)
-    np.random.normal()  # noqa: NPY002 (leaves the second normal draw of a pair in store)
-    torch.save(random_state(), tmp_path / "state.pt")
-    expected = draw()
-    draw()
-    set_random_state(torch.load(tmp_path / "state.pt", weights_only=True))
-    assert draw() == expected
+def test_every_objective_is_tested():
+    for cls in OBJECTIVES.values():
+        tests = vars(importlib.import_module(f"test_{cls.__module__.rpartition('.')[2]}")).values()
+        checks = [value for value in tests if isinstance(value, type) and issubclass(value, ObjectiveChecks)]
+        assert cls in {getattr(value, "objective", None) for value in checks}
+    known = ["Consistency", "Gaussian", "MACER", "SmoothAdv", "SmoothMix", "Stability"]
+    assert sorted(OBJECTIVES) == known
 
 
-class Interrupt(Callback):
-    """Ends the training without warning in the middle of an epoch, as a killed process would."""
+MINE = """
+from lightning_rs.objectives.base import SmoothingModule
+from lightning_rs.objectives.gaussian import gaussian_loss
 
-    def __init__(self, step):
-        self.step = step
+class Mine(SmoothingModule):
+    def __init__(self, *args, share: float = 1.0, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.share = share
 
-    def on_train_batch_start(self, trainer, *_):
-        if trainer.global_step == self.step:
-            raise RuntimeError("interrupted")
-
-
-def fit(name, folder, callbacks=(), ckpt_path=None, epochs=4, **change):
-    seed_everything(3, verbose=False)
-    cls, options = MODULES[name]
-    module = cls(**ARGUMENTS, sigma=0.5, lr=0.05, **options, **change)
-    saver = ModelCheckpoint(folder, save_last=True)
-    # Batches of 200 leave the order of the data to matter, and steps short.
-    trainer = Trainer(max_epochs=epochs, callbacks=[saver, *callbacks], limit_val_batches=1, **OPTIONS)
-    trainer.fit(module, datamodule=Digits(batch_size=200), ckpt_path=ckpt_path, weights_only=True)
-    return torch.load(folder / "last.ckpt", weights_only=True)
+    def loss(self, x, y):
+        logits = self(x + self.share * self.noise(x))
+        return gaussian_loss(logits, y), logits
+"""
 
 
-def same(a, b):
-    if isinstance(a, torch.Tensor):
-        return torch.equal(a, b)
-    if isinstance(a, dict):
-        return a.keys() == b.keys() and all(same(a[key], b[key]) for key in a)
-    if isinstance(a, (list, tuple)):
-        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
-    return a == b
+def test_a_new_file_beside_the_others_is_an_objective_by_its_name(tmp_path):
+    (tmp_path / "new").mkdir()
+    (tmp_path / "new" / "mine.py").write_text(MINE)
+    code = "import sys, lightning_rs.objectives as o; o.__path__.append(sys.argv.pop(1)); import train; train.main()"
+    arguments = ["--model=Mine", "--model.share=0.5", "--trainer.max_epochs=1", "--trainer.limit_train_batches=2"]
+    arguments += ["--certification.limit=1", "--certification.n=100", "--wandb.mode=disabled", "--name=run"]
+    run_python("-c", code, tmp_path / "new", *arguments, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    with (tmp_path / "runs" / "run" / "metrics.csv").open() as file:
+        assert any(row["train/loss"] for row in csv.DictReader(file))
+    content = torch.load(tmp_path / "runs" / "run" / "checkpoints" / "last.ckpt", weights_only=True)
+    assert (content["lightning_rs"]["objective"], content["hyper_parameters"]["share"]) == ("Mine", 0.5)
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "step"])
-@pytest.mark.parametrize("name", MODULES)
-def test_a_run_that_was_interrupted_and_resumed_ends_like_one_that_was_not(name, schedule, tmp_path):
-    change = {"schedule": schedule, "step_size": 1, "lr_warmup": 2}
-    whole = fit(name, tmp_path / "whole", **change)
-    with pytest.raises(RuntimeError, match="interrupted"):
-        fit(name, tmp_path / "part", [Interrupt(12)], **change)
-    before = torch.load(tmp_path / "part" / "last.ckpt", weights_only=True)
-    assert before["epoch"] == 1  # Five batches an epoch: the third was under way.
-    random.random(), torch.rand(7)
-    resumed = fit(name, tmp_path / "part", ckpt_path=tmp_path / "part" / "last.ckpt", **change)
-    assert not same(before["state_dict"], whole["state_dict"])
-    for key in ("state_dict", "optimizer_states", "lr_schedulers", "epoch", "global_step"):
-        assert same(whole[key], resumed[key]), key
-    assert same(whole["lightning_rs"]["random_states"], resumed["lightning_rs"]["random_states"])
+def test_an_objective_without_a_loss_cannot_be_built():
+    class Nothing(SmoothingModule):
+        pass
+
+    with pytest.raises(TypeError, match="abstract"):
+        Nothing(**ARGUMENTS)
+
+
+def test_noise_has_sigma_is_not_clamped_and_precedes_normalisation():
+    torch.manual_seed(0)
+    module = Gaussian(**ARGUMENTS, sigma=0.5)
+    seen = []
+    module.base_classifier.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    x = torch.full((400, 1, 8, 8), 0.25)
+    module.loss(x, torch.zeros(400, dtype=torch.int64))
+    noise = seen[0] - x
+    assert float(noise.std()) == pytest.approx(0.5, rel=0.02)
+    assert abs(float(noise.mean())) < 0.02
+    assert float(seen[0].min()) < -1.0
+    assert float(seen[0].max()) > 1.5
+    assert type(module.base_classifier[0]).__name__ == "Normalize"
+
+
+def test_validation_draws_the_same_noise_every_time_and_leaves_the_global_generator_alone():
+    module, (x, y) = Gaussian(**ARGUMENTS, sigma=0.5), batch()
+    loader = DataLoader(TensorDataset(x, y), batch_size=8, generator=torch.Generator())
+    trainer = Trainer(enable_checkpointing=False, **OPTIONS)
+    before = torch.get_rng_state()
+    logged = [trainer.validate(module, loader, verbose=False)[0] for _ in range(2)]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert logged[0] == logged[1]
+    noise = torch.empty_like(x).normal_(generator=torch.Generator().manual_seed(0))
+    assert torch.equal(module.noise(x, generator=torch.Generator().manual_seed(0)), 0.5 * noise)
+    assert logged[0]["val/loss"] == pytest.approx(F.cross_entropy(module(x + 0.5 * noise), y).item(), rel=1e-6)
+
+
+def test_base_classifier_is_the_registrys():
+    torch.manual_seed(0)
+    module = Gaussian(**ARGUMENTS)
+    torch.manual_seed(0)
+    same = build_base_classifier(*ARGUMENTS.values())
+    x = torch.rand(3, 1, 8, 8)
+    assert torch.equal(module(x), same(x))
+
+
+def test_pixels_outside_the_range_are_refused():
+    module = Gaussian(**ARGUMENTS)
+    batch = torch.rand(4, 1, 8, 8) * 255, torch.zeros(4, dtype=torch.int64)
+    with pytest.raises(ValueError, match=r"pixels must lie in \[0, 1\]"):
+        module.training_step(batch, 0)
+
+
+def test_a_checkpoint_holds_plain_arguments_and_builds_its_module_again(tmp_path):
+    content = fit("MACER", tmp_path, epochs=1, schedule=Schedule("step", factor=0.5))
+    assert content["hyper_parameters"] == ARGUMENTS | {
+        "sigma": 0.5,
+        "optimizer": asdict(Optimizer(lr=0.05)),
+        "schedule": asdict(Schedule("step", factor=0.5)),
+        **{"k": 2, "lbd": 1.0, "beta": 16.0, "gamma": 8.0, "deferred": 0},
+    }
+    assert list(content["lightning_rs"]) == ["version", "objective", "data", "random_states"]
+    again = MACER.load_from_checkpoint(tmp_path / "last.ckpt", weights_only=True, lbd=3.0)
+    assert (again.optimizer, again.schedule) == (Optimizer(lr=0.05), Schedule("step", factor=0.5))
+    assert (again.k, again.lbd) == (2, 3.0)
+    assert all(torch.equal(value, content["state_dict"][key]) for key, value in again.state_dict().items())
+    assert again.hparams == content["hyper_parameters"] | {"lbd": 3.0} == again.hparams_initial
 
 
 class Poison(Callback):
@@ -98,29 +139,6 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_the_last_good_checkpoi
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert (checkpoint["epoch"], checkpoint["global_step"]) == (0, 5)
     assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
-
-
-class Rates(Callback):
-    def __init__(self):
-        self.values = []
-
-    def on_train_batch_start(self, trainer, *_):
-        self.values.append(trainer.optimizers[0].param_groups[0]["lr"])
-
-
-@pytest.mark.parametrize("schedule", ["constant", "step", "cosine"])
-def test_learning_rates(schedule, tmp_path):
-    """Four epochs of five steps, two epochs of warm-up."""
-    rates = Rates()
-    fit("Gaussian", tmp_path, [rates], schedule=schedule, step_size=3, lr_warmup=2)
-    step = np.arange(20)
-    epoch = step // 5
-    expected = {
-        "constant": np.minimum(1, (epoch + 1) / 2),
-        "step": np.minimum(1, (epoch + 1) / 2) * 0.1 ** (epoch // 3),
-        "cosine": np.minimum(1, (step + 1) / 10) * (1 + np.cos(np.pi * step / 20)) / 2,
-    }[schedule]
-    assert np.allclose(rates.values, 0.05 * expected, rtol=1e-6)
 
 
 def test_gradient_clipping_and_mixed_precision_train(tmp_path):
@@ -150,3 +168,30 @@ def test_parts_are_logged_and_sum_to_the_loss(tmp_path):
     logged = {key: float(value) for key, value in trainer.callback_metrics.items()}
     assert logged["train/loss"] == pytest.approx(logged["train/classification"] + logged["train/robustness"], rel=1e-5)
     assert 0 <= logged["train/noisy_accuracy"] <= 1
+
+
+@pytest.fixture(scope="module")
+def differences(tmp_path_factory):
+    script = ROOT / "tests" / "scripts" / "data_parallel_loss.py"
+    done = run_script(script, cwd=tmp_path_factory.mktemp("ddp"), PYTHONPATH=str(ROOT))
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+@pytest.mark.parametrize("name", ["Gaussian", "Stability", "MACER", "Consistency", "SmoothAdv", "SmoothMix"])
+def test_two_processes_have_the_loss_and_gradient_of_one(name, differences):
+    loss, gradient = differences[name]
+    assert loss < 1e-5
+    assert gradient < 1e-4
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"sigma": 0}, "sigma must be positive and finite, got 0"),
+        ({"sigma": -0.5}, "sigma must be positive and finite, got -0.5"),
+        ({"architecture": "none"}, "unknown model 'none'"),
+    ],
+)
+def test_bad_input(change, message):
+    with pytest.raises(ValueError, match=message):
+        Gaussian(**(ARGUMENTS | change))
