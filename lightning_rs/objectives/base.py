@@ -11,15 +11,15 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
-from lightning_rs.checks import check_sigma
 from lightning_rs.data.base import check_image
 from lightning_rs.models import build_base_classifier
+from lightning_rs.noise import make_noise
 from lightning_rs.objectives.optimization import Optimizer, Schedule, settings_of
 from lightning_rs.objectives.random_state import ResumableRandomState
 
 
 class SmoothingModule(ResumableRandomState, ABC):
-    """A base classifier trained so that its Gaussian-smoothed version is robust. Objectives define `loss`.
+    """A base classifier trained so that its smoothed version is robust. Objectives define `loss`.
 
     Noise is added to pixels in [0, 1], before the normalisation that is the model's first layer, and never clamped:
     as in certification.
@@ -34,9 +34,10 @@ class SmoothingModule(ResumableRandomState, ABC):
         input_shape: (channels, height, width) of the images.
         mean: mean of the data set per channel, in pixel units.
         std: standard deviation of the data set per channel, in pixel units.
-        sigma: standard deviation of the noise, in pixel units.
+        sigma: scale of the noise, of Gaussian noise its standard deviation, in pixel units.
         optimizer: optimiser, or a mapping of its fields, as checkpoints hold it.
         schedule: schedule of the learning rate, or a mapping of its fields.
+        noise: distribution of the noise, see `lightning_rs.noise.make_noise`.
 
     Raises:
         ValueError: sigma <= 0, an unknown architecture, images that it does not take, or fields that `Optimizer` or
@@ -54,9 +55,11 @@ class SmoothingModule(ResumableRandomState, ABC):
         sigma: float = 0.25,
         optimizer: Optimizer = Optimizer(),  # noqa: B008 (frozen)
         schedule: Schedule = Schedule(),  # noqa: B008 (frozen)
+        noise: str = "gaussian",
     ) -> None:
         super().__init__()
-        self.sigma = check_sigma(sigma)
+        self.noise_distribution = make_noise(noise, sigma)
+        self.sigma = self.noise_distribution.scale
         self.optimizer, self.schedule = settings_of(Optimizer, optimizer), settings_of(Schedule, schedule)
         self.save_hyperparameters()
         # Plain values, so that checkpoints load safely.
@@ -83,8 +86,8 @@ class SmoothingModule(ResumableRandomState, ABC):
         """
 
     def noise(self, x: Tensor, copies: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        """Draws of N(0, sigma^2 I) for images (rows, *shape): (copies * rows, *shape), first copies first."""
-        return self.sigma * x.new_empty((copies * len(x), *x.shape[1:])).normal_(generator=generator)
+        """Fresh noise for images (rows, *shape): (copies * rows, *shape), first copies first."""
+        return self.noise_distribution.draw(x, copies, generator)
 
     def ramp(self, epochs: int) -> float:
         """(epoch + 1) / epochs, at most 1: what grows during a warm-up."""
