@@ -44,7 +44,7 @@ def certify(
     data: str | None = None,
     data_dir: str | None = None,
     download: bool | None = None,
-    plugins: list[str] | None = None,
+    plugins: list[str] | str | None = None,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     devices: PositiveInt | Literal["auto"] = "auto",
     num_nodes: int = 1,
@@ -79,10 +79,10 @@ def certify(
         settings: see `CertificationSettings`.
     """
     with clean_exit():
-        plug_in(plugins or [])
+        plug_in(plugins)
         chosen = CertificationSettings(**settings)
         check_at_least("wandb_examples", wandb_examples, 0)
-        loaded = load_checkpoint(checkpoint, arch, data, normalization)
+        loaded = load_checkpoint(checkpoint, arch, data, normalization, {"data_dir": data_dir, "download": download})
         datamodule = data_of(loaded, data, data_dir=data_dir, download=download)
         fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
         if fabric.is_global_zero:
@@ -105,7 +105,7 @@ def certify(
         directory = Path(output) if output else default_directory(Path(checkpoint), run)
         RunDirectory(directory).check(run)
         if loaded.foreign and fabric.is_global_zero:
-            doubt = doubt_about_normalization(loaded.base_classifier, dataset, datamodule)
+            doubt = doubt_about_normalization(loaded.base_classifier, dataset, datamodule.facts)
             if doubt:
                 print(f"warning: {doubt}", file=sys.stderr, flush=True)
         loggers = make_loggers(directory, wandb_project, wandb_mode, resumed_at=-1)

@@ -11,10 +11,10 @@ from torch.utils.data import Dataset
 
 from lightning_rs.certification import Certification, CertificationSettings, certify_together
 from lightning_rs.checks import check_at_least, check_known
+from lightning_rs.cli.loggers import log_run
 from lightning_rs.data import SPLITS, ImageDataModule
 from lightning_rs.noise import as_noise
 from lightning_rs.results import Record, RunDescription, write_report
-from lightning_rs.cli.loggers import log_run
 
 
 class CertificationCallback(Callback):
@@ -32,8 +32,8 @@ class CertificationCallback(Callback):
     puts every submodule back into its mode. It is silent during the sanity check.
 
     The LightningModule needs `base_classifier` (images with pixels in [0, 1] in, scores out), `num_classes` and
-    `sigma`; its hyper-parameters may name the `noise` if that is not Gaussian. The data come from an `ImageDataModule`'s
-    `dataset(split)`, or from the validation or test loader's data set.
+    `sigma`; its hyper-parameters may name the `noise` if that is not Gaussian. The data come from an
+    `ImageDataModule`'s `dataset(split)`, or from the validation or test loader's data set.
 
     Args:
         split: val or test.

@@ -5,10 +5,9 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from types import ModuleType
 from typing import Any, Generic, TypeVar
-
-from lightning_rs.checks import check_known
 
 T = TypeVar("T")
 
@@ -23,8 +22,8 @@ class Registry(Mapping[str, T], Generic[T]):
         kind: what the objects are, for messages.
         package: dotted name of the package whose modules define ours; they are read when the registry is first used.
         name_of: anything that a module defines -> its name in the registry, or None if it is not of this kind.
-        option: how a user names an own one on the command line, with `{}` for its path.
-        adopt: what a path that the user gave leads to -> the object; TypeError if it cannot serve.
+        option: how a user names an own one on the command line, with `{}` for its path; None if only plug-ins can.
+        adopt: a path that the user gave and what it leads to -> the object; TypeError if it cannot serve.
     """
 
     def __init__(
@@ -32,11 +31,11 @@ class Registry(Mapping[str, T], Generic[T]):
         kind: str,
         package: str,
         name_of: Callable[[Any], str | None],
-        option: str,
-        adopt: Callable[[Any], T] | None = None,
+        option: str | None = None,
+        adopt: Callable[[str, Any], T] | None = None,
     ) -> None:
         self.kind, self.option = kind, option
-        self._package, self._name_of, self._adopt = package, name_of, adopt
+        self._package, self._name_of, self._adopt = package, name_of, adopt or self._as_it_is
         self._ours: dict[str, T] = {}
         self._users: dict[str, T] = {}
 
@@ -44,14 +43,15 @@ class Registry(Mapping[str, T], Generic[T]):
         """The object of that name, if it is one of ours or the user has named it.
 
         Raises:
-            ValueError: it is neither; the message lists the known names, or says how to name an own one.
+            ValueError: it is neither; the message lists the known names, and says how to name an own one.
         """
-        if "." in name and name not in self:
-            raise ValueError(
-                f"{self.kind} {name} is not one of lightning_rs, and what only a file names is never imported: "
-                f"give {self.option.format(name)} or --plugins {name.rpartition('.')[0]}"
-            )
-        return self[check_known(self.kind, name, self)]
+        if name in self:
+            return self[name]
+        message = f"unknown {self.kind} {name!r}; known: {', '.join(sorted(self))}"
+        if "." in name:
+            ways = [f"--plugins {name.rpartition('.')[0]}", *([self.option.format(name)] if self.option else [])]
+            message += f"; what only a file names is never imported: if it is yours, give {' or '.join(ways[::-1])}"
+        raise ValueError(message)
 
     def load(self, name: str) -> T:
         """The object that the user calls `name`: as `get`, but the path of an own one is imported.
@@ -62,32 +62,37 @@ class Registry(Mapping[str, T], Generic[T]):
         if "." in name and name not in self:
             module, _, attribute = name.rpartition(".")
             value = getattr(import_users_module(module), attribute, None)
+            if value is None:
+                raise ValueError(f"module {module} has no {attribute}")
             try:
-                if value is None:
-                    raise TypeError(f"module {module} has no {attribute}")
-                if self._adopt is None and self._name_of(value) is None:
-                    raise TypeError(f"{name} is no {self.kind}")
-                self._users[name] = value if self._adopt is None else self._adopt(value)
+                self._users[name] = self._adopt(name, value)
             except TypeError as error:
                 raise ValueError(str(error)) from None
         return self.get(name)
 
-    def add(self, value: T) -> None:
+    def add(self, cls: T) -> None:
         """Make a class that the user's code handed over known by its path."""
-        self._users.setdefault(f"{value.__module__}.{value.__qualname__}", value)
+        if cls not in self._own().values():
+            self._users.setdefault(f"{cls.__module__}.{cls.__qualname__}", cls)
 
     def plug_in(self, module: ModuleType) -> None:
-        """Make all that a user's module defines known, by name and by path.
+        """Make all that a user's module defines known: by name and by path, and classes that serve by path alone.
+
+        A function does not serve by its module: it has to be named itself, lest a file could name any of them.
 
         Raises:
-            ValueError: one of them has the name of one of ours.
+            ValueError: one of them has the name of another.
         """
-        for name, value in self._defined_in(module).items():
-            if name in self._own():
-                raise ValueError(f"{self.kind} {name!r} of {module.__name__} has the name of one of lightning_rs")
-            self._users |= {name: value, f"{module.__name__}.{name}": value}
+        for attribute, value in self._defined_in(module).items():
+            name, path = self._name_of(value), f"{module.__name__}.{attribute}"
+            if name is not None:
+                if name in self and self[name] is not value:
+                    raise ValueError(f"{self.kind} {name!r} of {module.__name__} has the name of another")
+                self._users |= {name: value, path: value}
             if isinstance(value, type):
-                self.add(value)
+                for place in {path, f"{value.__module__}.{value.__qualname__}"}:
+                    with suppress(TypeError):
+                        self._users[place] = self._adopt(place, value)
 
     def __getitem__(self, name: str) -> T:
         return (self._own() | self._users)[name]
@@ -100,17 +105,24 @@ class Registry(Mapping[str, T], Generic[T]):
 
     def _own(self) -> dict[str, T]:
         if not self._ours:
-            for info in pkgutil.iter_modules(importlib.import_module(self._package).__path__):
-                self._ours |= self._defined_in(importlib.import_module(f"{self._package}.{info.name}"))
+            folder = importlib.import_module(self._package).__path__
+            modules = [importlib.import_module(f"{self._package}.{info.name}") for info in pkgutil.iter_modules(folder)]
+            values = [value for module in modules for value in self._defined_in(module).values()]
+            self._ours = {name: value for value in values if (name := self._name_of(value)) is not None}
         return self._ours
 
-    def _defined_in(self, module: ModuleType) -> dict[str, T]:
-        # What a module imports from elsewhere is not its own; what a package takes from its own modules is.
+    def _defined_in(self, module: ModuleType) -> dict[str, Any]:
+        # What a module imports from elsewhere is not its own; what a package takes from its own modules is. Objects
+        # other than classes do not say where they were made.
         def is_own(value: Any) -> bool:
-            return f"{getattr(value, '__module__', module.__name__)}.".startswith(f"{module.__name__}.")
+            return not isinstance(value, type) or f"{value.__module__}.".startswith(f"{module.__name__}.")
 
-        own = filter(is_own, vars(module).values())
-        return {name: value for value in own if (name := self._name_of(value)) is not None}
+        return {attribute: value for attribute, value in vars(module).items() if is_own(value)}
+
+    def _as_it_is(self, path: str, value: Any) -> T:
+        if self._name_of(value) is None:
+            raise TypeError(f"{path} is no {self.kind}")
+        return value
 
 
 def import_users_module(name: str) -> ModuleType:
@@ -125,13 +137,13 @@ def import_users_module(name: str) -> ModuleType:
         raise ValueError(f"module {name} cannot be imported: {type(error).__name__}: {error}") from None
 
 
-def parse_options(kind: str, text: str) -> tuple[str, dict[str, int | float | str]]:
-    """Name and options of a text `name` or `name:option=value,option=value`.
+def split_options(kind: str, text: str) -> tuple[str, dict[str, int | float | str]]:
+    """Name and options of a text `name` or `name:option=value,option=value`, such as `kumar_score:confidence=0.7`.
 
     Values are numbers where they can be read as such, otherwise words.
 
     Raises:
-        ValueError: a text of another form.
+        ValueError: a text of another form; the message calls it a `kind`.
     """
     name, _, rest = text.partition(":")
     options: dict[str, int | float | str] = {}
@@ -146,9 +158,9 @@ def parse_options(kind: str, text: str) -> tuple[str, dict[str, int | float | st
 
 
 def _value(text: str) -> int | float | str:
-    for number in (int, float):
+    for kind in (int, float):
         try:
-            return number(text)
+            return kind(text)
         except ValueError:
             pass
     return text

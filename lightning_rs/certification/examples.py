@@ -181,8 +181,8 @@ def weights_digest(module: nn.Module) -> str:
 
 
 def _normalization(module: nn.Module) -> dict[str, list[float]] | None:
-    layers = module if isinstance(module, nn.Sequential) else ()
-    layer = next((layer for layer in layers if hasattr(layer, "mean") and hasattr(layer, "std")), None)
-    if layer is None:
+    first = module[0] if isinstance(module, nn.Sequential) and len(module) else None
+    layer = getattr(module, "normalize", first)
+    if not (hasattr(layer, "mean") and hasattr(layer, "std")):
         return None
     return {"mean": layer.mean.flatten().tolist(), "std": layer.std.flatten().tolist()}

@@ -24,8 +24,8 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lightning_rs.data import ImageDataModule, get_dataset_class
-from lightning_rs.models import build_base_classifier, get_architecture
+from lightning_rs.data import ImageDataModule
+from lightning_rs.models import ImageFacts, build_base_classifier, get_architecture
 
 # What a parallel or compiled net puts in front of its keys.
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -38,15 +38,19 @@ _SIGNIFICANT = 1e-3
 
 
 def foreign_classifier(
-    path: Path, content: Any, arch: str | None = None, data: str | None = None, normalization: str | None = None
-) -> tuple[nn.Sequential, str, type[ImageDataModule]]:
-    """The base classifier of a foreign checkpoint in evaluation mode, its architecture's name and its data set.
+    path: Path,
+    content: Any,
+    arch: str | None = None,
+    data: ImageDataModule | None = None,
+    normalization: str | None = None,
+) -> tuple[nn.Sequential, str]:
+    """The base classifier of a foreign checkpoint in evaluation mode, and its architecture's name.
 
     Args:
         path: the file, for messages.
         content: what it holds.
         arch: a name that `get_architecture` knows; the file's own when left out.
-        data: name of the data set whose classes the net tells apart.
+        data: the data module whose classes the net tells apart.
         normalization: see `parse_normalization`; the file's own when left out.
 
     Raises:
@@ -61,28 +65,23 @@ def foreign_classifier(
     get_architecture(arch)
     if data is None:
         raise ValueError(f"{path} does not say which data set it was trained on: give data, for example CIFAR10")
-    dataset = get_dataset_class(data)
-    mean, std = _normalization(
-        path,
-        layer,
-        normalization,
-        dataset,
-        macer="net" in content and set(content) <= {"net", "epoch", "optimizer", "scheduler"},
-    )
-    classifier = build_base_classifier(arch, dataset.num_classes, dataset.shape, mean, std)
+    facts = data.facts
+    macer = "net" in content and set(content) <= {"net", "epoch", "optimizer", "scheduler"}
+    mean, std = _normalization(path, layer, normalization, facts, macer)
+    classifier = build_base_classifier(arch, facts.num_classes, facts.shape, mean, std)
     try:
-        classifier[1].load_state_dict(net)
+        classifier.net.load_state_dict(net)
         with torch.inference_mode():
-            classifier.eval()(torch.zeros(1, *dataset.shape))
+            classifier.eval()(torch.zeros(1, *facts.shape))
     except (RuntimeError, AssertionError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} does not fit {arch} for {data}: {reason}") from None
+        raise ValueError(f"{path} does not fit {arch} for {type(data).__name__}: {reason}") from None
     if not any(mean) and all(s == 1.0 for s in std):
-        classifier[0] = nn.Identity()
-    return classifier.eval(), arch, dataset
+        classifier.normalize = nn.Identity()
+    return classifier.eval(), arch
 
 
-def parse_normalization(text: str, dataset: type[ImageDataModule]) -> tuple[list[float], list[float]]:
+def parse_normalization(text: str, facts: ImageFacts) -> tuple[list[float], list[float]]:
     """Mean and standard deviation per channel that a text names.
 
     `standardize`: both of the data set; `center`: its mean and 1; `none`: 0 and 1; otherwise numbers as `mean/std`.
@@ -90,11 +89,11 @@ def parse_normalization(text: str, dataset: type[ImageDataModule]) -> tuple[list
     Raises:
         ValueError: a text of another form, or numbers for another number of channels.
     """
-    channels = dataset.shape[0]
+    channels = facts.shape[0]
     zeros, ones = [0.0] * channels, [1.0] * channels
     known = {
-        "standardize": (list(dataset.mean), list(dataset.std)),
-        "center": (list(dataset.mean), ones),
+        "standardize": (list(facts.mean), list(facts.std)),
+        "center": (list(facts.mean), ones),
         "none": (zeros, ones),
     }
     if text in known:
@@ -109,7 +108,7 @@ def parse_normalization(text: str, dataset: type[ImageDataModule]) -> tuple[list
 
 
 def doubt_about_normalization(
-    classifier: nn.Sequential, dataset: Dataset, description: type[ImageDataModule], images: int = 100
+    classifier: nn.Sequential, dataset: Dataset, facts: ImageFacts, images: int = 100
 ) -> str | None:
     """A warning if another normalisation makes the net clearly better on clean images, or if it only guesses.
 
@@ -117,9 +116,9 @@ def doubt_about_normalization(
     nothing; the accuracy itself with the binomial test against 1 / K.
 
     Args:
-        classifier: `Sequential(normalisation, net)`.
+        classifier: with the stages `normalize` and `net`.
         dataset: index to (image with pixels in [0, 1], label).
-        description: the data module's class, for the statistics of the alternatives.
+        facts: of the data module, for the statistics of the alternatives.
         images: number of images to look at.
     """
     size = len(dataset)
@@ -128,17 +127,17 @@ def doubt_about_normalization(
     x, y = torch.stack([image for image, _ in chosen]), torch.tensor([int(label) for _, label in chosen])
     own = _right(classifier, x, y)
     for name in ("standardize", "center", "none"):
-        mean, std = parse_normalization(name, description)
+        mean, std = parse_normalization(name, facts)
         shape = (-1, 1, 1)
         normalized = (x - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
-        other = _right(classifier[1], normalized, y)
+        other = _right(classifier.net, normalized, y)
         gained, lost = int((other & ~own).sum()), int((own & ~other).sum())
         if gained > lost and stats.binomtest(gained, gained + lost, alternative="greater").pvalue < _SIGNIFICANT:
             return (
                 f"the normalisation is probably wrong: of {len(y)} clean images {int(own.sum())} are classified "
                 f"correctly, {int(other.sum())} with --normalization {name}"
             )
-    guess = 1.0 / description.num_classes
+    guess = 1.0 / facts.num_classes
     if stats.binomtest(int(own.sum()), len(y), guess, alternative="greater").pvalue >= _SIGNIFICANT:
         return (
             f"of {len(y)} clean images only {int(own.sum())} are classified correctly, which is no better than "
@@ -192,7 +191,7 @@ def _recognized(net: Mapping[str, Tensor]) -> str | None:
 
 
 def _normalization(
-    path: Path, layer: Mapping[str, Tensor], given: str | None, dataset: type[ImageDataModule], macer: bool
+    path: Path, layer: Mapping[str, Tensor], given: str | None, facts: ImageFacts, macer: bool
 ) -> tuple[list[float], list[float]]:
     """What the file's first layer holds, or what was given."""
     if not layer:
@@ -200,7 +199,7 @@ def _normalization(
             given = "none"
         if given is None:
             raise ValueError(f"{path} does not say how images are normalised: give normalization, {_ADVICE}")
-        return parse_normalization(given, dataset)
+        return parse_normalization(given, facts)
     means, stds = (next((layer[key] for key in keys if key in layer), None) for keys in (_MEANS, _STDS))
     if means is None or len(layer) != 1 + (stds is not None):
         raise ValueError(f"{path} begins with a layer that is no normalisation: it holds {', '.join(layer)}")

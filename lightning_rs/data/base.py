@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
+from dataclasses import fields
+from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +17,16 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from lightning_rs.checks import check_at_least, check_known
+from lightning_rs.models import ImageFacts
 
 SPLITS = ("train", "val", "test")
 
 
-class ImageDataModule(LightningDataModule):
+class ImageDataModule(LightningDataModule, ABC):
     """Images in [0, 1] with integer labels, in the splits `train`, `val` and `test`.
 
-    `val` is held out from the training images; certificates that are published come from `test`.
+    `val` is held out from the training images; certificates that are published come from `test`. A subclass defines
+    `load` and says the attributes: in the class, in `__init__`, or as properties that look at the images of `load`.
 
     Attributes:
         num_classes: number of classes.
@@ -32,32 +38,57 @@ class ImageDataModule(LightningDataModule):
         num_workers: processes that load images.
     """
 
-    num_classes: ClassVar[int]
-    shape: ClassVar[tuple[int, int, int]]
-    mean: ClassVar[tuple[float, ...]]
-    std: ClassVar[tuple[float, ...]]
+    num_classes: int
+    shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
 
     def __init__(self, batch_size: int = 256, num_workers: int = 0) -> None:
         super().__init__()
+        self.save_hyperparameters()  # Those of subclasses too.
         self.batch_size = check_at_least("batch_size", batch_size, 1)
         self.num_workers = check_at_least("num_workers", num_workers, 0)
         self._datasets: dict[str, Dataset] = {}
 
+    @cached_property
+    def facts(self) -> ImageFacts:
+        """What the data module says of its images, checked.
+
+        Raises:
+            ValueError: it does not say one of them, or one is out of range.
+        """
+        said = {}
+        for name in (field.name for field in fields(ImageFacts)):
+            if not hasattr(self, name):
+                raise ValueError(f"{type(self).__name__} does not say its {name}: set it in the class or in __init__")
+            said[name] = getattr(self, name)
+        try:
+            return ImageFacts(**said)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{type(self).__name__}: {error}") from None
+
+    @property
+    def name(self) -> str:
+        """The name of the class; of a user's own class its path."""
+        cls = type(self)
+        ours = cls.__module__.startswith("lightning_rs.")
+        return cls.__name__ if ours else f"{cls.__module__}.{cls.__qualname__}"
+
+    @abstractmethod
     def load(self, split: str) -> Dataset:
         """The data set of one split: index to (image tensor in [0, 1], int label)."""
-        raise TypeError(f"{type(self).__name__} must define load")
 
     def dataset(self, split: str) -> Dataset:
         """The data set of `split`, loaded once and checked.
 
         Raises:
-            ValueError: an unknown split, or images that are not what the class says.
+            ValueError: an unknown split, or images that are not what the facts say.
             FileNotFoundError: the files are not there; the message says how to get them.
         """
         check_known("split", split, SPLITS)
         if split not in self._datasets:
             dataset = self.load(split)
-            check_image(dataset[0][0], self.shape)
+            check_image(dataset[0][0], self.facts.shape)
             self._datasets[split] = dataset
         return self._datasets[split]
 
@@ -75,8 +106,21 @@ class ImageDataModule(LightningDataModule):
         return self._loader("test")
 
     def description(self) -> dict[str, Any]:
-        """Name and arguments, in plain values: enough to build the same data module again."""
-        return {"name": type(self).__name__, "init_args": dict(self.hparams)}
+        """Name, arguments and facts, in plain values: enough to build the same data module again.
+
+        Raises:
+            ValueError: an argument that is not plain, which a checkpoint could not hold; or facts that are not said.
+        """
+        cls = type(self)
+        takes = inspect.signature(cls).parameters
+        init_args = {key: value for key, value in self.hparams.items() if key in takes}
+        for key, value in init_args.items():
+            if not _is_plain(value):
+                raise ValueError(
+                    f"{cls.__name__}'s {key} must be a text, a number or a list or dictionary of such, "
+                    f"got a {type(value).__name__}"
+                )
+        return {"name": self.name, "init_args": init_args, "facts": self.facts.plain()}
 
     def _loader(self, split: str, **options: Any) -> DataLoader:
         return DataLoader(
@@ -88,6 +132,14 @@ class ImageDataModule(LightningDataModule):
             pin_memory=torch.cuda.is_available(),
             **options,
         )
+
+
+def _is_plain(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(isinstance(key, str) and _is_plain(item) for key, item in value.items())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (str, bool, int, float)
 
 
 def certification_indices(

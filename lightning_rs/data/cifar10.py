@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from torch.utils.data import Dataset
+
 from lightning_rs.data.torchvision_data import TorchvisionDataModule, import_torchvision
 
 
@@ -39,7 +41,9 @@ class CIFAR10(TorchvisionDataModule):
         download: bool = False,
     ) -> None:
         super().__init__(data_dir, batch_size, num_workers, val_size, download)
-        self.save_hyperparameters()
+
+    def dataset_class(self) -> Callable[..., Dataset]:
+        return import_torchvision().datasets.CIFAR10
 
     def train_transform(self) -> Callable:
         transforms = import_torchvision().transforms

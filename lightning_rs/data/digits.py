@@ -30,7 +30,6 @@ class Digits(ImageDataModule):
 
     def __init__(self, batch_size: int = 64, num_workers: int = 0) -> None:
         super().__init__(batch_size, num_workers)
-        self.save_hyperparameters()
 
     def load(self, split: str) -> TensorDataset:
         from sklearn.datasets import load_digits

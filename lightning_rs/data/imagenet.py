@@ -36,7 +36,6 @@ class ImageNet(ImageDataModule):
         super().__init__(batch_size, num_workers)
         self.data_dir = Path(data_dir).expanduser()
         self.val_size = val_size
-        self.save_hyperparameters()
 
     def load(self, split: str) -> Dataset:
         if split == "test":

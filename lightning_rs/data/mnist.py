@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from lightning_rs.data.torchvision_data import TorchvisionDataModule
+from collections.abc import Callable
+
+from torch.utils.data import Dataset
+
+from lightning_rs.data.torchvision_data import TorchvisionDataModule, import_torchvision
 
 
 class MNIST(TorchvisionDataModule):
@@ -34,4 +38,6 @@ class MNIST(TorchvisionDataModule):
         download: bool = False,
     ) -> None:
         super().__init__(data_dir, batch_size, num_workers, val_size, download)
-        self.save_hyperparameters()
+
+    def dataset_class(self) -> Callable[..., Dataset]:
+        return import_torchvision().datasets.MNIST

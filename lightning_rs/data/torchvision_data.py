@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, ClassVar
@@ -40,9 +41,9 @@ class TorchvisionDataModule(ImageDataModule):
         self.val_size = val_size
         self.download = download
 
+    @abstractmethod
     def dataset_class(self) -> Callable[..., Dataset]:
         """torchvision's class."""
-        return getattr(import_torchvision().datasets, type(self).__name__)
 
     def train_transform(self) -> Callable:
         """From a PIL image to an augmented tensor in [0, 1]."""

@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from lightning_rs.mechanisms.base import Mechanism
-from lightning_rs.registry import Registry, parse_options
+from lightning_rs.registry import Registry, split_options
 
 
 def _name(value: Any) -> str | None:
@@ -50,7 +50,7 @@ def parse_mechanism(text: str) -> Mechanism:
     Raises:
         ValueError: as `get_mechanism`, or a text of another form.
     """
-    name, options = parse_options("mechanism", text)
+    name, options = split_options("mechanism", text)
     return get_mechanism(name, **options)
 
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 from torch import Tensor, nn
+
+from lightning_rs.models.architecture import Architecture
 
 
 class BasicBlock(nn.Module):
@@ -64,3 +68,8 @@ def _conv3x3(in_channels: int, channels: int, stride: int) -> nn.Conv2d:
 def _stage(in_channels: int, channels: int, blocks: int, stride: int) -> nn.Sequential:
     first = BasicBlock(in_channels, channels, stride)
     return nn.Sequential(first, *(BasicBlock(channels, channels, 1) for _ in range(blocks - 1)))
+
+
+CIFAR_RESNET20, CIFAR_RESNET56, CIFAR_RESNET110 = (
+    Architecture(f"cifar_resnet{depth}", partial(CifarResNet, depth), channels=3, size=32) for depth in (20, 56, 110)
+)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import nn
 
+from lightning_rs.models.architecture import Architecture
+
 
 def digits_cnn(num_classes: int) -> nn.Sequential:
     """Two convolutions and two linear layers for 1x8x8 images, 151,306 parameters at 10 classes."""
@@ -17,3 +19,6 @@ def digits_cnn(num_classes: int) -> nn.Sequential:
         nn.ReLU(),
         nn.Linear(128, num_classes),
     )
+
+
+DIGITS_CNN = Architecture("digits_cnn", digits_cnn, channels=1, size=8)

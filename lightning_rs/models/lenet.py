@@ -6,6 +6,8 @@ from collections import OrderedDict
 
 from torch import nn
 
+from lightning_rs.models.architecture import Architecture
+
 
 def lenet(num_classes: int) -> nn.Sequential:
     """Two 5x5 convolutions (20 and 50 channels) with max pooling, then 500 hidden units.
@@ -27,3 +29,6 @@ def lenet(num_classes: int) -> nn.Sequential:
             fc2=nn.Linear(500, num_classes),
         )
     )
+
+
+LENET = Architecture("lenet", lenet, channels=1, size=28)

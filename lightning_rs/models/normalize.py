@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from lightning_rs.models.stage import Stage
+
 
 class Normalize(nn.Module):
     """(x - mean) / std per channel, for x of shape (rows, channels, height, width).
@@ -34,3 +36,6 @@ class Normalize(nn.Module):
 
     def extra_repr(self) -> str:
         return f"mean={self.mean.flatten().tolist()}, std={self.std.flatten().tolist()}"
+
+
+NORMALIZE = Stage("normalize", lambda images: Normalize(images.mean, images.std))

@@ -1,68 +1,53 @@
-"""Names of architectures, the images they take, and the base classifiers built from them."""
+"""Names of architectures and of stages."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from types import ModuleType
+from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
-from lightning_rs.checks import check_at_least
-from lightning_rs.models.cifar_resnet import CifarResNet
-from lightning_rs.models.digits_cnn import digits_cnn
-from lightning_rs.models.lenet import lenet
-from lightning_rs.models.normalize import Normalize
+from lightning_rs.models.architecture import Architecture
+from lightning_rs.models.stage import Stage
+from lightning_rs.models.torchvision_nets import list_torchvision, torchvision_architecture
+from lightning_rs.registry import Registry, split_options
 
 
-@dataclass(frozen=True)
-class Architecture:
-    """How to build a net, and which images it takes.
-
-    Attributes:
-        build: number of classes in, module out.
-        channels: channels of its images.
-        size: height and width of its images; the least ones if `any_larger`.
-        any_larger: whether larger images fit too.
-    """
-
-    build: Callable[[int], nn.Module]
-    channels: int
-    size: int
-    any_larger: bool = False
-
-    def takes(self, shape: Sequence[int]) -> bool:
-        """Whether images of this (channels, height, width) fit."""
-        if len(shape) != 3 or shape[0] != self.channels:
-            return False
-        return min(shape[1:]) >= self.size if self.any_larger else tuple(shape[1:]) == (self.size, self.size)
-
-    def __str__(self) -> str:
-        return f"{self.channels}x{self.size}x{self.size}{' or larger' if self.any_larger else ''}"
+def _check_callable(path: str, value: Any, what: str) -> None:
+    if not callable(value) or (isinstance(value, type) and not issubclass(value, nn.Module)):
+        raise TypeError(f"{path} is no {what}")
 
 
-def _torchvision_models() -> ModuleType:
-    try:
-        from torchvision import models
-    except RuntimeError as error:
-        raise ValueError(f"the installed torch and torchvision builds do not match: {error}") from None
-    return models
+def _adopt_architecture(path: str, value: Any) -> Architecture:
+    if isinstance(value, Architecture):
+        return value
+    _check_callable(path, value, "architecture: it must map the number of classes to a module")
+    return Architecture(path, value)
 
 
-def _torchvision(name: str, num_classes: int) -> nn.Module:
-    return _torchvision_models().get_model(name, weights=None, num_classes=num_classes)
+def _adopt_stage(path: str, value: Any) -> Stage:
+    if isinstance(value, Stage):
+        return value
+    _check_callable(path, value, "stage: it must map the facts about the images to a module")
+    return Stage(path.rpartition(".")[2], value)
 
 
-ARCHITECTURES: dict[str, Architecture] = {
-    "digits_cnn": Architecture(digits_cnn, channels=1, size=8),
-    "lenet": Architecture(lenet, channels=1, size=28),
-    "cifar_resnet20": Architecture(partial(CifarResNet, 20), channels=3, size=32),
-    "cifar_resnet56": Architecture(partial(CifarResNet, 56), channels=3, size=32),
-    "cifar_resnet110": Architecture(partial(CifarResNet, 110), channels=3, size=32),
-    "resnet18": Architecture(partial(_torchvision, "resnet18"), channels=3, size=32, any_larger=True),
-    "resnet50": Architecture(partial(_torchvision, "resnet50"), channels=3, size=32, any_larger=True),
-}
+ARCHITECTURES: Registry[Architecture] = Registry(
+    "model",
+    "lightning_rs.models",
+    lambda value: value.name if isinstance(value, Architecture) else None,
+    "--arch {}",
+    _adopt_architecture,
+)
+"""Architectures by name. A user's own may be any callable from the number of classes to a module, by its path."""
+
+STAGES: Registry[Stage] = Registry(
+    "stage",
+    "lightning_rs.models",
+    lambda value: value.name if isinstance(value, Stage) else None,
+    adopt=_adopt_stage,
+)
+"""Stages by name. A user's own may be any callable from `ImageFacts` and options to a module, by its path."""
 
 
 def list_architectures() -> list[str]:
@@ -71,39 +56,27 @@ def list_architectures() -> list[str]:
 
 
 def get_architecture(name: str) -> Architecture:
-    """The architecture of that name: ours, or any of torchvision's classification models.
+    """The architecture of that name: ours, one that the user named, or any of torchvision's classification models.
 
     Raises:
         ValueError: an unknown name; the error lists the known ones.
     """
-    if name in ARCHITECTURES:
-        return ARCHITECTURES[name]
-    models = _torchvision_models()
-    others = models.list_models(module=models)
+    if name in ARCHITECTURES or "." in name:
+        return ARCHITECTURES.get(name)
+    others = list_torchvision()
     if name in others:
-        return Architecture(partial(_torchvision, name), channels=3, size=32, any_larger=True)
+        return torchvision_architecture(name)
     others = ", ".join(other for other in others if other not in ARCHITECTURES)
     raise ValueError(f"unknown model {name!r}; known: {', '.join(list_architectures())}; and torchvision's: {others}")
 
 
-def build_base_classifier(
-    architecture: str, num_classes: int, input_shape: Sequence[int], mean: Sequence[float], std: Sequence[float]
-) -> nn.Sequential:
-    """A base classifier for pixels in [0, 1]: `Normalize`, then the named net with fresh weights.
-
-    Args:
-        architecture: a name in `list_architectures()`, or of a classification model of torchvision.
-        num_classes: number of classes, at least 2.
-        input_shape: (channels, height, width) of the images.
-        mean, std: statistics of the data set, one number per channel, in pixel units.
+def load_named(architecture: str | None = None, stages: Sequence[str] = ()) -> None:
+    """Import the architecture and the stages that a user, not a file, calls by path: they are then known.
 
     Raises:
-        ValueError: an unknown name, or images or statistics that do not fit.
+        ValueError: a path that leads nowhere, or to something else.
     """
-    entry = get_architecture(architecture)
-    check_at_least("num_classes", num_classes, 2)
-    if not entry.takes(input_shape):
-        raise ValueError(f"{architecture} takes {entry} images, the data set has {'x'.join(map(str, input_shape))}")
-    if len(mean) != input_shape[0]:
-        raise ValueError(f"mean and std must have one entry for each of {input_shape[0]} channels, got {list(mean)}")
-    return nn.Sequential(Normalize(mean, std), entry.build(num_classes))
+    if architecture and "." in architecture:
+        ARCHITECTURES.load(architecture)
+    for text in stages:
+        STAGES.load(split_options("stage", text)[0])

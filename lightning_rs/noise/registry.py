@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from lightning_rs.noise.base import Noise
-from lightning_rs.registry import Registry, parse_options
+from lightning_rs.registry import Registry, split_options
 
 
 def _name(value: Any) -> str | None:
@@ -34,7 +34,7 @@ def make_noise(text: str, scale: float) -> Noise:
     Raises:
         ValueError: an unknown name, an option that it does not take, or a scale that is not positive and finite.
     """
-    name, options = parse_options("noise", text)
+    name, options = split_options("noise", text)
     try:
         return NOISES.get(name)(scale, **options)
     except TypeError as error:

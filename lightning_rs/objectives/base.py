@@ -38,6 +38,7 @@ class SmoothingModule(ResumableRandomState, ABC):
         optimizer: optimiser, or a mapping of its fields, as checkpoints hold it.
         schedule: schedule of the learning rate, or a mapping of its fields.
         noise: distribution of the noise, see `lightning_rs.noise.make_noise`.
+        stages: of the base classifier in order, each `name` or `name:option=value,option=value`; one is `net`.
 
     Raises:
         ValueError: sigma <= 0, an unknown architecture, images that it does not take, or fields that `Optimizer` or
@@ -56,6 +57,7 @@ class SmoothingModule(ResumableRandomState, ABC):
         optimizer: Optimizer = Optimizer(),  # noqa: B008 (frozen)
         schedule: Schedule = Schedule(),  # noqa: B008 (frozen)
         noise: str = "gaussian",
+        stages: list[str] = ["normalize", "net"],  # noqa: B006
     ) -> None:
         super().__init__()
         self.noise_distribution = make_noise(noise, sigma)
@@ -66,7 +68,7 @@ class SmoothingModule(ResumableRandomState, ABC):
         plain = {"optimizer": asdict(self.optimizer), "schedule": asdict(self.schedule)}
         self.save_hyperparameters({**self.hparams, **plain})
         self.num_classes = num_classes
-        self.base_classifier = build_base_classifier(architecture, num_classes, input_shape, mean, std)
+        self.base_classifier = build_base_classifier(architecture, num_classes, input_shape, mean, std, stages)
         accuracies = ("train_noisy", "val_noisy", "val_clean", "test_noisy", "test_clean")
         self.accuracy = torch.nn.ModuleDict(
             {name: MulticlassAccuracy(num_classes, average="micro") for name in accuracies}

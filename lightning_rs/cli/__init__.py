@@ -1,0 +1,28 @@
+"""What train.py and certify.py share, and the subcommands of certify.py, one a file."""
+
+from lightning_rs.cli.commands import list_commands, run_command
+from lightning_rs.cli.exits import CertifyParser, TrainParser, clean_exit, fail
+from lightning_rs.cli.interruption import ending_together, stopping_cleanly
+from lightning_rs.cli.loggers import WandbMode, free_directory, log_run, make_loggers, wandb_id
+from lightning_rs.cli.plugins import plug_in, told, words_after
+from lightning_rs.cli.quiet import quiet_libraries
+
+__all__ = [
+    "CertifyParser",
+    "TrainParser",
+    "WandbMode",
+    "clean_exit",
+    "ending_together",
+    "fail",
+    "free_directory",
+    "list_commands",
+    "log_run",
+    "make_loggers",
+    "plug_in",
+    "quiet_libraries",
+    "run_command",
+    "stopping_cleanly",
+    "told",
+    "wandb_id",
+    "words_after",
+]

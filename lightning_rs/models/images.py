@@ -1,0 +1,47 @@
+"""What a base classifier is built for: the images and their classes."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from lightning_rs.checks import check_at_least
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """Facts about the images of a data set.
+
+    Args:
+        num_classes: number of classes, at least 2.
+        shape: (channels, height, width).
+        mean, std: statistics of the training images, one number per channel, in pixel units; std > 0.
+
+    Raises:
+        ValueError: a value out of range, or statistics of another number of channels.
+    """
+
+    num_classes: int
+    shape: Sequence[int]
+    mean: Sequence[float]
+    std: Sequence[float]
+
+    def __post_init__(self) -> None:
+        check_at_least("num_classes", self.num_classes, 2)
+        shape, mean, std = tuple(map(int, self.shape)), tuple(map(float, self.mean)), tuple(map(float, self.std))
+        if len(shape) != 3 or min(shape) < 1:
+            raise ValueError(f"shape must be (channels, height, width), each at least 1, got {shape}")
+        if not len(mean) == len(std) == shape[0]:
+            raise ValueError(
+                f"mean and std must have one entry for each of {shape[0]} channels, got {list(mean)} and {list(std)}"
+            )
+        if not all(map(math.isfinite, (*mean, *std))) or not all(s > 0 for s in std):
+            raise ValueError(f"mean and std must be finite, and std positive, got {list(mean)} and {list(std)}")
+        for name, value in (("shape", shape), ("mean", mean), ("std", std)):
+            object.__setattr__(self, name, value)
+
+    def plain(self) -> dict[str, Any]:
+        """The facts as plain numbers and lists, for checkpoints."""
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}
