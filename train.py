@@ -178,7 +178,8 @@ def main() -> None:
     quiet_libraries()
     with clean_exit():
         base_config = _base_config(sys.argv[1:])
-        plug_in(told("plugins", sys.argv[1:], [base_config, *map(Path, words_after("--config", sys.argv[1:]))]))
+        configs = words_after("--config", expand_config_options(sys.argv[1:]))
+        plug_in(told("plugins", sys.argv[1:], [base_config, *map(Path, configs)]))
         cli = TrainCLI(
             SmoothingModule,
             ImageDataModule,

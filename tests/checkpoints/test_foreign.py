@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F
+from conftest import run_script
 from torch.utils.data import TensorDataset
 
-from lightning_rs.checkpoints import LoadedClassifier, data_of, load_checkpoint
+from lightning_rs.checkpoints import data_of, doubt_about_normalization, load_checkpoint, parse_normalization
 from lightning_rs.data import CIFAR10, MNIST, ImageNet
-from lightning_rs.checkpoints.foreign import doubt_about_normalization, parse_normalization
 from lightning_rs.models import build_base_classifier, get_architecture
 
 CIFAR_MEAN, CIFAR_STD = [0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]
@@ -220,8 +220,10 @@ def test_what_the_file_does_not_say_is_asked_for(tmp_path):
         load_checkpoint(path, data="CIFAR10", normalization="0.5/0.5")
     with pytest.raises(ValueError, match="unknown data set 'SVHN'"):
         load_checkpoint(path, data="SVHN", normalization="none")
-    with pytest.raises(ValueError, match="does not say the noise of its training: give sigma"):
-        LoadedClassifier(load_checkpoint(path, data="CIFAR10", normalization="none"))
+    torch.save({"arch": "digits_cnn", "state_dict": get_architecture("digits_cnn").build(10).state_dict()}, path)
+    arguments = (f"--checkpoint={path}", "--data=Digits", "--normalization=none", "--accelerator=cpu")
+    done = run_script("certify.py", *arguments, cwd=tmp_path, status=2)
+    assert "does not say the noise of its training: give sigma" in done.stderr
     torch.save({"conv.weight": torch.ones(1)}, tmp_path / "weights")
     with pytest.raises(ValueError, match="does not name its architecture: give arch"):
         load_checkpoint(tmp_path / "weights", data="CIFAR10")
@@ -267,6 +269,15 @@ def test_code_in_a_foreign_file_is_refused_and_not_run(tmp_path, key):
         assert not witness.exists()
 
 
+def test_a_function_that_a_foreign_file_names_is_not_called(tmp_path, monkeypatch):
+    called = []
+    monkeypatch.setattr("os.system", called.append)
+    path = smoothing_line(tmp_path / "file", "os.system", prefixed(thin_resnet_weights(3), "1."))
+    with pytest.raises(ValueError, match="unknown model 'os.system'; known: cifar_resnet110, .* is never imported"):
+        load_checkpoint(path, data="CIFAR10", normalization="none")
+    assert not called
+
+
 def matched_filter(layer_mean, layer_std):
     """A net that is right on every image of `stripes` under its own normalisation, and only there."""
     classifier = build_base_classifier("cifar_resnet20", 10, (3, 32, 32), layer_mean, layer_std).eval()
@@ -285,19 +296,19 @@ def matched_filter(layer_mean, layer_std):
 def test_the_wrong_normalisation_is_noticed():
     labels = torch.arange(200) % 10
     dataset = TensorDataset(((labels + 0.5) / 10).view(-1, 1, 1, 1).expand(-1, 3, 32, 32).clone(), labels)
-    assert doubt_about_normalization(matched_filter(CIFAR_MEAN, CIFAR_STD), dataset, CIFAR10) is None
-    warning = doubt_about_normalization(matched_filter(CIFAR_MEAN, [1.0] * 3), dataset, CIFAR10)
+    assert doubt_about_normalization(matched_filter(CIFAR_MEAN, CIFAR_STD), dataset, CIFAR10().facts) is None
+    warning = doubt_about_normalization(matched_filter(CIFAR_MEAN, [1.0] * 3), dataset, CIFAR10().facts)
     assert "the normalisation is probably wrong: of 100 clean images" in warning
     assert "100 with --normalization standardize" in warning
     shuffled = TensorDataset(
         dataset.tensors[0], labels[torch.randperm(200, generator=torch.Generator().manual_seed(0))]
     )
-    warning = doubt_about_normalization(matched_filter(CIFAR_MEAN, CIFAR_STD), shuffled, CIFAR10)
+    warning = doubt_about_normalization(matched_filter(CIFAR_MEAN, CIFAR_STD), shuffled, CIFAR10().facts)
     assert "no better than guessing" in warning
 
 
 def test_parse_normalization():
-    assert parse_normalization("standardize", CIFAR10) == (CIFAR_MEAN, CIFAR_STD)
-    assert parse_normalization("center", CIFAR10) == (CIFAR_MEAN, [1.0] * 3)
-    assert parse_normalization("none", MNIST) == ([0.0], [1.0])
-    assert parse_normalization("0.1,0.2,0.3/1,2,3", CIFAR10) == ([0.1, 0.2, 0.3], [1.0, 2.0, 3.0])
+    assert parse_normalization("standardize", CIFAR10().facts) == (CIFAR_MEAN, CIFAR_STD)
+    assert parse_normalization("center", CIFAR10().facts) == (CIFAR_MEAN, [1.0] * 3)
+    assert parse_normalization("none", MNIST().facts) == ([0.0], [1.0])
+    assert parse_normalization("0.1,0.2,0.3/1,2,3", CIFAR10().facts) == ([0.1, 0.2, 0.3], [1.0, 2.0, 3.0])

@@ -1,10 +1,12 @@
+import gzip
 import pickle
 from pathlib import Path
 
 import pytest
 import torch
+from conftest import ROOT
 
-from lightning_rs.checkpoints import data_of, load_checkpoint
+from lightning_rs.checkpoints import check_continues, data_of, load_checkpoint
 from lightning_rs.data import Digits
 
 
@@ -46,7 +48,7 @@ def test_a_checkpoint_that_runs_code_is_refused_and_not_run(tmp_path):
     assert not witness.exists()
 
 
-def test_what_is_not_a_checkpoint(tmp_path, checkpoint):
+def test_what_is_not_a_checkpoint(tmp_path, checkpoint, monkeypatch):
     path = tmp_path / "file.ckpt"
     with pytest.raises(FileNotFoundError, match="no checkpoint at"):
         load_checkpoint(path)
@@ -65,10 +67,14 @@ def test_what_is_not_a_checkpoint(tmp_path, checkpoint):
     for change, message in (
         ({"architecture": "os.system"}, "unknown model 'os.system'; known: cifar_resnet110"),
         ({"num_classes": 7}, "does not fit the model that it names"),
+        ({"stages": ["antigravity.Stage", "normalize", "net"]}, "unknown stage 'antigravity.Stage'; known: net, norm"),
     ):
         torch.save(content | {"hyper_parameters": content["hyper_parameters"] | change}, path)
+        called: list[str] = []
+        monkeypatch.setattr("os.system", called.append)
         with pytest.raises(ValueError, match=message):
             load_checkpoint(path)
+        assert not called
 
 
 def test_data_that_do_not_fit(checkpoint):
@@ -79,3 +85,40 @@ def test_data_that_do_not_fit(checkpoint):
         data_of(loaded, "SVHN")
     with pytest.raises(ValueError, match="Digits does not take these arguments"):
         data_of(loaded, data_dir="/nowhere")
+
+
+def test_a_path_that_only_the_file_names_is_not_imported(checkpoint, tmp_path, monkeypatch):
+    """A module that leaves a witness when it is imported, as architecture, stage and data set of a checkpoint."""
+    lines = ("open('witness', 'w')", "def run(*arguments, **options):", "    open('ran', 'w')")
+    (tmp_path / "sentinel.py").write_text("\n".join(lines))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    content, path = torch.load(checkpoint, weights_only=True), tmp_path / "file.ckpt"
+    for change in ({"architecture": "sentinel.run"}, {"stages": ["sentinel.run", "net"]}):
+        torch.save(content | {"hyper_parameters": content["hyper_parameters"] | change}, path)
+        with pytest.raises(ValueError, match="what only a file names is never imported: .* --plugins sentinel$"):
+            load_checkpoint(path)
+    data = content["lightning_rs"]["data"] | {"name": "sentinel.run"}
+    torch.save(content | {"lightning_rs": content["lightning_rs"] | {"data": data}}, path)
+    loaded = load_checkpoint(path)
+    with pytest.raises(ValueError, match="give --data sentinel.run or --plugins sentinel"):
+        data_of(loaded)
+    assert not (tmp_path / "witness").exists()
+    with pytest.raises(ValueError, match=r"sentinel.run is no data set"):  # Named by the user, it is imported.
+        data_of(loaded, "sentinel.run")
+    assert (tmp_path / "witness").exists()
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_checkpoint_of_version_1_loads_and_is_not_resumed(tmp_path):
+    path = tmp_path / "version1.ckpt"
+    path.write_bytes(gzip.decompress((ROOT / "tests" / "golden" / "version1.ckpt.gz").read_bytes()))
+    weights = torch.load(path, weights_only=True)["state_dict"]
+    loaded = load_checkpoint(path)
+    own = loaded.base_classifier.state_dict()
+    assert list(own)[:3] == ["normalize.mean", "normalize.std", "net.0.weight"]
+    held = [value for key, value in weights.items() if key.startswith("base_classifier.")]
+    assert all(torch.equal(a, b) for a, b in zip(own.values(), held, strict=True))
+    assert data_of(loaded).facts.shape == (1, 8, 8)
+    with pytest.raises(ValueError, match="is of version 1: it can be certified, but its training cannot be resumed"):
+        check_continues(path, None, data_of(loaded))

@@ -30,4 +30,8 @@ def test_images_and_statistics():
 
 def test_description_rebuilds_it():
     digits = Digits(batch_size=32)
-    assert digits.description() == {"name": "Digits", "init_args": {"batch_size": 32, "num_workers": 0}}
+    assert digits.description() == {
+        "name": "Digits",
+        "init_args": {"batch_size": 32, "num_workers": 0},
+        "facts": {"num_classes": 10, "shape": [1, 8, 8], "mean": [0.3061], "std": [0.3765]},
+    }

@@ -1,0 +1,40 @@
+import pytest
+
+from lightning_rs.cli import CertifyParser, clean_exit, fail
+
+
+@pytest.mark.parametrize("error", [ValueError("first\n  second"), FileNotFoundError("first second")])
+def test_what_a_user_can_mend_ends_in_one_line(error, capsys):
+    with pytest.raises(SystemExit) as left, clean_exit():
+        raise error
+    assert left.value.code == 2
+    assert capsys.readouterr().err == "error: first second\n"
+
+
+def test_other_errors_keep_their_traceback():
+    with pytest.raises(KeyError), clean_exit():
+        raise KeyError("a")
+
+
+def test_the_wrapping_of_a_links_failure_is_left_out(capsys):
+    with pytest.raises(SystemExit):
+        fail(
+            "Call to compute_fn of link 'f(data) --> model.x' with args (<a>\n<b>) failed: NoMean does not say its mean"
+        )
+    assert capsys.readouterr().err == "error: NoMean does not say its mean\n"
+
+
+def test_a_class_that_is_not_there(capsys):
+    message = """Parser key "data":
+
+  - Expected a path but mydata.Nope either not accessible or invalid
+  - Does not validate against any of the Union subtypes
+  Errors:
+    - Problem with given class_path 'mydata.Nope':
+        module 'mydata' has no attribute 'Nope'
+    - Expected a <class 'NoneType'>
+  Given value: mydata.Nope"""
+    with pytest.raises(SystemExit):
+        CertifyParser().error(message)
+    expected = "error: Problem with given class_path 'mydata.Nope': module 'mydata' has no attribute 'Nope'\n"
+    assert capsys.readouterr().err == expected
