@@ -25,11 +25,11 @@ from lightning_rs import SmoothedClassifier, Statistics
 from lightning_rs.checkpoints import data_of, load_checkpoint
 from lightning_rs.data import Digits
 from lightning_rs.mechanisms import get_mechanism, required_fields, resolve_mechanisms
-from lightning_rs.radii.first_order import first_order_radius
-from lightning_rs.radii.first_order_dual import largest_moment
 from lightning_rs.metrics import average_certified_radius, certified_accuracy
 from lightning_rs.models import build_base_classifier
 from lightning_rs.progress import progress
+from lightning_rs.radii.first_order import first_order_radius
+from lightning_rs.radii.first_order_dual import largest_moment
 
 
 def gain(checkpoint: str, sigma: float | None, n: int, limit: int | None, alpha: float, regions: list[str]) -> None:

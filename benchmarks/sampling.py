@@ -45,8 +45,8 @@ from lightning_rs.results.records import certificates_of
 from lightning_rs.results.report import console_for
 from lightning_rs.smoothing import Preparation, find_batch_size, prepare
 from lightning_rs.smoothing.batches import Plan
-from lightning_rs.smoothing.memory import keep_freed_memory
 from lightning_rs.smoothing.execution import tf32
+from lightning_rs.smoothing.memory import keep_freed_memory
 from lightning_rs.smoothing.sampler import Sampler, evaluating
 
 SIGMA, N0 = 0.25, 100

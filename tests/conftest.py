@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 import tempfile
@@ -61,3 +62,11 @@ def trained(tmp_path_factory) -> Path:
 @pytest.fixture(scope="session")
 def checkpoint(trained: Path) -> Path:
     return trained / "runs" / "short" / "checkpoints" / "last.ckpt"
+
+
+@pytest.fixture
+def unused_port() -> int:
+    """A port of this machine that nobody listens to."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]

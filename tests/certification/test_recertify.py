@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_rs.certification import CertificationSettings, certify_examples, describe_run
-from lightning_rs.certification.recertify import held_fields, num_classes_of, recertify, statistics_of
+from lightning_rs.certification import Certification, CertificationSettings, certify_examples
+from lightning_rs.certification.recertify import held_fields, num_classes_of, recertify
 from lightning_rs.data import Digits
 from lightning_rs.mechanisms import list_mechanisms
+from lightning_rs.noise import Gaussian
 from lightning_rs.results import Record, RunDescription, RunDirectory
 from lightning_rs.results.records import certificates_of
 
@@ -28,10 +29,19 @@ def certify(alpha, mechanisms, seed=3, indices=range(5)):
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
     net[1].weight.data *= 6
-    settings = CertificationSettings(50, 400, alpha, mechanisms, batch_size=200, seed=seed, radii=[0.0, 0.1, 0.3])
+    settings = CertificationSettings(
+        n0=50,
+        n=400,
+        alpha=alpha,
+        mechanisms=mechanisms,
+        batch_size=200,
+        seed=seed,
+        radii=[0.0, 0.1, 0.3],
+        indices=list(indices),
+    )
     dataset = Digits().dataset("test")
-    run = describe_run(net, "linear", 10, 0.25, "Digits", "test", list(indices), settings, torch.device("cpu"))
-    return list(certify_examples(net, 10, 0.25, dataset, indices, settings)), run
+    certification = Certification(net, "linear", 10, Gaussian(0.25), dataset, "Digits", "test", settings)
+    return list(certify_examples(certification, indices)), certification.describe()
 
 
 @pytest.fixture(scope="module")
@@ -111,7 +121,7 @@ def test_bad_input(stored):
     with pytest.raises(ValueError, match="cohen cannot certify anything with n = 400 at alpha = 1e-200: n must be >="):
         recertify(records, run, alpha=1e-200, mechanisms=["cohen"])
     with pytest.raises(ValueError, match="hold votes for class 9, of 5 classes"):
-        statistics_of([replace(records[0], counts={9: 400})], 0.25, 5)
+        recertify([replace(records[0], counts={9: 400})], replace(run, num_classes=5), mechanisms=["cohen"])
 
 
 def test_number_of_classes(stored):

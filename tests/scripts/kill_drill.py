@@ -12,9 +12,10 @@ import time
 
 import torch
 
-from lightning_rs.certification import CertificationSettings, certify_examples, describe_run
+from lightning_rs.certification import Certification, CertificationSettings, certify_examples
 from lightning_rs.data import Digits
 from lightning_rs.models import build_base_classifier
+from lightning_rs.noise import Gaussian
 from lightning_rs.results import RunDirectory
 
 EXAMPLES, KILLS = 60, 20
@@ -22,24 +23,27 @@ EXAMPLES, KILLS = 60, 20
 torch.set_num_threads(1)
 torch.manual_seed(0)
 classifier = build_base_classifier("digits_cnn", 10, (1, 8, 8), Digits.mean, Digits.std).eval()
-settings = CertificationSettings(n0=20, n=1500, batch_size=100, mechanisms=["cohen", "kumar_score", "voracek"])
+settings = CertificationSettings(
+    n0=20, n=1500, batch_size=100, mechanisms=["cohen", "kumar_score", "voracek"], limit=EXAMPLES
+)
 dataset = Digits().dataset("test")
-run = describe_run(classifier, "digits_cnn", 10, 0.25, "Digits", "test", range(EXAMPLES), settings, torch.device("cpu"))
+certification = Certification(classifier, "digits_cnn", 10, Gaussian(0.25), dataset, "Digits", "test", settings)
+run = certification.describe()
 
 
 def start(directory: RunDirectory, world: int) -> list[int]:
-    """Processes that do what those of `CertificationCallback` do."""
+    """Processes that do what those of `certify_together` do."""
     directory.check(run)
     directory.create(run)
     # All have read before any appends: the shares are cut from one and the same list.
     known = {record.index for record in directory.read()}
-    missing = [i for i in run["indices"] if i not in known]
+    missing = [i for i in run.indices if i not in known]
     children = []
     for rank in range(world):
         child = os.fork()
         if not child:
             with directory.appender(rank) as file:
-                for record in certify_examples(classifier, 10, 0.25, dataset, missing[rank::world], settings):
+                for record in certify_examples(certification, missing[rank::world]):
                     file.append(record)
             os._exit(0)
         children.append(child)

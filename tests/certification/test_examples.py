@@ -1,0 +1,93 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+from cases import make_certification
+from torch import nn
+from torch.utils.data import TensorDataset
+
+from lightning_rs import SmoothedClassifier
+from lightning_rs.certification import certify_examples, weights_digest
+from lightning_rs.models import build_base_classifier
+
+
+def plain(records):
+    return [dataclasses.replace(record, seconds=0.0) for record in records]
+
+
+def test_records_are_those_of_the_smoothed_classifier():
+    certification = make_certification(mechanisms=["cohen", "salman", "voracek"], seed=4)
+    records = list(certify_examples(certification, certification.indices))
+    images, labels = certification.dataset.tensors
+    smoothed = SmoothedClassifier(certification.base_classifier, 10, 0.25, seed=4)
+    expected = smoothed.certify(images[:6], 50, 300, 0.001, ["cohen", "salman", "voracek"])
+    for label, certificate in expected.items():
+        assert [r.certificates[label].prediction for r in records] == certificate.prediction.tolist()
+        radii = [r.certificates[label].radius for r in records]
+        assert np.allclose(radii, certificate.radius, rtol=1e-12, atol=0)
+    assert [r.label for r in records] == labels[:6].tolist()
+    clean = certification.base_classifier(images[:6]).argmax(1)
+    assert [r.clean_prediction for r in records] == clean.tolist()
+
+
+def test_a_record_depends_on_its_example_alone():
+    certification = make_certification()
+    forwards = plain(certify_examples(certification, [0, 1, 2, 3]))
+    backwards = plain(certify_examples(certification, [3, 1]))
+    assert backwards == [forwards[3], forwards[1]]
+    assert list(certify_examples(certification, [])) == []
+
+
+def test_a_batch_size_is_found_in_the_place_of_auto():
+    certification = make_certification(batch_size="auto")
+    assert certification.describe().batch_size == "auto"
+    size = certification.with_batch_size().settings.batch_size
+    assert isinstance(size, int) and size >= 50
+    given = make_certification()
+    assert given.with_batch_size() is given
+
+
+def test_the_description_says_what_makes_runs_comparable():
+    run = make_certification(mechanisms=["cohen"], skip=2, limit=3).describe()
+    assert (run.data, run.split, run.architecture, run.num_classes) == ("Digits", "test", "linear", 10)
+    assert run.indices == (0, 2, 4)
+    assert (run.sigma, run.noise, run.n0, run.n, run.alpha, run.seed) == (0.25, None, 50, 300, 0.001, 0)
+    assert run.mechanisms == ("cohen",) and run.radii is None and run.normalization is None
+    assert (run.precision, run.channels_last, run.fold_batch_norm, run.compile) == ("float32", False, False, False)
+    assert (run.weights, run.device, run.pixel_range) == ("float32", "cpu", (0, 1))
+    assert run.versions["torch"] == torch.__version__
+    sequential = make_certification(mechanisms=["sequential_betting"]).describe()
+    assert sequential.radii == (0.0, 0.25, 0.5, 0.75)
+
+
+def test_the_digest_is_of_names_shapes_and_values_but_not_of_what_stages_are_called():
+    torch.manual_seed(1)
+    named = build_base_classifier("digits_cnn", 10, (1, 8, 8), (0.3,), (0.4,))
+    numbered = nn.Sequential(*named)
+    assert weights_digest(named) == weights_digest(numbered)
+    assert len(weights_digest(named)) == 64
+    with torch.no_grad():
+        named.net[0].bias[0] += 1e-6
+    assert weights_digest(named) != (before := weights_digest(nn.Sequential(named[1], named[0])))
+    assert before != weights_digest(named[1])
+
+
+@pytest.mark.parametrize(
+    ("images", "message"),
+    [
+        (torch.full((2, 1, 8, 8), 2.0), r"pixels must lie in \[0, 1\], got \[2, 2\]"),
+        (torch.zeros((2, 1, 8, 8), dtype=torch.int64), "images must be floating-point tensors"),
+    ],
+)
+def test_images_of_another_kind_are_refused(images, message):
+    certification = dataclasses.replace(
+        make_certification(limit=2), dataset=TensorDataset(images, torch.zeros(2, dtype=torch.int64))
+    )
+    with pytest.raises(ValueError, match=message):
+        list(certify_examples(certification, [0, 1]))
+
+
+def test_an_index_outside_the_data_set_is_refused():
+    with pytest.raises(ValueError, match=r"indices must be one or more in \[0, 363\], got \[364\]"):
+        make_certification(indices=[364], limit=None).check()

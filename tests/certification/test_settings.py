@@ -1,0 +1,79 @@
+import dataclasses
+import inspect
+
+import pytest
+from jsonargparse import ArgumentParser
+
+from callbacks import CertificationCallback
+from lightning_rs.certification import CertificationSettings
+from lightning_rs.noise import Gaussian
+from lightning_rs.smoothing import Preparation
+
+
+def test_the_callback_takes_all_settings_with_their_help_and_a_default_of_its_own():
+    """Flat options: the one list of settings is resolved through `**settings`."""
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(CertificationCallback, "certification")
+    names = {field.name for field in dataclasses.fields(CertificationSettings)}
+    parsed = parser.parse_args(["--certification.alpha=0.01", "--certification.batch_size=auto"]).certification
+    assert names <= set(vars(parsed))
+    assert (parsed.n, parsed.n0, parsed.alpha, parsed.batch_size) == (1000, 100, 0.01, "auto")
+    help_text = " ".join(parser.format_help().split())
+    assert "noisy copies that select the class. (type: int, default: 100)" in help_text
+    assert "default: 1000)" in help_text and "default: 100000" not in help_text
+    assert not names & set(inspect.signature(CertificationCallback).parameters) - {"n"}
+
+
+def test_settings_of_the_classifier_are_those_of_its_preparation():
+    settings = CertificationSettings(precision="bfloat16", channels_last=True, fold_batch_norm=True)
+    assert settings.preparation == Preparation("bfloat16", True, True, False)
+
+
+def test_radii_suit_the_noise_unless_they_are_given():
+    assert CertificationSettings().radii_for(Gaussian(0.25)) == (0.0, 0.25, 0.5, 0.75)
+    assert CertificationSettings(radii=[0.1]).radii_for(Gaussian(0.25)) == (0.1,)
+
+
+def test_the_noise_is_that_of_the_training_or_the_one_that_is_named():
+    assert CertificationSettings().noise_for("gaussian", 0.5) == Gaussian(0.5)
+    assert CertificationSettings(noise="gaussian").noise_for("another", 0.5) == Gaussian(0.5)
+    with pytest.raises(ValueError, match="unknown noise 'another'; known: gaussian"):
+        CertificationSettings().noise_for("another", 0.5)
+
+
+def test_plans_are_fixed_or_sequential():
+    fixed = CertificationSettings(n0=7, n=300, mechanisms=["cohen"]).plan(Gaussian(0.25))
+    assert (fixed.looks, fixed.n0, fixed.clean, fixed.finished) == ((300,), 7, True, None)
+    sequential = CertificationSettings(n=300, mechanisms=["sequential_betting"], radii=[0.1]).plan(Gaussian(0.25))
+    assert sequential.looks[-1] == 300 and len(sequential.looks) > 3 and sequential.finished is not None
+
+
+def test_the_first_example_alone():
+    assert CertificationSettings(skip=3).only_first(10).subset(10) == [0]
+    assert CertificationSettings(indices=[4, 2]).only_first(10).subset(10) == [4]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"mechanisms": [3]}, "mechanisms must be given by name, as in cohen_two_sided:top_share=0.5"),
+        ({"mechanisms": ["cohen", "sequential_betting"]}, "cohen needs a number of draws that is fixed in advance"),
+        ({"mechanisms": ["sequential_betting"], "alpha": 0.41}, "alpha must be at most 0.4 for sequential mechanisms"),
+        ({"precision": "float8"}, "unknown precision 'float8'"),
+        ({"noise": "poisson"}, "unknown noise 'poisson'; known: gaussian"),
+        ({"noise": "no_such_module.Noise"}, "module no_such_module cannot be imported"),
+        ({"indices": [1], "limit": 3}, "give either indices, or skip and limit"),
+    ],
+)
+def test_bad_input(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        CertificationSettings(**arguments)
+
+
+def test_what_does_not_suit_the_images_or_the_device_is_refused_before_any_work():
+    settings = CertificationSettings(mechanisms=["mohapatra_channel:channel=3"])
+    with pytest.raises(ValueError, match="must name a channel and pixels of the image"):
+        settings.check(Gaussian(0.25), (3, 8, 8))
+    sequential = CertificationSettings(mechanisms=["sequential_betting"], n=100, radii=[5.0])
+    with pytest.raises(ValueError, match="cannot certify any of the radii"):
+        sequential.check(Gaussian(0.25), (1, 8, 8))

@@ -1,0 +1,67 @@
+import dataclasses
+import json
+import os
+
+import pytest
+import torch
+from cases import make_certification
+from torch import distributed, multiprocessing
+
+from lightning_rs.certification import certify_together
+from lightning_rs.results import RunDirectory
+
+
+def plain(records):
+    return [dataclasses.replace(record, seconds=0.0) for record in records]
+
+
+def certify_as(rank, world, port, folder):
+    torch.set_num_threads(1)
+    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    distributed.init_process_group("gloo", rank=rank, world_size=world)
+    certification = make_certification(batch_size="auto", limit=5)
+    if rank:  # The first one's weights and directory count.
+        torch.nn.init.zeros_(certification.base_classifier[1].weight)
+    run, records = certify_together(certification, folder / ("out" if not rank else "elsewhere"), shown=False)
+    lines = [record.to_json() for record in plain(records)]
+    (folder / f"rank{rank}.json").write_text(json.dumps([run.to_dict(), lines]))
+    distributed.destroy_process_group()
+
+
+def test_processes_share_the_examples_and_agree(tmp_path, unused_port):
+    multiprocessing.spawn(certify_as, (2, unused_port, tmp_path), nprocs=2)
+    first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
+    assert first == second
+    assert not (tmp_path / "elsewhere").exists()
+    files = sorted((tmp_path / "out").glob("records-*.jsonl"))
+    assert [len(file.read_text().splitlines()) for file in files] == [3, 2]
+    size = first[0]["batch_size"]
+    alone = certify_together(make_certification(batch_size=size, limit=5), shown=False)[1]
+    assert [record.to_json() for record in plain(alone)] == first[1]
+
+
+def test_it_goes_on_where_it_stopped_and_takes_the_batch_size_of_before(tmp_path):
+    certification = make_certification(batch_size=40)
+    run, records = certify_together(certification, tmp_path / "out", shown=False)
+    path = tmp_path / "out" / "records-0.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    again, more = certify_together(make_certification(batch_size="auto"), tmp_path / "out", shown=False)
+    assert again == run and plain(more) == plain(records)
+    with pytest.raises(ValueError, match="holds another run; it differs in alpha"):
+        certify_together(make_certification(batch_size=40, alpha=0.01), tmp_path / "out", shown=False)
+
+
+def test_without_a_directory_nothing_is_written(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert len(certify_together(make_certification(limit=2), shown=False)[1]) == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_before_the_first_record_leaves_no_run_behind(tmp_path):
+    certification = make_certification(limit=2)
+    broken = dataclasses.replace(certification, num_classes=11)
+    with pytest.raises(ValueError, match="must return 11 scores a row"):
+        certify_together(broken, tmp_path / "out", shown=False)
+    assert not (tmp_path / "out" / "run.json").exists()
+    assert len(RunDirectory(tmp_path / "out").read()) == 0
+    assert len(certify_together(certification, tmp_path / "out", shown=False)[1]) == 2
