@@ -206,16 +206,6 @@ def test_unanimous_votes():
         assert r >= norm.ppf(0.0005**0.001) * (1 - 1e-9) and np.isfinite(r)
 
 
-def test_zeroth_order_in_the_same_norm():
-    statistics, _ = simulated(0.8, 4000, 3, np.random.default_rng(5))
-    l2, l1, linf = (get_mechanism("cohen", norm=n).certify(statistics, 0.001) for n in ("l2", "l1", "linf"))
-    assert (l2.norm, l1.norm, linf.norm) == ("l2", "l1", "linf")
-    assert np.array_equal(l1.radius, l2.radius) and np.allclose(linf.radius, l2.radius / 10, rtol=1e-12)
-    assert np.all(linf.radius <= l2.radius / 10)
-    with pytest.raises(ValueError, match="unknown norm 'l3'; known: l1, l2, linf"):
-        get_mechanism("cohen", norm="l3")
-
-
 def test_records_say_the_norm_and_suffice_to_certify_again():
     mechanism = get_mechanism("mohapatra_channel", channel=1)
     smoothed = SmoothedClassifier(classifier("slab", 0.5), 2, SIGMA)
