@@ -42,6 +42,7 @@ class SmoothedClassifier:
         ValueError: sigma <= 0, fewer than two classes, batch_size < 1 or seed < 0.
 
     Example:
+        >>> import torch
         >>> f = torch.nn.Linear(4, 3)
         >>> g = SmoothedClassifier(f, num_classes=3, sigma=0.5)
         >>> certificates = g.certify(torch.zeros(2, 4), n0=100, n=1000, alpha=0.001)

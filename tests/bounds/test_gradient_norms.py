@@ -6,7 +6,7 @@ from scipy.special import ndtr
 from scipy.stats import ncx2, norm
 
 from lightning_rs.bounds.gradient_norms import GradientNorms, half_tail, least_dimension, miss_tail
-from lightning_rs.mechanisms import gradient_moments
+from lightning_rs.statistics import gradient_moments
 
 DELTA, TRIALS = 0.1, 250
 
@@ -149,19 +149,6 @@ def test_bounds_close_in_on_the_norms():
             assert bounds.l2_lower(0.0005).mean() == pytest.approx(low, abs=1.5e-3)
             assert bounds.l2_upper(0.0005).mean() == pytest.approx(high, abs=1.5e-3)
             assert bounds.l2_upper(0.0005).min() >= abs(b) >= bounds.l2_lower(0.0005).max()
-
-
-def test_moments_are_what_they_say():
-    sums = np.random.default_rng(3).normal(size=(2, 2, 2, 3, 4, 5))
-    moments = gradient_moments(sums)
-    assert moments.shape == (2, 2, 3, 4)
-    for i in range(2):
-        for kind in range(2):
-            for channel in range(3):
-                s, t = sums[i, 0, kind, channel].ravel(), sums[i, 1, kind, channel].ravel()
-                expected = [s @ s, s @ t, np.abs(s + t).max(), np.abs(s + t).sum()]
-                assert np.allclose(moments[i, kind, channel], expected)
-    assert gradient_moments(sums.reshape(2, 2, 2, 60)).shape == (2, 2, 1, 4)
 
 
 def test_nothing_is_known_from_one_half_or_of_no_coordinates():

@@ -1,15 +1,16 @@
-from math import comb, inf
+from math import inf, sqrt
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from mpmath import mpf
 from reference import clopper_pearson_upper, quantile
-from scipy.stats import norm
+from vote_cases import PROBABILITIES, check_coverage, check_formula, multinomial, true_radius
 
-from lightning_rs import Statistics
-from lightning_rs.mechanisms import ABSTAIN, get_mechanism
+from lightning_rs import SmoothedClassifier, Statistics
+from lightning_rs.mechanisms import ABSTAIN, get_mechanism, neyman_pearson_radius
 
 MECHANISMS = ("cohen", "cohen_two_sided")
 
@@ -58,6 +59,10 @@ def test_two_sided_equals_forty_digits_from_below(top, rival, trials):
     assert float((exact - certificate.radius[0]) / exact) < 1e-9
 
 
+def test_two_sided_radius_is_its_formula_on_the_pair_of_votes():
+    check_formula("cohen_two_sided", neyman_pearson_radius)
+
+
 def test_published_values():
     """Radii / sigma at n = 1e5, alpha = .001; the first is the ceiling of Cohen et al. 2019 ("about 3.8 sigma")."""
     n = 10**5
@@ -82,19 +87,6 @@ def test_published_values():
             assert certificate.radius[0] == pytest.approx(one_sided, abs=6e-6)
 
 
-def multinomial(trials, p):
-    """All count vectors of three classes and their probabilities."""
-    vectors = [(a, b, trials - a - b) for a in range(trials + 1) for b in range(trials - a + 1)]
-    weights = [comb(trials, a) * comb(trials - a, b) * p[0] ** a * p[1] ** b * p[2] ** c for a, b, c in vectors]
-    return np.array(vectors), np.array(weights)
-
-
-def true_radius(p, selected):
-    """Largest radius that the true probabilities imply for the selected class (sigma = 1)."""
-    rival = max(q for j, q in enumerate(p) if j != selected)
-    return (norm.ppf(p[selected]) - norm.ppf(rival)) / 2 if p[selected] > rival else 0.0
-
-
 HARD = [
     (0.5, 0.5, 0.0),
     (1 / 3, 1 / 3, 1 / 3),
@@ -117,6 +109,12 @@ def test_coverage_by_enumeration(name, p, alpha):
         selection = np.tile(np.eye(3, dtype=int)[selected], (len(vectors), 1))
         certificate = certify(name, vectors, alpha, selection=selection)
         assert weights[certificate.radius > true_radius(p, selected)].sum() <= alpha
+
+
+@pytest.mark.parametrize("name", MECHANISMS)
+@pytest.mark.parametrize("p", PROBABILITIES)
+def test_coverage_of_few_draws(name, p):
+    check_coverage(name, p)
 
 
 @pytest.mark.parametrize("name", MECHANISMS)
@@ -187,7 +185,30 @@ def test_order_relations(counts, alpha, sigma):
     assert p_upper.p_lower[0] + p_upper.p_upper[0] <= 1 + 1e-12
 
 
+def test_zeroth_order_in_other_norms():
+    """R in l1, and R / sqrt(d) in l-infinity, which is reached in the corners of the cube."""
+    statistics = Statistics(1.0, [[3200, 800], [3300, 700]], [[90, 10]] * 2, input_shape=(1, 10, 10))
+    l2, l1, linf = (get_mechanism("cohen", norm=n).certify(statistics, 0.001) for n in ("l2", "l1", "linf"))
+    assert (l2.norm, l1.norm, linf.norm) == ("l2", "l1", "linf")
+    assert np.array_equal(l1.radius, l2.radius) and np.allclose(linf.radius, l2.radius / 10, rtol=1e-12)
+    assert np.all(linf.radius <= l2.radius / 10)
+    assert np.all(linf.radius > 0)
+
+
+def test_linf_is_certified_from_sampled_votes():
+    """The shape of the input is all that it needs beside the votes; the least n does not depend on it."""
+    g = SmoothedClassifier(lambda x: torch.stack([x[:, 0], -x[:, 0]], dim=1), 2, 0.5)
+    x = torch.zeros(2, 3)
+    x[:, 0] = torch.tensor([1.0, -1.0])
+    of = g.certify(x, n0=10, n=1000, alpha=0.001, mechanisms=["cohen", "cohen:norm=linf"])
+    assert np.array_equal(of["cohen:norm=linf"].prediction, [0, 1])
+    assert of["cohen:norm=linf"].radius == pytest.approx(of["cohen"].radius / sqrt(3), rel=1e-12)
+    assert get_mechanism("cohen", norm="linf").minimum_trials(0.001) == 10
+
+
 def test_bad_input():
+    with pytest.raises(ValueError, match="unknown norm 'l3'; known: l1, l2, linf"):
+        get_mechanism("cohen", norm="l3")
     with pytest.raises(ValueError, match=r"alpha must lie in \(0, 1\), got 0"):
         certify("cohen", [10, 0], alpha=0)
     with pytest.raises(ValueError, match=r"top_share must lie in \(0, 1\), got 1"):

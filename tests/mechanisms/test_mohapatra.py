@@ -18,7 +18,6 @@ from lightning_rs.mechanisms import (
     parse_mechanism,
     resolve_mechanisms,
 )
-from lightning_rs.results.records import certificate_of, stored_statistics
 from lightning_rs.smoothing.gradient_tally import GRADIENT_FIELDS
 
 SHAPE, SIGMA = (3, 4, 4), 0.5
@@ -206,27 +205,14 @@ def test_unanimous_votes():
         assert r >= norm.ppf(0.0005**0.001) * (1 - 1e-9) and np.isfinite(r)
 
 
-def test_zeroth_order_in_the_same_norm():
-    statistics, _ = simulated(0.8, 4000, 3, np.random.default_rng(5))
-    l2, l1, linf = (get_mechanism("cohen", norm=n).certify(statistics, 0.001) for n in ("l2", "l1", "linf"))
-    assert (l2.norm, l1.norm, linf.norm) == ("l2", "l1", "linf")
-    assert np.array_equal(l1.radius, l2.radius) and np.allclose(linf.radius, l2.radius / 10, rtol=1e-12)
-    assert np.all(linf.radius <= l2.radius / 10)
-    with pytest.raises(ValueError, match="unknown norm 'l3'; known: l1, l2, linf"):
-        get_mechanism("cohen", norm="l3")
-
-
-def test_records_say_the_norm_and_suffice_to_certify_again():
+def test_what_is_stored_says_the_norm_and_suffices_to_certify_again():
     mechanism = get_mechanism("mohapatra_channel", channel=1)
     smoothed = SmoothedClassifier(classifier("slab", 0.5), 2, SIGMA)
     s = smoothed.sample(torch.zeros(1, *SHAPE), n0=100, n=5000, fields=mechanism.requires)
     assert "gradient_sums" not in s.held
-    record = certificate_of(mechanism.certify(s, 0.001))
-    assert record["norm"] == "l2_subspace" and record["fallback"] is False
-    stored = stored_statistics(s)
-    again = Statistics(
-        SIGMA, s.counts, s.selection_counts, **{k: stored[k] if k == "input_shape" else [stored[k]] for k in stored}
-    )
+    certificate = mechanism.certify(s, 0.001)
+    assert certificate.norm == "l2_subspace" and not certificate.fallback[0]
+    again = Statistics.from_plain([s.to_plain()], SIGMA, 2)
     for alpha in (0.001, 0.05):
         assert mechanism.certify(again, alpha).radius == mechanism.certify(s, alpha).radius
 

@@ -1,14 +1,6 @@
-import numpy as np
 import pytest
 
-from lightning_rs.mechanisms import (
-    Mechanism,
-    check_trials,
-    get_mechanism,
-    list_mechanisms,
-    required_fields,
-    resolve_mechanisms,
-)
+from lightning_rs.mechanisms import Mechanism, MechanismSet, get_mechanism, list_mechanisms, parse_mechanism
 
 
 def test_every_mechanism_says_what_it_is():
@@ -24,15 +16,10 @@ def test_every_mechanism_says_what_it_is():
         assert mechanism.__doc__
 
 
-def test_names_and_objects_resolve_in_order():
-    half = get_mechanism("cohen_two_sided", top_share=0.5)
-    resolved = resolve_mechanisms([half, "cohen"])
-    assert list(resolved) == ["cohen_two_sided:top_share=0.5", "cohen"]
-    assert resolved["cohen_two_sided:top_share=0.5"] is half
-    spelled = resolve_mechanisms(["cohen_two_sided:top_share=0.5", "salman:bound=betting,top_share=0.7"])
-    assert [m.top_share for m in spelled.values()] == [0.5, 0.7]
-    assert required_fields(spelled) == {"counts", "selection_counts", "score_sum", "scores"}
-    assert list(resolve_mechanisms("cohen")) == ["cohen"]
+def test_label_has_the_options_that_were_given():
+    assert get_mechanism("cohen").label == "cohen"
+    assert get_mechanism("salman", bound="betting", top_share=0.7).label == "salman:bound=betting,top_share=0.7"
+    assert parse_mechanism("salman:bound=betting,top_share=0.7").label == "salman:bound=betting,top_share=0.7"
 
 
 def test_bad_input():
@@ -40,19 +27,8 @@ def test_bad_input():
         get_mechanism("coen")
     with pytest.raises(ValueError, match="'cohen' does not take the options {'top_share': 0.5}"):
         get_mechanism("cohen", top_share=0.5)
-    with pytest.raises(ValueError, match="one or more different ones"):
-        resolve_mechanisms([])
-    with pytest.raises(ValueError, match="one or more different ones"):
-        resolve_mechanisms(["cohen", "cohen"])
-    with pytest.raises(ValueError, match=r"cohen cannot certify anything with n = 9 at alpha = 0.001: n must be >= 10"):
-        check_trials(resolve_mechanisms(["cohen"]), 9, 0.001)
-    check_trials(resolve_mechanisms(["cohen"]), np.int64(10), 0.001)
-    with pytest.raises(ValueError, match="must read name or name:option=value,option=value, got 'salman:betting'"):
-        resolve_mechanisms(["salman:betting"])
     with pytest.raises(ValueError, match="unknown bound '3'"):
         get_mechanism("salman", bound="3")
-    with pytest.raises(ValueError, match=r"kumar_score:confidence=0.9999999 cannot certify anything"):
-        check_trials(resolve_mechanisms(["kumar_score:confidence=0.9999999"]), 100, 0.001)
 
 
 @pytest.mark.parametrize("name", list_mechanisms())
@@ -62,4 +38,4 @@ def test_least_number_of_draws(name):
     least = mechanism.minimum_trials(0.001)
     assert 5 <= least <= 3000
     with pytest.raises(ValueError, match=f"{name} cannot certify anything with n = {least - 1} "):
-        check_trials({name: mechanism}, least - 1, 0.001)
+        MechanismSet([mechanism]).check_trials(least - 1, 0.001)

@@ -6,7 +6,7 @@ from scipy import special, stats
 
 from lightning_rs import Statistics
 from lightning_rs.bounds import clopper_pearson_lower, sequential_log_wealth, union_bound_schedule
-from lightning_rs.mechanisms import ABSTAIN, betting_looks, get_mechanism, resolve_mechanisms, sequential_mechanisms
+from lightning_rs.mechanisms import ABSTAIN, betting_looks, get_mechanism
 
 BOTH = ("sequential_betting", "sequential_union")
 SIGMA = 0.5
@@ -163,21 +163,3 @@ def test_bad_input():
         get_mechanism("sequential_union", refusal=1)
     with pytest.raises(ValueError, match="sequential_betting needs look_counts, which these statistics do not hold"):
         mechanism.certify(Statistics.from_counts([[9, 1]], SIGMA, [[5, 0]]), 0.001)
-    with pytest.raises(ValueError, match="cohen needs a number of draws that is fixed in advance"):
-        sequential_mechanisms(resolve_mechanisms(["sequential_betting", "cohen"]))
-    for wrong, message in (
-        ([[[3, 2]]], "look_counts must hold successes <= draws"),
-        ([[[2, 9], [2, 5]]], "draws that grow up to those of counts"),
-        ([[2, 5]], r"look_counts must have the shape"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            Statistics(SIGMA, np.array([[6, 4]]), np.array([[6, 4]]), look_counts=np.array(wrong))
-    s = statistics([(25, 25)])
-    with pytest.raises(ValueError, match="looked at on the way cannot be added"):
-        s + s
-
-
-def test_other_mechanisms_refuse_draws_that_were_looked_at():
-    """Clopper-Pearson at the stopping count is not a bound."""
-    with pytest.raises(ValueError, match="cohen needs a number of draws that is fixed in advance; these draws were"):
-        get_mechanism("cohen").certify(statistics([(25, 25), (50, 50)]), 0.001)

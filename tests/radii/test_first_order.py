@@ -183,18 +183,6 @@ def test_extremes_stay_finite_and_sound():
     assert first_order_directional_probability(0.4, -0.2, 0.1, 0.0) == 0.4
 
 
-def test_failures_of_the_solver_are_told_and_fall_back(monkeypatch):
-    from lightning_rs.mechanisms import first_order_dual
-
-    radius, failed = first_order_radius([0.8, 0.9], 0.05, 0.15, 1.0)
-    assert not failed.any()
-    # Fewer nodes than the quadrature needs: what is left must be the radius that m1 alone gives.
-    monkeypatch.setattr(first_order_dual, "_NODES", 7)
-    fallen, failed = first_order_radius([0.8, 0.9], 0.05, 0.15, 1.0)
-    assert failed.all() and np.all(fallen < radius)
-    assert np.allclose(fallen, first_order_l2_radius([0.8, 0.9], 0.05, 1.0))
-
-
 shares = st.floats(0.0, 1.0)
 
 

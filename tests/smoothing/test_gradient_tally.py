@@ -7,10 +7,10 @@ from draws import Draws
 from torch import nn
 
 from lightning_rs import SmoothedClassifier, Statistics
-from lightning_rs.mechanisms import gradient_moments
 from lightning_rs.noise import Stage
 from lightning_rs.smoothing import gradient_tally
 from lightning_rs.smoothing.gradient_tally import GRADIENT_FIELDS, GradientTally
+from lightning_rs.statistics import gradient_moments
 
 SHAPE = (3, 2, 2)
 

@@ -10,7 +10,6 @@ import torch
 from torch import nn
 
 from lightning_rs import SmoothedClassifier
-from lightning_rs.mechanisms import ABSTAIN
 from lightning_rs.models import build_base_classifier
 from lightning_rs.smoothing.classifier import FIELDS
 from lightning_rs.smoothing.plan import Plan
@@ -204,31 +203,3 @@ def test_modes_come_back_when_sampling_is_abandoned(images):
     samples.close()
     assert net.training
     assert not torch.is_inference_mode_enabled()
-
-
-def test_sequential_prediction():
-    """Clear inputs are named with few draws, ties are not named, and the answer does not depend on the batches."""
-
-    def classifier(x):
-        return torch.stack([x[:, 0], -x[:, 0], -x[:, 0] - 1.0], dim=1)
-
-    x = torch.tensor([[2.0], [-2.0], [0.0], [0.1]])
-    for test in ("top_two", "top_class"):
-        answers = SmoothedClassifier(classifier, 3, 1.0).predict(x, n=5000, test=test, sequential=True)
-        assert answers[:3].tolist() == [0, 1, ABSTAIN]
-        again = SmoothedClassifier(classifier, 3, 1.0, batch_size=60).predict(x, n=5000, test=test, sequential=True)
-        assert np.array_equal(answers, again)
-
-
-@pytest.mark.parametrize("test", ["top_two", "top_class"])
-def test_wrong_sequential_predictions_are_rare(test):
-    """Class 0 leads by a hair, .505 to .495: at alpha = .1, class 1 is named in at most 10 % of the runs."""
-
-    def classifier(x):
-        return torch.stack([x[:, 0], -x[:, 0]], dim=1)
-
-    x = torch.full((600, 1), 0.0125)
-    g = SmoothedClassifier(classifier, 2, 1.0, batch_size=2000)
-    answers = g.predict(x, n=2000, alpha=0.1, test=test, sequential=True)
-    assert np.mean(answers == 1) <= 0.1 + 3 * np.sqrt(0.09 / 600)
-    assert np.mean(answers == ABSTAIN) > 0.5

@@ -7,10 +7,10 @@ from draws import Draws
 from scipy.special import softmax
 from torch import nn
 
-from lightning_rs import SmoothedClassifier, Statistics
-from lightning_rs.mechanisms import MARGIN_THRESHOLDS, SCORE_THRESHOLDS
+from lightning_rs import SmoothedClassifier
 from lightning_rs.noise import Stage, uniform
 from lightning_rs.smoothing.classifier import FIELDS
+from lightning_rs.statistics import MARGIN_THRESHOLDS, SCORE_THRESHOLDS
 
 ALL = FIELDS - {"counts"}
 
@@ -101,43 +101,7 @@ def test_infinite_logits_count_against_the_example():
     assert s.score_sum[0, 0] == pytest.approx((4000 - other) * softmax([3.0, 0.0, 0.0])[0], rel=1e-6)
 
 
-def test_thresholds():
-    for thresholds, low in ((SCORE_THRESHOLDS, 0.0), (MARGIN_THRESHOLDS, -1.0)):
-        assert thresholds.shape == (1000,)
-        assert np.all(np.diff(thresholds) > 0)
-        assert low < thresholds[0] and thresholds[-1] < 1.0
-
-
-def test_draws_add_in_order():
-    def part(a, scores):
-        counts = np.array([a])
-        return Statistics(
-            0.5, counts, counts, score_sum=counts * 1.0, scores=np.array([scores], dtype=np.float32), uniform=[0.3]
-        )
-
-    both = part([2, 1], [0.1, 0.2, 0.3]) + part([1, 0], [0.9])
-    assert np.allclose(both.scores, [[0.1, 0.2, 0.3, 0.9]])
-    assert np.array_equal(both.score_sum, [[3.0, 1.0]])
-    assert both.uniform[0] == 0.3
-    with pytest.raises(ValueError, match="must have the same selected classes"):
-        part([2, 1], [0.1, 0.2, 0.3]) + part([0, 1], [0.9])
-
-
 def test_bad_input(net):
-    counts = np.array([[6, 4]])
-    for change, message in (
-        ({"score_sum": [[11.0, 0.0]]}, r"score_sum must come from scores in \[0, 1\]"),
-        ({"score_sum": [[np.nan, 0.0]]}, r"score_sum must come from scores in \[0, 1\]"),
-        ({"scores": np.full((1, 10), 1.5, np.float32)}, r"scores must come from scores in \[0, 1\]"),
-        ({"scores": np.full((1, 9), 0.5, np.float32)}, "one score for each of the draws, got 9 a row"),
-        ({"score_histogram": np.ones((1, 1001), int)}, "score_histogram and counts must add up to the same number"),
-        ({"score_sum": [[2.0, 1.0]]}, "score_sum must add up to the number of draws"),
-        ({"margin_histogram": np.full((1, 5), 2)}, r"margin_histogram must have the shape \(1, 1001\) like counts"),
-        ({"score_sum": [[1.0, 2.0, 3.0]]}, r"score_sum must have the shape \(1, 2\) like counts, got \(1, 3\)"),
-        ({"uniform": [1.5]}, "uniform must come from"),
-    ):
-        with pytest.raises(ValueError, match=message):
-            Statistics(0.5, counts, counts, **{name: np.asarray(value) for name, value in change.items()})
     g = SmoothedClassifier(net, 5, 0.5)
     with pytest.raises(ValueError, match="unknown field of Statistics 'score'; known: "):
         g.sample(torch.rand(1, 3, 2, 2), fields=["score"])
