@@ -142,7 +142,8 @@ def test_certify_imports_nothing_that_only_the_file_names(project, named, messag
 
 def test_plugins_are_saved_with_the_run_and_found_by_name(tmp_path):
     folder = write_modules(tmp_path)
-    named = ("--plugins=[named, mydata]", "--data=MyData", "--model.architecture=mine", "--model.schedule.name=constant")
+    named = ("--plugins=[named, mydata]", "--data=MyData", "--model.architecture=mine")
+    named = (*named, "--model.schedule.name=constant")
     stages = "--model.stages=[scale, normalize, net]"
     run_script("train.py", *TRAIN, *named, stages, "--name=run", cwd=folder)
     weights = torch.load(folder / CHECKPOINT, weights_only=True)["state_dict"]
