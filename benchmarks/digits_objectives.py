@@ -25,7 +25,7 @@ from pytorch_lightning import Trainer, seed_everything
 
 import lightning_rs
 from lightning_rs import objectives
-from lightning_rs.certification import CertificationSettings, certify_examples
+from lightning_rs.certification import Certification, CertificationSettings, certify_examples
 from lightning_rs.cli import quiet_libraries
 from lightning_rs.cli.config_bases import config_layers, merge_configs
 from lightning_rs.data import Digits
@@ -69,7 +69,9 @@ def train_and_certify(name: str, sigma: float, seed: int, n: int) -> dict[str, A
     trained = time.perf_counter()
     settings = CertificationSettings(n0=100, n=n, alpha=0.001, mechanisms=[MECHANISM], batch_size=100)
     test = data.dataset("test")
-    records = list(certify_examples(module.base_classifier, data.num_classes, sigma, test, range(len(test)), settings))
+    noise = module.noise_distribution
+    what = Certification(module.base_classifier, name, data.num_classes, noise, test, data.name, "test", settings)
+    records = list(certify_examples(what, range(len(test))))
     certificates = certificates_of(records, MECHANISM)
     return {
         "clean_accuracy": sum(r.clean_prediction == r.label for r in records) / len(records),

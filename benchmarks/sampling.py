@@ -36,17 +36,18 @@ from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_rs.bounds import clopper_pearson_lower, clopper_pearson_upper
-from lightning_rs.certification import CertificationSettings, certify_examples
+from lightning_rs.certification import Certification, CertificationSettings, certify_examples
 from lightning_rs.checkpoints import data_of, load_checkpoint
 from lightning_rs.data import Digits
 from lightning_rs.metrics import average_certified_radius, certified_accuracy
 from lightning_rs.models import build_base_classifier
+from lightning_rs.noise import Gaussian
 from lightning_rs.results.records import certificates_of
 from lightning_rs.results.report import console_for
 from lightning_rs.smoothing import Preparation, find_batch_size, prepare
-from lightning_rs.smoothing.batches import Plan
 from lightning_rs.smoothing.execution import tf32
 from lightning_rs.smoothing.memory import keep_freed_memory
+from lightning_rs.smoothing.plan import Plan
 from lightning_rs.smoothing.sampler import Sampler, evaluating
 
 SIGMA, N0 = 0.25, 100
@@ -309,9 +310,9 @@ def draws(
                 n=n, alpha=alpha, mechanisms=[mechanism], radii=radii, batch_size=batch_size
             )
             start = time.perf_counter()
-            records = list(
-                certify_examples(loaded.base_classifier, loaded.num_classes, loaded.sigma, dataset, indices, settings)
-            )
+            noise = Gaussian(loaded.sigma)
+            what = (loaded.base_classifier, loaded.architecture, loaded.num_classes, noise, dataset, path, "test")
+            records = list(certify_examples(Certification(*what, settings), indices))
             seconds = time.perf_counter() - start
             used = np.mean([sum(r.counts.values()) + sum(r.selection.values()) for r in records])
             fixed = fixed or used
@@ -400,7 +401,8 @@ def _precision_of(
     before = None
     for kind in ("float32", "bfloat16"):
         settings = CertificationSettings(n=n, alpha=alpha, mechanisms=["cohen"], precision=kind, batch_size=200)
-        records = list(certify_examples(classifier, 10, sigma, dataset, range(images), settings))
+        what = Certification(classifier, title, 10, Gaussian(sigma), dataset, title, "test", settings)
+        records = list(certify_examples(what, range(images)))
         votes = np.array([[r.counts.get(c, 0) for c in range(10)] for r in records])
         certificates = certificates_of(records, "cohen")
         cells = [f"{100 * share:.1f}" for share in certified_accuracy(*certificates, radii)]
