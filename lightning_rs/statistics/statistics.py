@@ -120,7 +120,9 @@ class Statistics:
         total=True,
         unanimous=lambda _: 0.5,
     )
-    gradient_counts: NDArray[np.int64] | None = statistic(lambda _: (2, 2), int, Source.NOISE)
+    gradient_counts: NDArray[np.int64] | None = statistic(
+        lambda _: (2, 2), int, Source.NOISE, unanimous=lambda n: [[(n + 1) // 2, 0], [n // 2, 0]]
+    )
     gradient_moments: NDArray[np.float64] | None = statistic(
         lambda sizes: (2, sizes.channels, 4), float, Source.NOISE, add=None
     )
@@ -160,7 +162,8 @@ class Statistics:
     @classmethod
     def empty(cls, sigma: float, names: Collection[str], sizes: Sizes, noise: str = "gaussian") -> Statistics:
         """Statistics of no example, with the fields `names`."""
-        arrays = {name: np.zeros((0, *FIELDS[name].shape(sizes))) for name in names if name in FIELDS}
+        held = {name: field for name, field in FIELDS.items() if name in names}
+        arrays = {name: np.zeros((0, *field.shape(sizes)), field.dtype) for name, field in held.items()}
         return cls(sigma, **arrays, input_shape=sizes.input_shape, noise=noise)
 
     @classmethod
