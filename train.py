@@ -170,6 +170,9 @@ def _base_config(arguments: list[str]) -> Path:
         path = Path(directory) / "config.yaml"
         if not path.is_file():
             raise FileNotFoundError(f"no run to resume: there is no {path}")
+        model = (yaml.safe_load(path.read_text()) or {}).get("model", {})
+        if isinstance(model.get("init_args", {}).get("optimizer"), str):
+            raise ValueError(f"{directory} is of version 0.1: it can be certified, but its training cannot be resumed")
         return path
     return DEFAULT_CONFIG
 

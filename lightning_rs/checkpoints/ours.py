@@ -17,7 +17,7 @@ from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.models import DEFAULT_STAGES, build_base_classifier, load_named
 
 _PREFIX = "base_classifier."
-_VERSION_1 = {"0.": "normalize.", "1.": "net."}  # Stages had numbers for names.
+_VERSION_0_1 = {"0.": "normalize.", "1.": "net."}  # Stages had numbers for names.
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ def load_checkpoint(
         base_classifier = build_base_classifier(
             h["architecture"], h["num_classes"], h["input_shape"], h["mean"], h["std"], stages
         )
-        base_classifier.load_state_dict(_weights(content["state_dict"], version_1="stages" not in h))
+        base_classifier.load_state_dict(_weights(content["state_dict"], version_0_1="stages" not in h))
         return Checkpoint(
             base_classifier=base_classifier.eval(),
             architecture=h["architecture"],
@@ -114,9 +114,9 @@ def load_checkpoint(
         raise ValueError(f"{path} does not fit the model that it names: {str(error).splitlines()[0]}") from None
 
 
-def _weights(state: Mapping[str, Tensor], version_1: bool) -> dict[str, Tensor]:
+def _weights(state: Mapping[str, Tensor], version_0_1: bool) -> dict[str, Tensor]:
     weights = {key[len(_PREFIX) :]: value for key, value in state.items() if key.startswith(_PREFIX)}
-    return {_VERSION_1[key[:2]] + key[2:]: value for key, value in weights.items()} if version_1 else weights
+    return {_VERSION_0_1[key[:2]] + key[2:]: value for key, value in weights.items()} if version_0_1 else weights
 
 
 def _load_foreign(
@@ -147,12 +147,12 @@ def check_continues(path: str | Path, module: LightningModule, data: ImageDataMo
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a checkpoint of ours, one of version 1, or one of another objective, data set, model or recipe.
+        ValueError: not a checkpoint of ours, one of version 0.1, or one of another objective, data set, model or recipe.
     """
     checkpoint = load_checkpoint(path)
     content = torch.load(path, map_location="cpu", weights_only=True)
     if "stages" not in content["hyper_parameters"]:
-        raise ValueError(f"{path} is of version 1: it can be certified, but its training cannot be resumed")
+        raise ValueError(f"{path} is of version 0.1: it can be certified, but its training cannot be resumed")
     free = {"data_dir", "num_workers", "download"}  # What may differ without changing a batch.
     now = {"objective": type(module).__name__, "data": data.description()["name"], **module.hparams}
     then = {

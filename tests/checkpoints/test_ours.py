@@ -120,5 +120,5 @@ def test_a_checkpoint_of_version_1_loads_and_is_not_resumed(tmp_path):
     held = [value for key, value in weights.items() if key.startswith("base_classifier.")]
     assert all(torch.equal(a, b) for a, b in zip(own.values(), held, strict=True))
     assert data_of(loaded).facts.shape == (1, 8, 8)
-    with pytest.raises(ValueError, match="is of version 1: it can be certified, but its training cannot be resumed"):
+    with pytest.raises(ValueError, match="is of version 0.1: it can be certified, but its training cannot be resumed"):
         check_continues(path, None, data_of(loaded))

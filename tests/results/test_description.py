@@ -11,7 +11,7 @@ from lightning_rs.results import RunDescription
 
 @pytest.mark.parametrize("name", ["fixed", "sequential"])
 def test_run_json_of_version_1_stays_as_it_is(name):
-    """Its bytes, and the digest by which version 1 named directories."""
+    """Its bytes, and the digest by which version 0.1 named directories."""
     path = ROOT / "tests" / "golden" / name / "run.json"
     run = RunDescription.read(path)
     assert run.to_json() == path.read_text()
