@@ -147,7 +147,7 @@ def check_continues(path: str | Path, module: LightningModule, data: ImageDataMo
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a checkpoint of ours, one of version 0.1, or one of another objective, data set, model or recipe.
+        ValueError: not a checkpoint of ours, one of version 0.1, or one of another objective, data set or recipe.
     """
     checkpoint = load_checkpoint(path)
     content = torch.load(path, map_location="cpu", weights_only=True)

@@ -103,12 +103,12 @@ class Field:
         shape: `Sizes` -> shape of one example's row.
         dtype: of its numbers; integers are counts and never negative.
         source: what it is collected from.
-        of_selected: whether it depends on the class that the selection votes chose, so that there must be some.
         storage: how a record keeps it; None for what is too large to keep.
+        of_selected: whether it depends on the class that the selection votes chose, so that there must be some.
         add: the rows of two sets of draws of the same examples -> those of both together; None where that takes more
             than the rows.
-        limits: per draw, the least and the largest value that an entry can have.
-        total: whether limits are of the row itself, not of a sum over draws.
+        limits: the least and the largest value of an entry, of sums per draw.
+        in_unit: whether entries are no sums and lie in [0, 1].
         unanimous: number of draws -> the row of an example all of whose draws say, with score 1, the first of two
             classes.
     """
@@ -116,11 +116,11 @@ class Field:
     shape: Callable[[Sizes], tuple[int, ...]]
     dtype: type
     source: Source
-    of_selected: bool = True
     storage: type[Dense] | None = Dense
+    of_selected: bool = True
     add: Callable[[NDArray, NDArray], NDArray] | None = np.add
     limits: tuple[float, float] | None = None
-    total: bool = False
+    in_unit: bool = False
     unanimous: Callable[[int], Any] = lambda draws: 0
 
 
@@ -139,6 +139,15 @@ def scalar(sizes: Sizes) -> tuple[int, ...]:
 
 def binned(sizes: Sizes) -> tuple[int, ...]:
     return (BINS,)
+
+
+def appended(first: NDArray, second: NDArray) -> NDArray:
+    return np.concatenate([first, second], axis=1)
+
+
+def all_for(draws: int) -> list[int]:
+    """Votes, or sums of scores, all for the first of two classes."""
+    return [draws, 0]
 
 
 def all_in_last_bin(draws: int) -> NDArray[np.int64]:

@@ -16,7 +16,9 @@ from lightning_rs.statistics.fields import (
     Sizes,
     Source,
     Sparse,
+    all_for,
     all_in_last_bin,
+    appended,
     binned,
     per_class,
     scalar,
@@ -24,12 +26,11 @@ from lightning_rs.statistics.fields import (
 )
 from lightning_rs.statistics.gradient_moments import gradient_moments
 
+Integers = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
 # Rounding of float32 softmax and float64 sums must not turn into "outside of the range".
 _SLACK = 1e-6
-
-
-def _appended(first: NDArray, second: NDArray) -> NDArray:
-    return np.concatenate([first, second], axis=1)
 
 
 @dataclass(frozen=True)
@@ -70,67 +71,31 @@ class Statistics:
     """
 
     sigma: float
-    counts: NDArray[np.int64] = statistic(
-        per_class,
-        int,
-        Source.VOTES,
-        default=MISSING,
-        of_selected=False,
-        storage=Sparse,
-        unanimous=lambda n: [n, 0],
+    counts: Integers = statistic(
+        per_class, int, Source.VOTES, Sparse, default=MISSING, of_selected=False, unanimous=all_for
     )
-    selection_counts: NDArray[np.int64] | None = statistic(
-        per_class, int, Source.VOTES, storage=Sparse, unanimous=lambda n: [n, 0]
+    selection_counts: Integers | None = statistic(per_class, int, Source.VOTES, Sparse, unanimous=all_for)
+    score_sum: Floats | None = statistic(per_class, float, Source.SCORES, limits=(0, 1), unanimous=all_for)
+    score_square_sum: Floats | None = statistic(per_class, float, Source.SCORES, limits=(0, 1), unanimous=all_for)
+    margin_sum: Floats | None = statistic(scalar, float, Source.SCORES, limits=(-1, 1), unanimous=lambda n: n)
+    margin_square_sum: Floats | None = statistic(
+        per_class, float, Source.SCORES, limits=(0, 1), unanimous=lambda n: [0, n]
     )
-    score_sum: NDArray[np.float64] | None = statistic(
-        per_class, float, Source.SCORES, limits=(0.0, 1.0), unanimous=lambda n: [n, 0]
-    )
-    score_square_sum: NDArray[np.float64] | None = statistic(
-        per_class, float, Source.SCORES, limits=(0.0, 1.0), unanimous=lambda n: [n, 0]
-    )
-    margin_sum: NDArray[np.float64] | None = statistic(
-        scalar, float, Source.SCORES, limits=(-1.0, 1.0), unanimous=lambda n: n
-    )
-    margin_square_sum: NDArray[np.float64] | None = statistic(
-        per_class, float, Source.SCORES, limits=(0.0, 1.0), unanimous=lambda n: [0, n]
-    )
-    score_histogram: NDArray[np.int64] | None = statistic(
-        binned, int, Source.SCORES, storage=Sparse, unanimous=all_in_last_bin
-    )
-    margin_histogram: NDArray[np.int64] | None = statistic(
-        binned, int, Source.SCORES, storage=Sparse, unanimous=all_in_last_bin
-    )
+    score_histogram: Integers | None = statistic(binned, int, Source.SCORES, Sparse, unanimous=all_in_last_bin)
+    margin_histogram: Integers | None = statistic(binned, int, Source.SCORES, Sparse, unanimous=all_in_last_bin)
     scores: NDArray[np.float32] | None = statistic(
-        lambda sizes: (sizes.draws,),
-        np.float32,
-        Source.SCORES,
-        storage=None,
-        add=_appended,
-        limits=(0.0, 1.0),
-        total=True,
-        unanimous=np.ones,
+        lambda sizes: (sizes.draws,), np.float32, Source.SCORES, None, add=appended, in_unit=True, unanimous=np.ones
     )
-    uniform: NDArray[np.float64] | None = statistic(
-        scalar,
-        float,
-        Source.INDEX,
-        of_selected=False,
-        add=lambda first, _: first,
-        limits=(0.0, 1.0),
-        total=True,
-        unanimous=lambda _: 0.5,
+    uniform: Floats | None = statistic(
+        scalar, float, Source.INDEX, of_selected=False, add=lambda a, _: a, in_unit=True, unanimous=lambda _: 0.5
     )
-    gradient_counts: NDArray[np.int64] | None = statistic(
+    gradient_counts: Integers | None = statistic(
         lambda _: (2, 2), int, Source.NOISE, unanimous=lambda n: [[(n + 1) // 2, 0], [n // 2, 0]]
     )
-    gradient_moments: NDArray[np.float64] | None = statistic(
-        lambda sizes: (2, sizes.channels, 4), float, Source.NOISE, add=None
-    )
-    gradient_sums: NDArray[np.float64] | None = statistic(
-        lambda sizes: (2, 2, *sizes.input_shape), float, Source.NOISE
-    )
-    look_counts: NDArray[np.int64] | None = statistic(
-        lambda sizes: (sizes.looks, 2), int, Source.LOOKS, storage=Looks, add=None, unanimous=lambda n: [[n, n]]
+    gradient_moments: Floats | None = statistic(lambda sizes: (2, sizes.channels, 4), float, Source.NOISE, add=None)
+    gradient_sums: Floats | None = statistic(lambda sizes: (2, 2, *sizes.input_shape), float, Source.NOISE)
+    look_counts: Integers | None = statistic(
+        lambda sizes: (sizes.looks, 2), int, Source.LOOKS, Looks, add=None, unanimous=lambda n: [[n, n]]
     )
     input_shape: tuple[int, ...] | None = None
     noise: str = "gaussian"
@@ -265,9 +230,9 @@ class Statistics:
     def _check_ranges(self) -> None:
         for name in self.held:
             field, values = FIELDS[name], getattr(self, name)
-            if field.limits is not None:
-                n = 1 if field.total else self.trials.reshape(-1, *[1] * (values.ndim - 1))
-                low, high = (limit * n for limit in field.limits)
+            if field.limits is not None or field.in_unit:
+                n = self.trials.reshape(-1, *[1] * (values.ndim - 1))
+                low, high = (0, 1) if field.in_unit else (limit * n for limit in field.limits)
                 if not np.all((values >= low - _SLACK) & (values <= high + _SLACK * (high + 1))):
                     raise ValueError(f"{name} must come from scores in [0, 1], got values outside of their range")
             elif field.dtype is float and not np.all(np.isfinite(values)):
