@@ -4,18 +4,14 @@ The data are stand-ins on disk, in the data sets' own formats.
 """
 
 import csv
-import gzip
 import math
-import pickle
-import struct
 import sys
 
 import numpy as np
 import pytest
-import torchvision
 import yaml
 from conftest import ROOT
-from PIL import Image
+from data.stand_ins import accept_checksums, write_cifar, write_imagenet, write_mnist
 
 import train
 from lightning_rs.cli.config_bases import config_layers, merge_configs
@@ -25,41 +21,13 @@ RECIPES = sorted(path for data in DATA for path in ROOT.glob(f"configs/{data}/*.
 OBJECTIVES = ("gaussian", "stability", "macer", "consistency", "smoothadv", "smoothmix")
 
 
-def write_mnist(folder, generator):
-    raw = folder / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for name, count in (("train", 516), ("t10k", 4)):
-        images = generator.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        for kind, array in (("images-idx3", images), ("labels-idx1", (np.arange(count) % 10).astype(np.uint8))):
-            content = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
-            (raw / f"{name}-{kind}-ubyte").write_bytes(content)
-            (raw / f"{name}-{kind}-ubyte.gz").write_bytes(gzip.compress(content))
-
-
-def write_cifar(folder, generator):
-    folder = folder / "cifar-10-batches-py"
-    folder.mkdir(parents=True)
-    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
-        images = generator.integers(0, 256, (104, 3072), dtype=np.uint8)
-        (folder / name).write_bytes(pickle.dumps({"data": images, "labels": (np.arange(104) % 10).tolist()}))
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [str(i) for i in range(10)]}))
-
-
-def write_imagenet(folder, generator):
-    for split in ("train", "val"):
-        for label in range(1000):
-            (folder / split / f"n{label:08d}").mkdir(parents=True)
-            # Twelve classes have a second training image: a thousand are held out.
-            for i in range(2 if split == "train" and label < 12 else 1):
-                colours = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-                Image.fromarray(colours).save(folder / split / f"n{label:08d}" / f"{i}.png")
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder, generator = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
-    for name, write in (("mnist", write_mnist), ("cifar10", write_cifar), ("imagenet", write_imagenet)):
-        write(folder / name, generator)
+    write_mnist(folder / "mnist", generator, train=516, test=4)
+    write_cifar(folder / "cifar10", generator, rows=104)
+    # Twelve classes have a second training image: a thousand are held out.
+    write_imagenet(folder / "imagenet", lambda label: generator.integers(0, 256, (8, 8, 3), dtype=np.uint8), seconds=12)
     return folder
 
 
@@ -210,8 +178,7 @@ def test_two_steps_through_the_command_line(path, data, tmp_path, monkeypatch):
     ]
     if path.parent.name != "digits":
         arguments += [f"--data.data_dir={data / path.parent.name}", "--data.num_workers=0"]
-    # The checksums are those of the published files; everything else is torchvision's reader as it is.
-    monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda path, md5=None: True)
+    accept_checksums(monkeypatch)
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     monkeypatch.chdir(tmp_path)
     train.main()
