@@ -1,21 +1,17 @@
-"""Configurations build on each other, and every recipe of configs/ trains through the command line.
+"""Every recipe of configs/ is complete, says nothing twice, and trains through the command line.
 
 The data are stand-ins on disk, in the data sets' own formats.
 """
 
 import csv
-import gzip
 import math
-import pickle
-import struct
 import sys
 
 import numpy as np
 import pytest
-import torchvision
 import yaml
 from conftest import ROOT
-from PIL import Image
+from data.stand_ins import accept_checksums, write_cifar, write_imagenet, write_mnist
 
 import train
 from lightning_rs.cli.config_bases import config_layers, merge_configs
@@ -25,51 +21,14 @@ RECIPES = sorted(path for data in DATA for path in ROOT.glob(f"configs/{data}/*.
 OBJECTIVES = ("gaussian", "stability", "macer", "consistency", "smoothadv", "smoothmix")
 
 
-def write_mnist(folder, generator):
-    raw = folder / "MNIST" / "raw"
-    raw.mkdir(parents=True)
-    for name, count in (("train", 516), ("t10k", 4)):
-        images = generator.integers(0, 256, (count, 28, 28), dtype=np.uint8)
-        for kind, array in (("images-idx3", images), ("labels-idx1", (np.arange(count) % 10).astype(np.uint8))):
-            content = struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.tobytes()
-            (raw / f"{name}-{kind}-ubyte").write_bytes(content)
-            (raw / f"{name}-{kind}-ubyte.gz").write_bytes(gzip.compress(content))
-
-
-def write_cifar(folder, generator):
-    folder = folder / "cifar-10-batches-py"
-    folder.mkdir(parents=True)
-    for name in (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"):
-        images = generator.integers(0, 256, (104, 3072), dtype=np.uint8)
-        (folder / name).write_bytes(pickle.dumps({"data": images, "labels": (np.arange(104) % 10).tolist()}))
-    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [str(i) for i in range(10)]}))
-
-
-def write_imagenet(folder, generator):
-    for split in ("train", "val"):
-        for label in range(1000):
-            (folder / split / f"n{label:08d}").mkdir(parents=True)
-            # Twelve classes have a second training image: a thousand are held out.
-            for i in range(2 if split == "train" and label < 12 else 1):
-                colours = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-                Image.fromarray(colours).save(folder / split / f"n{label:08d}" / f"{i}.png")
-
-
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     folder, generator = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
-    for name, write in (("mnist", write_mnist), ("cifar10", write_cifar), ("imagenet", write_imagenet)):
-        write(folder / name, generator)
+    write_mnist(folder / "mnist", generator, train=516, test=4)
+    write_cifar(folder / "cifar10", generator, rows=104)
+    # Twelve classes have a second training image: a thousand are held out.
+    write_imagenet(folder / "imagenet", lambda label: generator.integers(0, 256, (8, 8, 3), dtype=np.uint8), seconds=12)
     return folder
-
-
-def printed(monkeypatch, capsys, *arguments):
-    """The configuration that train.py arrives at."""
-    monkeypatch.setattr(sys, "argv", ["train.py", *map(str, arguments), "--print_config"])
-    with pytest.raises(SystemExit) as done:
-        train.main()
-    assert done.value.code == 0
-    return yaml.safe_load(capsys.readouterr().out)
 
 
 def leaves(config, above=()):
@@ -106,90 +65,6 @@ def test_recipes_leave_nothing_to_the_default(path):
     assert config["model"]["init_args"]["sigma"] == (float(sigma) if sigma[0].isdigit() else 0.25)
 
 
-@pytest.fixture
-def files(tmp_path, monkeypatch):
-    """b and c build on a, d on both; they lie in a folder beside the working directory."""
-    contents = {
-        "a.yaml": {"seed_everything": 5, "trainer": {"max_epochs": 3, "log_every_n_steps": 7}},
-        "b.yaml": {"base": "a.yaml", "trainer": {"max_epochs": 4, "log_every_n_steps": 8}},
-        "c.yaml": {"base": ["a.yaml"], "trainer": {"max_epochs": 5}, "data": {"init_args": {"batch_size": 16}}},
-        "sub/d.yaml": {
-            "base": ["../b.yaml", "../c.yaml"],
-            "model": {"class_path": "lightning_rs.objectives.SmoothAdv", "init_args": {"m": 3}},
-        },
-        "e.yaml": {"base": "sub/d.yaml", "model": {"init_args": {"epsilon": 0.25}}},
-    }
-    for name, content in contents.items():
-        path = tmp_path / "files" / name
-        path.parent.mkdir(exist_ok=True, parents=True)
-        path.write_text(yaml.safe_dump(content))
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    return tmp_path / "files"
-
-
-@pytest.mark.parametrize(
-    "given", [["--config", "../files/e.yaml"], ["--config=../files/e.yaml"], ["-c", "../files/e.yaml"]]
-)
-def test_bases_come_first_and_each_once(given, files, monkeypatch, capsys):
-    config = printed(monkeypatch, capsys, *given)
-    assert config["trainer"]["max_epochs"] == 5  # c comes after b,
-    assert config["trainer"]["log_every_n_steps"] == 8  # and does not bring a once more.
-    assert config["seed_everything"] == 5
-    assert config["data"]["class_path"] == "lightning_rs.data.Digits"
-    assert config["data"]["init_args"]["batch_size"] == 16
-    model = config["model"]
-    assert model["class_path"] == "lightning_rs.objectives.SmoothAdv"
-    # Of the file, of what it builds on, and of the default.
-    assert (model["init_args"]["epsilon"], model["init_args"]["m"], model["init_args"]["lr"]) == (0.25, 3, 0.05)
-
-
-def test_options_and_further_files_win_over_those_before(files, monkeypatch, capsys):
-    (files / "last.yaml").write_text("base: a.yaml\ntrainer: {max_epochs: 9}\n")
-    config = printed(
-        monkeypatch,
-        capsys,
-        "--model.init_args.lr=0.2",
-        "--data.init_args.batch_size=8",
-        f"--config={files / 'e.yaml'}",
-        "--config",
-        files / "last.yaml",
-        "--model.init_args.m=6",
-    )
-    assert config["trainer"]["max_epochs"] == 9
-    assert config["trainer"]["log_every_n_steps"] == 8  # The base of the last file has been applied before.
-    init_args = config["model"]["init_args"]
-    assert (init_args["lr"], init_args["m"], config["data"]["init_args"]["batch_size"]) == (0.2, 6, 16)
-
-
-def test_a_printed_configuration_is_complete(files, monkeypatch, capsys):
-    config = printed(monkeypatch, capsys, "--config", files / "e.yaml", "--model.sigma=0.5")
-    assert "base" not in config
-    (files / "printed.yaml").write_text(yaml.safe_dump(config))
-    assert printed(monkeypatch, capsys, "--config", files / "printed.yaml") == config
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("base: f.yaml", "configuration files build on each other in a circle: {f} -> {f}"),
-        ("base: g.yaml", "configuration files build on each other in a circle: {f} -> {g} -> {f}"),
-        ("base: [a.yaml, none.yaml]", "{f} builds on {none}, which is no file"),
-        ("base: 3", "{f}: expected a mapping whose base is a path or a list of paths, got {{'base': 3}}"),
-        ("base: a.yaml\ntrainer: {max_epoch: 3}", "Group 'trainer' does not accept option 'max_epoch'"),
-    ],
-)
-def test_bases_that_cannot_be_are_one_line(content, message, files, monkeypatch, capsys):
-    (files / "f.yaml").write_text(content)
-    (files / "g.yaml").write_text("base: f.yaml")
-    monkeypatch.setattr(sys, "argv", ["train.py", "--config", str(files / "f.yaml")])
-    with pytest.raises(SystemExit) as done:
-        train.main()
-    assert done.value.code == 2
-    paths = {name: files / f"{name}.yaml" for name in ("f", "g", "none")}
-    assert capsys.readouterr().err == f"error: {message.format(**paths)}\n"
-
-
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: f"{p.parent.name}/{p.stem}")
 def test_two_steps_through_the_command_line(path, data, tmp_path, monkeypatch):
     arguments = [
@@ -210,8 +85,7 @@ def test_two_steps_through_the_command_line(path, data, tmp_path, monkeypatch):
     ]
     if path.parent.name != "digits":
         arguments += [f"--data.data_dir={data / path.parent.name}", "--data.num_workers=0"]
-    # The checksums are those of the published files; everything else is torchvision's reader as it is.
-    monkeypatch.setattr(torchvision.datasets.cifar, "check_integrity", lambda path, md5=None: True)
+    accept_checksums(monkeypatch)
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     monkeypatch.chdir(tmp_path)
     train.main()

@@ -1,17 +1,4 @@
-import pytest
-
-from lightning_rs.models import ARCHITECTURES, Architecture
-
-
-@pytest.mark.parametrize(
-    ("name", "parameters"),
-    # He et al. 2015, Table 6: .27, .85 and 1.7 million for depth 20, 56 and 110; projections add 2,752.
-    [("cifar_resnet20", 272_474), ("cifar_resnet56", 855_770), ("cifar_resnet110", 1_730_714), ("digits_cnn", 151_306)],
-)
-def test_sizes(name, parameters):
-    entry = ARCHITECTURES[name]
-    net = entry.build(10)
-    assert sum(p.numel() for p in net.parameters()) == parameters
+from lightning_rs.models import Architecture
 
 
 def test_which_images_fit():

@@ -1,0 +1,89 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
+from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
+
+from lightning_rs.cli import ending_together, stopping_cleanly
+from lightning_rs.cli.interruption import Interrupted
+
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+def handlers():
+    return [signal.getsignal(number) for number in SIGNALS]
+
+
+def send(number):
+    """Ask this process to end."""
+    os.kill(os.getpid(), number)
+
+
+@pytest.fixture
+def other():
+    """A process that sleeps until it is ended."""
+    with subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"]) as process:
+        yield process
+        process.kill()
+
+
+@pytest.fixture
+def strategy(other):
+    """Lightning's for several processes, with the one that it started."""
+    strategy = DDPStrategy()
+    strategy._launcher = _SubprocessScriptLauncher(strategy.cluster_environment, num_processes=2, num_nodes=1)
+    strategy.launcher.procs.append(other)
+    return strategy
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_ends_this_process_and_those_that_it_started(number, status, strategy, other, capsys):
+    before = handlers()
+    with pytest.raises(SystemExit) as left, ending_together(strategy), stopping_cleanly("runs/a", say=True):
+        send(number)
+    assert left.value.code == status
+    assert other.wait(timeout=30) == -signal.SIGTERM
+    assert handlers() == before
+    line = "finished examples are kept in runs/a; start the same command again to go on"
+    assert capsys.readouterr().err == f"\nstopped by {number.name}: {line}\n"
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device", "records-0.jsonl"), ValueError("no draws")])
+def test_a_failure_ends_all_in_one_line(error, strategy, other, capsys):
+    before = handlers()
+    with pytest.raises(SystemExit) as left, ending_together(strategy), stopping_cleanly("runs/a", say=True):
+        raise error
+    assert left.value.code == 2
+    assert other.wait(timeout=30) == -signal.SIGTERM
+    assert handlers() == before
+    assert capsys.readouterr().err == f"\nerror: {error}\n"
+
+
+def test_who_asks_again_is_not_held_up_and_only_the_first_process_speaks(capsys):
+    before = handlers()
+    with stopping_cleanly("runs/a", say=False):
+        with pytest.raises(Interrupted, match="^SIGTERM$") as interrupted:
+            send(signal.SIGTERM)
+        assert interrupted.value.signal == signal.SIGTERM
+        assert handlers() == [signal.SIG_DFL, signal.SIG_DFL]
+    assert handlers() == before
+    assert capsys.readouterr().err == ""
+
+
+def test_other_errors_and_good_ends_pass_and_end_nobody(strategy, other):
+    with pytest.raises(KeyError), ending_together(strategy):
+        raise KeyError("a")
+    with ending_together(strategy), stopping_cleanly("runs/a", say=True):
+        pass
+    with pytest.raises(subprocess.TimeoutExpired):
+        other.wait(timeout=0.5)
+
+
+def test_one_process_has_no_others_to_end():
+    strategy = SingleDeviceStrategy()
+    with pytest.raises(SystemExit) as left, ending_together(strategy), stopping_cleanly("runs/a", say=False):
+        send(signal.SIGTERM)
+    assert left.value.code == 143

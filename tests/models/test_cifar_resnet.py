@@ -1,0 +1,46 @@
+import pytest
+import torch
+
+from lightning_rs.models import ARCHITECTURES
+from lightning_rs.models.cifar_resnet import BasicBlock, CifarResNet
+
+
+@pytest.mark.parametrize(
+    ("name", "parameters"),
+    # He et al. 2015, Table 6: .27, .85 and 1.7 million for depth 20, 56 and 110; projections add 2,752.
+    [("cifar_resnet20", 272_474), ("cifar_resnet56", 855_770), ("cifar_resnet110", 1_730_714)],
+)
+def test_sizes(name, parameters):
+    net = ARCHITECTURES[name].build(10)
+    assert sum(p.numel() for p in net.parameters()) == parameters
+
+
+@pytest.mark.parametrize("depth", [20, 56, 110])
+def test_the_depth_counts_the_layers_with_weights_but_not_the_projections(depth):
+    net = CifarResNet(depth, 10)
+    layers = [name for name, module in net.named_modules() if isinstance(module, (torch.nn.Conv2d, torch.nn.Linear))]
+    assert len([name for name in layers if "downsample" not in name]) == depth
+    projections = ["layer2.0.downsample.0", "layer3.0.downsample.0"]
+    assert [name for name in layers if "downsample" in name] == projections
+
+
+def test_shapes_from_stage_to_stage():
+    net, x = CifarResNet(8, 5).eval(), torch.rand(2, 3, 32, 32)
+    shapes = []
+    for layer in (net.layer1, net.layer2, net.layer3, net.avgpool, net.fc):
+        layer.register_forward_hook(lambda module, _, output: shapes.append(tuple(output.shape[1:])))
+    net(x)
+    assert shapes == [(16, 32, 32), (32, 16, 16), (64, 8, 8), (64, 1, 1), (5,)]
+
+
+def test_a_block_that_adds_nothing_is_the_rectified_shortcut():
+    block = BasicBlock(4, 4, 1).eval()
+    torch.nn.init.zeros_(block.conv2.weight)
+    x = torch.linspace(-1, 1, 2 * 4 * 9).view(2, 4, 3, 3)
+    assert torch.equal(block(x), x.relu())
+
+
+@pytest.mark.parametrize("depth", [2, 18, 111])
+def test_depths_that_cannot_be(depth):
+    with pytest.raises(ValueError, match=f"^depth must be 6 n \\+ 2 with n >= 1, got {depth}$"):
+        CifarResNet(depth, 10)
