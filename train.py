@@ -8,6 +8,7 @@ python train.py --resume runs/my-run                     go on where it was inte
 
 from __future__ import annotations
 
+import os
 import sys
 from functools import partial
 from pathlib import Path
@@ -34,7 +35,7 @@ from lightning_rs.cli import (
     told,
     words_after,
 )
-from lightning_rs.cli.config_bases import expand_config_options
+from lightning_rs.cli.config_bases import config_layers, expand_config_options
 from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.models import load_named
 from lightning_rs.noise import NOISES
@@ -181,8 +182,9 @@ def main() -> None:
     quiet_libraries()
     with clean_exit():
         base_config = _base_config(sys.argv[1:])
-        configs = words_after("--config", expand_config_options(sys.argv[1:]))
-        plug_in(told("plugins", sys.argv[1:], [base_config, *map(Path, configs)]))
+        configs = filter(os.path.isfile, (base_config, *words_after("--config", sys.argv[1:])))
+        contents = [content for path in configs for content in config_layers(path).values()]
+        plug_in(told("plugins", sys.argv[1:], contents))
         cli = TrainCLI(
             SmoothingModule,
             ImageDataModule,

@@ -1,7 +1,7 @@
 """What version 0.1 gave is given still: records of every mechanism, tables, and the weights that training ends with.
 
-`golden/` was written by version 0.1: a checkpoint (small weights set to zero), certifications of it with every mechanism,
-and the weights after two epochs of every objective. On the same library versions and processor features everything is
+`golden/` was written by it: a checkpoint (small weights set to zero), certifications of it with every mechanism, and
+the weights after two epochs of every objective. On the same library versions and processor features everything is
 equal to the bit; elsewhere floating point may round otherwise, so whole numbers are still equal and others close.
 """
 

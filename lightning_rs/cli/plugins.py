@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -46,18 +46,18 @@ def plug_in(names: str | Sequence[str] | None = None) -> None:
                 registry.plug_in(module)
 
 
-def told(option: str, arguments: Sequence[str], configs: Iterable[Path] = ()) -> Any:
+def told(option: str, arguments: Sequence[str], configs: Iterable[Mapping[str, Any]] = ()) -> Any:
     """What the user says of an option before the command line is parsed: there, or else in the last file that says it.
 
     Args:
         option: its name, without dashes.
         arguments: the command line.
-        configs: YAML files in the order in which they are read; those that are not there say nothing.
+        configs: contents of configuration files in the order in which they are read.
 
     Returns:
         The value, read as YAML; None if it is not given.
     """
-    said = [_top_level(path).get(option) for path in configs if path.is_file()]
+    said = [content.get(option) for content in configs]
     said += [yaml.safe_load(value) for value in words_after(f"--{option}", arguments)]
     return next((value for value in reversed(said) if value is not None), None)
 
@@ -69,11 +69,3 @@ def words_after(option: str, arguments: Sequence[str]) -> list[str]:
         for given, value in pairwise([*arguments, ""])
         if given == option or given.startswith(f"{option}=")
     ]
-
-
-def _top_level(path: Path) -> dict[str, Any]:
-    try:
-        content = yaml.safe_load(path.read_text())
-    except (yaml.YAMLError, UnicodeDecodeError):
-        return {}  # The parser of the command line says what is wrong with it.
-    return content if isinstance(content, dict) else {}

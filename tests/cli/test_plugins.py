@@ -174,11 +174,15 @@ def test_what_cannot_be_named_ends_in_one_line(named, message, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
-def test_what_is_said_before_parsing(tmp_path):
-    (tmp_path / "a.yaml").write_text("plugins: a\n")
-    (tmp_path / "b.yaml").write_text("plugins: [b, c]\n")
-    (tmp_path / "c.yaml").write_text("other: 1\n")
-    configs = [tmp_path / name for name in ("a.yaml", "b.yaml", "c.yaml", "none.yaml")]
+def test_plugins_of_a_configuration_and_of_its_bases_are_imported(tmp_path):
+    (tmp_path / "base.yaml").write_text("plugins: [nowhere]\n")
+    (tmp_path / "own.yaml").write_text("base: base.yaml\nrunts: runs\n")
+    done = run_script("train.py", "--config=own.yaml", cwd=tmp_path, status=2)
+    assert "module nowhere cannot be imported: ModuleNotFoundError" in done.stderr
+
+
+def test_what_is_said_before_parsing():
+    configs = [{"plugins": "a"}, {"plugins": ["b", "c"]}, {"other": 1}]
     assert told("plugins", [], configs) == ["b", "c"]
     assert told("plugins", ["--x", "1", "--plugins", "d"], configs) == "d"
     assert told("plugins", ["--plugins=[d, e]", "--x"], configs) == ["d", "e"]

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-
 from data.stand_ins import accept_checksums, write_cifar
+
 from lightning_rs.data import CIFAR10
 
 

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 import torch
+from data.stand_ins import write_imagenet
 from PIL import Image
 
-from data.stand_ins import write_imagenet
 from lightning_rs.data import ImageNet
 
 

@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 import torch
-
 from data.stand_ins import write_mnist
+
 from lightning_rs.data import MNIST
 
 

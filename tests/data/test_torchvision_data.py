@@ -8,8 +8,8 @@ from threading import Thread
 import numpy as np
 import pytest
 import torchvision
-
 from data.stand_ins import write_mnist
+
 from lightning_rs.data import MNIST
 
 
