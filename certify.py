@@ -15,7 +15,6 @@ from typing import Any, Literal
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
 from lightning_fabric import Fabric
-from pytorch_lightning.loggers import WandbLogger
 
 from lightning_rs.certification import Certification, CertificationSettings, certify_together
 from lightning_rs.checkpoints import data_of, doubt_about_normalization, load_checkpoint
@@ -25,6 +24,8 @@ from lightning_rs.cli import (
     WandbMode,
     clean_exit,
     ending_together,
+    log_hyperparameters,
+    log_records,
     log_run,
     make_loggers,
     plug_in,
@@ -32,8 +33,9 @@ from lightning_rs.cli import (
     run_command,
     stopping_cleanly,
 )
+from lightning_rs.models import load_named
+from lightning_rs.noise import make_noise
 from lightning_rs.results import RunDescription, RunDirectory, write_report
-from lightning_rs.results.wandb_payload import log_certification
 
 
 def certify(
@@ -44,6 +46,7 @@ def certify(
     data: str | None = None,
     data_dir: str | None = None,
     download: bool | None = None,
+    stages: list[str] | None = None,
     plugins: list[str] | str | None = None,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     devices: PositiveInt | Literal["auto"] = "auto",
@@ -68,6 +71,7 @@ def certify(
         data: name of the data set, or path of an own one; that of the training when left out.
         data_dir: folder of the data set; that of the training when left out.
         download: fetch the data set when it is not there; as in the training when left out.
+        stages: paths of own stages that the checkpoint names.
         plugins: own modules whose data sets, architectures, mechanisms, ... the checkpoint may name.
         accelerator: cpu, gpu or auto.
         devices: number of processes, or auto.
@@ -82,19 +86,24 @@ def certify(
         plug_in(plugins)
         chosen = CertificationSettings(**settings)
         check_at_least("wandb_examples", wandb_examples, 0)
+        load_named(stages=stages or [])
         loaded = load_checkpoint(checkpoint, arch, data, normalization, {"data_dir": data_dir, "download": download})
         datamodule = data_of(loaded, data, data_dir=data_dir, download=download)
-        fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
+        try:
+            fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
+        except RuntimeError as error:  # No such device.
+            raise ValueError(str(error)) from None
         if fabric.is_global_zero:
             datamodule.prepare_data()
         dataset = datamodule.dataset("test")
-        if loaded.sigma is None and sigma is None:
+        sigma = loaded.sigma if sigma is None else sigma
+        if sigma is None:
             raise ValueError("the checkpoint does not say the noise of its training: give sigma")
         certification = Certification(
             base_classifier=loaded.base_classifier.to(fabric.device),
             architecture=loaded.architecture,
             num_classes=loaded.num_classes,
-            noise=chosen.noise_for(loaded.noise, loaded.sigma if sigma is None else sigma),
+            noise=make_noise(chosen.noise or loaded.noise, sigma),
             dataset=dataset,
             data=datamodule.name,
             split="test",
@@ -111,21 +120,16 @@ def certify(
         loggers = make_loggers(directory, wandb_project, wandb_mode, resumed_at=-1)
     with ending_together(fabric.strategy):
         fabric.launch()
-        start = time.perf_counter()
         with stopping_cleanly(directory, say=fabric.is_global_zero):
+            start = time.perf_counter()
             run, records = certify_together(certification, directory)
-        if not fabric.is_global_zero:
-            return
-        described = {"architecture": loaded.architecture, "objective": loaded.objective, "training_sigma": loaded.sigma}
-        radii = chosen.radii_for(certification.noise)
-        for logger in loggers:
-            logger.log_hyperparams({**described, "sigma": run.sigma})
-        log_run(loggers, records, run, radii, "certify_test", time.perf_counter() - start)
-        write_report(records, run, radii, directory)
-        for logger in loggers:
-            if isinstance(logger, WandbLogger):
-                log_certification(logger.experiment, records, run, directory, dataset, wandb_examples)
-            logger.finalize("success")
+            if fabric.is_global_zero:
+                radii = chosen.radii_for(run.sigma)
+                about = {"architecture": loaded.architecture, "objective": loaded.objective, "sigma": run.sigma}
+                log_hyperparameters(loggers, about | {"training_sigma": loaded.sigma})
+                log_run(loggers, records, run, radii, "certify_test", time.perf_counter() - start)
+                write_report(records, run, radii, directory)
+                log_records(loggers, records, run, directory, dataset, wandb_examples)
 
 
 def default_directory(checkpoint: Path, run: RunDescription) -> Path:

@@ -167,7 +167,7 @@ def _fact(name: str, data: ImageDataModule) -> Any:
 
 def _base_config(arguments: list[str]) -> Path:
     """The configuration that the arguments change: of the run to resume, or the digits job."""
-    for directory in words_after("--resume", arguments):
+    for directory in words_after(arguments, "--resume"):
         path = Path(directory) / "config.yaml"
         if not path.is_file():
             raise FileNotFoundError(f"no run to resume: there is no {path}")
@@ -182,7 +182,7 @@ def main() -> None:
     quiet_libraries()
     with clean_exit():
         base_config = _base_config(sys.argv[1:])
-        configs = filter(os.path.isfile, (base_config, *words_after("--config", sys.argv[1:])))
+        configs = filter(os.path.isfile, (base_config, *words_after(sys.argv[1:], "--config", "-c")))
         contents = [content for path in configs for content in config_layers(path).values()]
         plug_in(told("plugins", sys.argv[1:], contents))
         cli = TrainCLI(

@@ -32,7 +32,7 @@ class CertificationCallback(Callback):
     puts every submodule back into its mode. It is silent during the sanity check.
 
     The LightningModule needs `base_classifier` (images with pixels in [0, 1] in, scores out), `num_classes` and
-    `sigma`; its hyper-parameters may name the `noise` if that is not Gaussian. The data come from an
+    `sigma`, and `noise_distribution` if that is not Gaussian. The data come from an
     `ImageDataModule`'s `dataset(split)`, or from the validation or test loader's data set.
 
     Args:
@@ -84,19 +84,19 @@ class CertificationCallback(Callback):
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Here rather than at the end of the epoch, when the progress bar would still write over the table.
         if self.split == "test" and self.output and self._run and trainer.is_global_zero and not trainer.fast_dev_run:
-            write_report(self.records, self._run, self.settings.radii_for(as_noise(self._run.sigma)), self.output)
+            write_report(self.records, self._run, self.settings.radii_for(self._run.sigma), self.output)
 
     def certification(
         self, pl_module: LightningModule, dataset: Dataset, data: str, fast_dev_run: bool = False
     ) -> Certification:
         """What is certified of this module: for checks before any work, too."""
-        trained = str(pl_module.hparams.get("noise", "gaussian"))
+        trained = getattr(pl_module, "noise_distribution", None) or as_noise(float(pl_module.sigma))
         classifier = pl_module.base_classifier
         return Certification(
             base_classifier=classifier,
             architecture=str(pl_module.hparams.get("architecture", type(classifier).__name__)),
             num_classes=int(pl_module.num_classes),
-            noise=self.settings.noise_for(trained, float(pl_module.sigma)),
+            noise=self.settings.noise_for(trained),
             dataset=dataset,
             data=data,
             split=self.split,
@@ -112,7 +112,7 @@ class CertificationCallback(Callback):
         shown = bar is not None and not isinstance(bar, RichProgressBar)
         output = None if trainer.fast_dev_run else self.output
         self._run, self.records = certify_together(certification, output, shown=shown)
-        radii = self.settings.radii_for(certification.noise)
+        radii = self.settings.radii_for(certification.noise.scale)
         seconds = time.perf_counter() - start
         place = {"epoch": trainer.current_epoch, "step": trainer.global_step}
         figures = log_run(trainer.loggers, self.records, self._run, radii, prefix, seconds, **place)
@@ -122,7 +122,7 @@ class CertificationCallback(Callback):
     def _dataset(self, trainer: Trainer) -> tuple[Dataset, str]:
         data = trainer.datamodule
         if isinstance(data, ImageDataModule):
-            return data.dataset(self.split), type(data).__name__
+            return data.dataset(self.split), data.name
         loader = trainer.val_dataloaders if self.split == "val" else trainer.test_dataloaders
         loader = loader[0] if isinstance(loader, (list, tuple)) else loader
         return loader.dataset, type(loader.dataset).__name__

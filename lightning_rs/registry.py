@@ -22,7 +22,7 @@ class Registry(Mapping[str, T], Generic[T]):
         kind: what the objects are, for messages.
         package: dotted name of the package whose modules define ours; they are read when the registry is first used.
         name_of: anything that a module defines -> its name in the registry, or None if it is not of this kind.
-        option: how a user names an own one on the command line, with `{}` for its path; None if only plug-ins can.
+        option: how a user names an own one on the command line, with `{}` for its path.
         adopt: a path that the user gave and what it leads to -> the object; TypeError if it cannot serve.
     """
 
@@ -31,7 +31,7 @@ class Registry(Mapping[str, T], Generic[T]):
         kind: str,
         package: str,
         name_of: Callable[[Any], str | None],
-        option: str | None = None,
+        option: str,
         adopt: Callable[[str, Any], T] | None = None,
     ) -> None:
         self.kind, self.option = kind, option
@@ -49,8 +49,10 @@ class Registry(Mapping[str, T], Generic[T]):
             return self[name]
         message = f"unknown {self.kind} {name!r}; known: {', '.join(sorted(self))}"
         if "." in name:
-            ways = [f"--plugins {name.rpartition('.')[0]}", *([self.option.format(name)] if self.option else [])]
-            message += f"; what only a file names is never imported: if it is yours, give {' or '.join(ways[::-1])}"
+            way = self.option.format(name)
+            if self._adopt == self._as_it_is:  # What is adopted may be a function, which a plug-in does not enter.
+                way += f" or --plugins {name.rpartition('.')[0]}"
+            message += f"; what only a file names is never imported: if it is yours, give {way}"
         raise ValueError(message)
 
     def load(self, name: str) -> T:
@@ -155,6 +157,11 @@ def split_options(kind: str, text: str) -> tuple[str, dict[str, int | float | st
             raise ValueError(f"option {key} is given twice in {text!r}")
         options[key] = _value(value)
     return name, options
+
+
+def join_options(name: str, options: Mapping[str, Any]) -> str:
+    """The text that `split_options` takes apart."""
+    return ":".join([name, *([",".join(f"{key}={value}" for key, value in options.items())] if options else [])])
 
 
 def _value(text: str) -> int | float | str:

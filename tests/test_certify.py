@@ -229,3 +229,9 @@ def test_bad_checkpoints(tmp_path):
         "error: the following arguments are required: checkpoint"
         in run_script("certify.py", cwd=tmp_path, status=2).stderr
     )
+
+
+def test_a_device_that_is_not_there_ends_in_one_line(checkpoint, tmp_path):
+    done = certify(checkpoint, tmp_path / "out", "--accelerator=gpu", status=2, CUDA_VISIBLE_DEVICES="")
+    assert "error: No supported gpu backend found" in done.stderr and "Traceback" not in done.stderr
+    assert not (tmp_path / "out").exists()

@@ -79,7 +79,7 @@ class Certification:
             weights_sha256=weights_digest(self.base_classifier),
             normalization=_normalization(self.base_classifier),
             pixel_range=(0, 1),
-            noise=None if self.noise.name == "gaussian" else self.noise.name,
+            noise=None if self.noise.name == "gaussian" else self.noise.label,
             sigma=self.noise.scale,
             n0=settings.n0,
             n=settings.n,
@@ -88,7 +88,7 @@ class Certification:
             seed=settings.seed,
             batch_size=settings.batch_size,
             # Where sampling stops depends on them.
-            radii=settings.radii_for(self.noise) if settings.mechanism_set.sequential else None,
+            radii=settings.radii_for(self.noise.scale) if settings.mechanism_set.sequential else None,
             weights=str(weights).removeprefix("torch."),
             **dataclasses.asdict(settings.preparation),
             # CPU and GPU draw different noise, see `lightning_rs.noise`.

@@ -92,9 +92,9 @@ class CertificationSettings:
         if device is not None:
             self.preparation.check(device)
 
-    def noise_for(self, trained: str, sigma: float) -> Noise:
-        """The noise to certify under, of a classifier trained under the noise that `trained` names."""
-        return make_noise(self.noise or trained, sigma)
+    def noise_for(self, trained: Noise) -> Noise:
+        """The noise to certify under, of a classifier that was trained under `trained`."""
+        return trained if self.noise is None else make_noise(self.noise, trained.scale)
 
     def subset(self, size: int) -> list[int]:
         """Indices of the examples to certify, of a data set of `size`.
@@ -108,15 +108,14 @@ class CertificationSettings:
         """The same for the first of the examples alone, of a data set of `size`."""
         return dataclasses.replace(self, skip=1, limit=None, indices=self.subset(size)[:1])
 
-    def radii_for(self, noise: Noise) -> tuple[float, ...]:
-        """The radii, or those that suit the noise."""
-        return self.radii or default_radii(noise.scale)
+    def radii_for(self, sigma: float) -> tuple[float, ...]:
+        """The radii, or those that suit noise of this scale."""
+        return self.radii or default_radii(sigma)
 
     def plan(self, noise: Noise) -> Plan:
         """The draws of every example, and the clean image."""
-        return certification_plan(
-            self.mechanism_set, noise.scale, self.n0, self.n, self.alpha, self.radii_for(noise), clean=True
-        )
+        radii = self.radii_for(noise.scale)
+        return certification_plan(self.mechanism_set, noise.scale, self.n0, self.n, self.alpha, radii, clean=True)
 
     @cached_property
     def mechanism_set(self) -> MechanismSet:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from lightning_rs.results import Record, RunDescription, RunDirectory
 
 def certify_together(
     certification: Certification,
-    output: Callable[[RunDescription], str | Path] | str | Path | None = None,
+    output: str | Path | None = None,
     *,
     shown: bool = True,
 ) -> tuple[RunDescription, list[Record]]:

@@ -26,6 +26,7 @@ from torch.utils.data import Dataset
 
 from lightning_rs.data import ImageDataModule
 from lightning_rs.models import ImageFacts, build_base_classifier, get_architecture
+from lightning_rs.smoothing.classifier import device_of
 
 # What a parallel or compiled net puts in front of its keys.
 _WRAPPERS = ("module.", "_orig_mod.")
@@ -148,8 +149,9 @@ def doubt_about_normalization(
 
 def _right(classifier: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """(B,) bool, whether each image is classified correctly."""
+    device = device_of(classifier)
     with torch.inference_mode():
-        return torch.cat([classifier(part).argmax(1) for part in x.split(20)]) == y
+        return torch.cat([classifier(part.to(device)).argmax(1).cpu() for part in x.split(20)]) == y
 
 
 def _weights(path: Path, content: Any) -> tuple[dict[str, Tensor], str | None]:

@@ -3,7 +3,15 @@
 from lightning_rs.cli.commands import list_commands, run_command
 from lightning_rs.cli.exits import CertifyParser, TrainParser, clean_exit, fail
 from lightning_rs.cli.interruption import ending_together, stopping_cleanly
-from lightning_rs.cli.loggers import WandbMode, free_directory, log_run, make_loggers, wandb_id
+from lightning_rs.cli.loggers import (
+    WandbMode,
+    free_directory,
+    log_hyperparameters,
+    log_records,
+    log_run,
+    make_loggers,
+    wandb_id,
+)
 from lightning_rs.cli.plugins import plug_in, told, words_after
 from lightning_rs.cli.quiet import quiet_libraries
 
@@ -16,6 +24,8 @@ __all__ = [
     "fail",
     "free_directory",
     "list_commands",
+    "log_hyperparameters",
+    "log_records",
     "log_run",
     "make_loggers",
     "plug_in",

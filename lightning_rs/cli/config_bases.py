@@ -77,10 +77,11 @@ def expand_config_options(arguments: Iterable[str]) -> list[str]:
         if not os.path.isfile(value or given[-1]):  # Missing, or the configuration itself: the parser's to judge.
             expanded += given
             continue
-        *bases, own = config_layers(value or given[-1]).items()
-        for path, content in [*(base for base in bases if base[0] not in applied), own]:
-            # The parser knows no key `base`, so a file that has one is given by its content.
-            content_alone = yaml.safe_dump({key: setting for key, setting in content.items() if key != "base"})
-            expanded.append(f"--config={content_alone if 'base' in content else path}")
-            applied.add(path)
+        layers = config_layers(value or given[-1])
+        *bases, own = layers
+        new = [path for path in bases if path not in applied] + [own]
+        applied.update(new)
+        # The parser knows no key `base`, so a file that has one is given by its content.
+        merged = merge_configs(layers[path] for path in new)
+        expanded += [f"--config={yaml.safe_dump(merged)}"] if "base" in layers[own] else given
     return expanded

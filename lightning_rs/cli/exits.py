@@ -13,6 +13,9 @@ from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from lightning_rs.data import DATASETS
+from lightning_rs.objectives import OBJECTIVES
+
 
 @contextmanager
 def clean_exit() -> Iterator[None]:
@@ -55,8 +58,8 @@ def _one_line(message: str) -> str:
     text = re.sub(r'Parser key "([^"]+)":\s*', r"\1: ", " ".join(text.split()))
     unknown = re.fullmatch(r"Expected a dot import path string: (.*)", text)
     if unknown and key and key.group(1) in _CLASSES:
-        kind, known = _CLASSES[key.group(1)]()
-        return f"unknown {kind} {unknown.group(1)!r}; known: {', '.join(sorted(known))}"
+        known = _CLASSES[key.group(1)]
+        return f"unknown {known.kind} {unknown.group(1)!r}; known: {', '.join(sorted(known))}"
     if causes and key and key.group(1) not in text:
         text = f"{key.group(1)}: {text}"
     text = re.sub(r"<class '([^']+)'>", r"\1", text.replace("typing.", ""))
@@ -64,18 +67,4 @@ def _one_line(message: str) -> str:
     return text.replace(". Got value:", ", got")
 
 
-def _objectives() -> tuple[str, list[str]]:
-    from lightning_rs import objectives
-
-    known = (getattr(objectives, name) for name in objectives.__all__)
-    base = objectives.SmoothingModule
-    return "objective", [c.__name__ for c in known if isinstance(c, type) and issubclass(c, base) and c is not base]
-
-
-def _datasets() -> tuple[str, list[str]]:
-    from lightning_rs.data import DATASETS
-
-    return "data set", list(DATASETS)
-
-
-_CLASSES = {"model": _objectives, "data": _datasets}
+_CLASSES = {"model": OBJECTIVES, "data": DATASETS}

@@ -12,9 +12,10 @@ from typing import Any, Literal
 from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
 from pytorch_lightning.loggers.logger import rank_zero_experiment
 from pytorch_lightning.utilities import rank_zero_only
+from torch.utils.data import Dataset
 
 from lightning_rs.results import Record, RunDescription, logged, run_of_records
-from lightning_rs.results.wandb_payload import log_figures
+from lightning_rs.results.wandb_payload import log_certification, log_figures
 
 WandbMode = Literal["auto", "online", "offline", "disabled"]
 
@@ -152,3 +153,24 @@ def log_run(
         if isinstance(logger, WandbLogger) and not rank_zero_only.rank and records:
             log_figures(logger.experiment, run, prefix, step)
     return figures
+
+
+def log_hyperparameters(loggers: Sequence[Logger], values: dict[str, Any]) -> None:
+    """Log what the figures belong to."""
+    for logger in loggers:
+        logger.log_hyperparams(values)
+
+
+def log_records(
+    loggers: Sequence[Logger],
+    records: Sequence[Record],
+    description: RunDescription,
+    directory: Path,
+    dataset: Dataset,
+    examples: int,
+) -> None:
+    """Send records and a table of examples to W&B (see `log_certification`), and close the logs."""
+    for logger in loggers:
+        if isinstance(logger, WandbLogger):
+            log_certification(logger.experiment, records, description, directory, dataset, examples)
+        logger.finalize("success")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
@@ -11,16 +10,14 @@ from typing import Any
 
 import yaml
 
-from lightning_rs.registry import Registry, import_users_module
+from lightning_rs.data import DATASETS
+from lightning_rs.mechanisms import MECHANISMS
+from lightning_rs.models import ARCHITECTURES, STAGES
+from lightning_rs.noise import NOISES
+from lightning_rs.objectives import OBJECTIVES
+from lightning_rs.registry import import_users_module
 
-_REGISTRIES = (
-    ("lightning_rs.models", "ARCHITECTURES"),
-    ("lightning_rs.models", "STAGES"),
-    ("lightning_rs.data", "DATASETS"),
-    ("lightning_rs.objectives", "OBJECTIVES"),
-    ("lightning_rs.mechanisms", "MECHANISMS"),
-    ("lightning_rs.noise", "NOISES"),
-)
+_REGISTRIES = (ARCHITECTURES, STAGES, DATASETS, OBJECTIVES, MECHANISMS, NOISES)
 
 
 def plug_in(names: str | Sequence[str] | None = None) -> None:
@@ -38,12 +35,10 @@ def plug_in(names: str | Sequence[str] | None = None) -> None:
     if str(Path.cwd()) not in sys.path:
         sys.path.append(str(Path.cwd()))
     modules = [import_users_module(name) for name in ([names] if isinstance(names, str) else names or ())]
-    for room, name in _REGISTRIES:
-        registry = getattr(importlib.import_module(room), name, None)
-        if isinstance(registry, Registry):
-            len(registry)  # Reads ours.
-            for module in modules:
-                registry.plug_in(module)
+    for registry in _REGISTRIES:
+        len(registry)  # Reads ours.
+        for module in modules:
+            registry.plug_in(module)
 
 
 def told(option: str, arguments: Sequence[str], configs: Iterable[Mapping[str, Any]] = ()) -> Any:
@@ -56,16 +51,22 @@ def told(option: str, arguments: Sequence[str], configs: Iterable[Mapping[str, A
 
     Returns:
         The value, read as YAML; None if it is not given.
+
+    Raises:
+        ValueError: a value that is not YAML.
     """
     said = [content.get(option) for content in configs]
-    said += [yaml.safe_load(value) for value in words_after(f"--{option}", arguments)]
+    try:
+        said += [yaml.safe_load(value) for value in words_after(arguments, f"--{option}")]
+    except yaml.YAMLError as error:
+        raise ValueError(f"--{option} is not YAML: {' '.join(str(error).split())}") from None
     return next((value for value in reversed(said) if value is not None), None)
 
 
-def words_after(option: str, arguments: Sequence[str]) -> list[str]:
+def words_after(arguments: Sequence[str], *options: str) -> list[str]:
     """The values that a command line gives to an option, as `--option value` or `--option=value`, in order."""
     return [
-        value if given == option else given.partition("=")[2]
+        value if given in options else given.partition("=")[2]
         for given, value in pairwise([*arguments, ""])
-        if given == option or given.startswith(f"{option}=")
+        if given.partition("=")[0] in options
     ]

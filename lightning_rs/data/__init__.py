@@ -5,7 +5,7 @@ from lightning_rs.data.cifar10 import CIFAR10
 from lightning_rs.data.digits import Digits
 from lightning_rs.data.imagenet import ImageNet
 from lightning_rs.data.mnist import MNIST
-from lightning_rs.data.registry import DATASETS, get_dataset_class
+from lightning_rs.data.registry import DATASETS
 
 __all__ = [
     "CIFAR10",
@@ -17,5 +17,4 @@ __all__ = [
     "ImageNet",
     "certification_indices",
     "check_image",
-    "get_dataset_class",
 ]

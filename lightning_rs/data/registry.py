@@ -16,12 +16,3 @@ def _name_of(value: Any) -> str | None:
 
 DATASETS: Registry[type[ImageDataModule]] = Registry("data set", "lightning_rs.data", _name_of, "--data {}")
 """Data modules by name of their class."""
-
-
-def get_dataset_class(name: str) -> type[ImageDataModule]:
-    """The data module of that name: ours, or one that the user named.
-
-    Raises:
-        ValueError: an unknown name; the error lists the known ones.
-    """
-    return DATASETS.get(name)

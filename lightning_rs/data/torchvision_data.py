@@ -5,20 +5,12 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from torch.utils.data import Dataset
 
 from lightning_rs.data.base import ImageDataModule, train_or_val
-
-
-def import_torchvision() -> Any:
-    """torchvision, imported when a data set needs it; builds that do not match torch are named as such."""
-    try:
-        import torchvision
-    except RuntimeError as error:
-        raise ValueError(f"the installed torch and torchvision builds do not match: {error}") from None
-    return torchvision
+from lightning_rs.models.torchvision_nets import import_torchvision
 
 
 class TorchvisionDataModule(ImageDataModule):

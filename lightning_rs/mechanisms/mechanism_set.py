@@ -58,7 +58,7 @@ class MechanismSet(Mapping[str, Mechanism]):
     @property
     def fields(self) -> frozenset[str]:
         """Fields of `Statistics` that any of the mechanisms reads."""
-        return frozenset().union(*(mechanism.requires for mechanism in self.values()))
+        return required_fields(self)
 
     def check_trials(self, n: int, alpha: float) -> None:
         """Refuse an n with which a mechanism abstains on every input, however clear its votes.
@@ -83,8 +83,7 @@ class MechanismSet(Mapping[str, Mechanism]):
 
     def check_input(self, shape: Sequence[int], alpha: float) -> None:
         """Refuse inputs of a shape that one of the mechanisms cannot certify: see `Mechanism.check_input`."""
-        for mechanism in self.values():
-            mechanism.check_input(tuple(shape), alpha)
+        check_inputs(self, shape, alpha)
 
     def schedule(
         self, sigma: float, n0: int, n: int, alpha: float, radii: Sequence[float] | None = None
@@ -130,12 +129,12 @@ def resolve_mechanisms(mechanisms: Sequence[str | Mechanism]) -> MechanismSet:
 
 def required_fields(mechanisms: Mapping[str, Mechanism]) -> frozenset[str]:
     """Fields of `Statistics` that any of the mechanisms reads."""
-    return MechanismSet(list(mechanisms.values())).fields
+    return frozenset().union(*(mechanism.requires for mechanism in mechanisms.values()))
 
 
 def sequential_mechanisms(mechanisms: Mapping[str, Mechanism]) -> dict[str, SequentialMechanism]:
     """The mechanisms that let drawing stop early: all of the given ones, or none, see `MechanismSet`."""
-    return MechanismSet(list(mechanisms.values())).sequential
+    return MechanismSet(list(mechanisms.values())).sequential if mechanisms else {}
 
 
 def check_trials(mechanisms: Mapping[str, Mechanism], n: int, alpha: float) -> None:
@@ -144,5 +143,6 @@ def check_trials(mechanisms: Mapping[str, Mechanism], n: int, alpha: float) -> N
 
 
 def check_inputs(mechanisms: Mapping[str, Mechanism], shape: Sequence[int], alpha: float) -> None:
-    """See `MechanismSet.check_input`."""
-    MechanismSet(list(mechanisms.values())).check_input(shape, alpha)
+    """See `Mechanism.check_input`."""
+    for mechanism in mechanisms.values():
+        mechanism.check_input(tuple(shape), alpha)

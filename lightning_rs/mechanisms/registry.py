@@ -6,7 +6,7 @@ import inspect
 from typing import Any
 
 from lightning_rs.mechanisms.base import Mechanism
-from lightning_rs.registry import Registry, split_options
+from lightning_rs.registry import Registry, join_options, split_options
 
 
 def _name(value: Any) -> str | None:
@@ -37,7 +37,7 @@ def get_mechanism(name: str, **options: Any) -> Mechanism:
         mechanism = cls(**options)
     except TypeError as error:
         raise ValueError(f"mechanism {name!r} does not take the options {options}: {error}") from None
-    mechanism.label = ":".join([name, *([",".join(f"{k}={v}" for k, v in options.items())] if options else [])])
+    mechanism.label = join_options(name, options)
     return mechanism
 
 

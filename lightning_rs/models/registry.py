@@ -45,7 +45,8 @@ STAGES: Registry[Stage] = Registry(
     "stage",
     "lightning_rs.models",
     lambda value: value.name if isinstance(value, Stage) else None,
-    adopt=_adopt_stage,
+    "--stages '[{}]'",
+    _adopt_stage,
 )
 """Stages by name. A user's own may be any callable from `ImageFacts` and options to a module, by its path."""
 

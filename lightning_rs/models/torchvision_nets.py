@@ -10,21 +10,23 @@ from torch import nn
 from lightning_rs.models.architecture import Architecture
 
 
-def _models() -> ModuleType:
+def import_torchvision() -> ModuleType:
+    """torchvision, imported when it is needed; builds that do not match torch are named as such."""
     try:
-        from torchvision import models
+        import torchvision
     except RuntimeError as error:
         raise ValueError(f"the installed torch and torchvision builds do not match: {error}") from None
-    return models
+    return torchvision
 
 
 def _build(name: str, num_classes: int) -> nn.Module:
-    return _models().get_model(name, weights=None, num_classes=num_classes)
+    return import_torchvision().models.get_model(name, weights=None, num_classes=num_classes)
 
 
 def list_torchvision() -> list[str]:
     """Names of torchvision's classification models."""
-    return _models().list_models(module=_models())
+    models = import_torchvision().models
+    return models.list_models(module=models)
 
 
 def torchvision_architecture(name: str) -> Architecture:

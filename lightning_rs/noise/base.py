@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from enum import IntEnum
 from typing import ClassVar
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_rs.checks import check_positive, check_word
+from lightning_rs.registry import join_options
 
 BLOCK = 100
 """Draws per block. A block is always generated whole, so where batches cut a block does not matter. Part of the
@@ -33,7 +35,9 @@ class Noise(ABC):
     Attributes:
         name: of the distribution, as in run.json; mechanisms say for which of them they hold.
         scale: in the units of the input; what mechanisms call sigma.
-        levels: the grid on which inputs have to lie, 0, 1 / levels, ..., 1; None for any input.
+        levels: inputs have to be multiples of 1 / levels; None for any input.
+
+    An option that a subclass takes beside the scale is an attribute of the same name.
     """
 
     name: ClassVar[str]
@@ -54,6 +58,28 @@ class Noise(ABC):
         self, seed: int, shape: tuple[int, ...], dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
     ) -> NoiseSource:
         """The addressable draws of one seed, for inputs of this shape and type."""
+
+    @property
+    def label(self) -> str:
+        """The text from which `make_noise` makes it again at its scale: its name, and its options if it has any."""
+        options = [option for option in inspect.signature(type(self)).parameters if option != "scale"]
+        return join_options(self.name, {option: getattr(self, option) for option in options})
+
+    def check_input(self, x: Tensor) -> None:
+        """Refuse an input that does not lie on the levels.
+
+        Raises:
+            ValueError: names the first pixel that does not, its place and its value.
+        """
+        if self.levels is None:
+            return
+        steps = x.double() * self.levels
+        off = ((steps - steps.round()).abs() > 1e-3).nonzero()
+        if len(off):
+            place = tuple(off[0].tolist())
+            raise ValueError(
+                f"{self.name} noise needs inputs that are multiples of 1/{self.levels}; pixel {place} is {x[place]:.9g}"
+            )
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)

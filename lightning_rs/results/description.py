@@ -28,7 +28,7 @@ class RunDescription:
         weights_sha256: digest of the names, shapes and values of parameters and buffers.
         normalization: `mean` and `std` per channel of the model's first layer.
         pixel_range: lowest and highest pixel value.
-        noise: the distribution, where it is not Gaussian.
+        noise: the distribution with its options, where it is not Gaussian.
         sigma: standard deviation of the noise in pixel units.
         n0, n: draws that select the class, and draws that certify it.
         alpha: failure probability of each certificate.
@@ -115,7 +115,7 @@ class RunDescription:
     @property
     def noise_name(self) -> str:
         """Name of the noise's distribution."""
-        return self.noise or "gaussian"
+        return (self.noise or "gaussian").partition(":")[0]
 
     @property
     def digest(self) -> str:

@@ -71,13 +71,12 @@ def accuracy_table(rows: Sequence[Figures], radii: Sequence[float], title: str, 
     return Table(title, header, tuple(cells), _best(rows, values, len(names)), _sections(rows), len(names))
 
 
-def limit_table(rows: Sequence[Figures], radii: Sequence[float], confidence: float, single: bool = False) -> Table:
+def limit_table(rows: Sequence[Figures], radii: Sequence[float], confidence: float) -> Table:
     """Lower confidence limits on the certified accuracy in the population."""
-    names = ("mechanism",) if single else ("σ", "run", "mechanism")
+    names = ("σ", "run", "mechanism")
     cells = []
     for row in rows:
-        own = (row.mechanism,) if single else (_sigma(row), row.run, row.mechanism)
-        cells.append((*own, *(percent(v) for v in row.limit), f"{row.examples:,}"))
+        cells.append((_sigma(row), row.run, row.mechanism, *(percent(v) for v in row.limit), f"{row.examples:,}"))
     header = (*names, *(f"r={r:g}" for r in radii), "images")
     title = f"Certified accuracy (%), {confidence:.0%} lower limit for the population of the images"
     return Table(title, header, tuple(cells), _best(rows, [row.limit for row in rows], len(names)), (), len(names))

@@ -168,6 +168,7 @@ class SamplingRun:
                     f"all inputs must have the same shape and type, {self.shape} {self.dtype}; "
                     f"example {index} has {tuple(x.shape)} {x.dtype}"
                 )
+            self.sampler.noise.check_input(x)
             yield index, self._on_its_way(x.detach())
 
     def _prepare(self) -> tuple[Layout, Callable[[], Tensor]] | None:

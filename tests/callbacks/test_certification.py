@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import run_script
-from pytorch_lightning import Trainer, seed_everything
+from pytorch_lightning import LightningModule, Trainer, seed_everything
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
@@ -105,6 +105,23 @@ def test_images_outside_the_pixel_range_are_refused():
     data = TensorDataset(torch.rand(7, 1, 8, 8) * 255, torch.arange(7))
     with pytest.raises(ValueError, match=r"pixels must lie in \[0, 1\]"):
         make_trainer(CertificationCallback("test", n=100)).test(Gaussian(**ARGUMENTS), DataLoader(data), verbose=False)
+
+
+def test_any_module_with_a_classifier_its_classes_and_sigma_is_certified():
+    class Bare(LightningModule):
+        """Whose own setting `noise` is no distribution."""
+
+        def __init__(self, noise=0.1):
+            super().__init__()
+            self.save_hyperparameters()
+            self.base_classifier, self.num_classes, self.sigma = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)), 10, 0.5
+
+        def test_step(self, batch, batch_idx):
+            pass
+
+    callback = CertificationCallback("test", n=100, limit=2)
+    make_trainer(callback).test(Bare(), Digits(), verbose=False)
+    assert [record.index for record in callback.records] == [0, 1]
 
 
 @pytest.mark.parametrize("limit", [7, 1])

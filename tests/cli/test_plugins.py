@@ -100,7 +100,7 @@ def test_the_checkpoint_holds_names_and_facts_in_plain_values(project):
     h = content["hyper_parameters"]
     assert (h["architecture"], h["mean"]) == ("mynet.make_net", data["facts"]["mean"])
     assert h["stages"] == ["mystage.Scale:factor=2", "normalize", "net"]
-    with pytest.raises(ValueError, match="unknown stage 'mystage.Scale'.* give --plugins mystage$"):
+    with pytest.raises(ValueError, match="unknown stage 'mystage.Scale'.* give --stages '\\[mystage.Scale\\]'$"):
         load_checkpoint(project / CHECKPOINT)
 
 
@@ -122,7 +122,7 @@ def test_certify_finds_what_the_user_names(project):
     ("named", "message"),
     [
         ((), "stage 'mystage.Scale'; known: net, normalize; what only a file names is never imported: "),
-        (("--plugins=mystage",), "give --arch mynet.make_net or --plugins mynet"),
+        (("--plugins=mystage",), "give --arch mynet.make_net"),
         (("--plugins=mystage", "--arch=mynet.make_net"), "give --data mydata.MyData or --plugins mydata"),
         (("--plugins=mystage", "--arch=mynet.nothing"), "error: module mynet has no nothing"),
         (("--plugins=mystage", "--arch=mystage.Scale"), "its architecture is mynet.make_net, not mystage.Scale"),
@@ -174,11 +174,24 @@ def test_what_cannot_be_named_ends_in_one_line(named, message, tmp_path):
     assert not (tmp_path / "runs").exists()
 
 
+def test_a_function_that_makes_a_stage_is_named_to_both_commands(tmp_path):
+    write_modules(tmp_path)
+    (tmp_path / "blur.py").write_text("from torch import nn\ndef blur(images):\n    return nn.AvgPool2d(3, 1, 1)\n")
+    run_script("train.py", *TRAIN, "--model.stages=[blur.blur, normalize, net]", "--name=run", cwd=tmp_path)
+    done = run_script("certify.py", f"--checkpoint={CHECKPOINT}", *CERTIFY, cwd=tmp_path, status=2)
+    assert "if it is yours, give --stages '[blur.blur]'" in done.stderr
+    run_script("certify.py", f"--checkpoint={CHECKPOINT}", "--stages=[blur.blur]", *CERTIFY, cwd=tmp_path)
+    assert len((tmp_path / "out" / "records-0.jsonl").read_text().splitlines()) == 2
+
+
 def test_plugins_of_a_configuration_and_of_its_bases_are_imported(tmp_path):
     (tmp_path / "base.yaml").write_text("plugins: [nowhere]\n")
     (tmp_path / "own.yaml").write_text("base: base.yaml\nrunts: runs\n")
-    done = run_script("train.py", "--config=own.yaml", cwd=tmp_path, status=2)
-    assert "module nowhere cannot be imported: ModuleNotFoundError" in done.stderr
+    for option in ("--config=own.yaml", "-c=own.yaml"):
+        done = run_script("train.py", option, cwd=tmp_path, status=2)
+        assert "module nowhere cannot be imported: ModuleNotFoundError" in done.stderr
+    done = run_script("train.py", "--plugins=[a", cwd=tmp_path, status=2)
+    assert "error: --plugins is not YAML: " in done.stderr and "Traceback" not in done.stderr
 
 
 def test_what_is_said_before_parsing():
@@ -187,4 +200,4 @@ def test_what_is_said_before_parsing():
     assert told("plugins", ["--x", "1", "--plugins", "d"], configs) == "d"
     assert told("plugins", ["--plugins=[d, e]", "--x"], configs) == ["d", "e"]
     assert told("plugins", ["--x"]) is None
-    assert words_after("--config", ["--config", "a", "--config=b", "--configs=c"]) == ["a", "b"]
+    assert words_after(["--config", "a", "-c=b", "--configs=c"], "--config", "-c") == ["a", "b"]

@@ -1,6 +1,6 @@
 import pytest
 
-from lightning_rs.data import CIFAR10, DATASETS, MNIST, Digits, ImageNet, get_dataset_class
+from lightning_rs.data import CIFAR10, DATASETS, MNIST, Digits, ImageNet
 
 
 def test_ours_are_found_by_file():
@@ -9,6 +9,6 @@ def test_ours_are_found_by_file():
 
 def test_unknown_data_set():
     with pytest.raises(ValueError, match="unknown data set 'SVHN'; known: CIFAR10, Digits, ImageNet, MNIST"):
-        get_dataset_class("SVHN")
+        DATASETS.get("SVHN")
     with pytest.raises(ValueError, match=r"is never imported: .* give --data a.B or --plugins a$"):
-        get_dataset_class("a.B")
+        DATASETS.get("a.B")

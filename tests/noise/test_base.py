@@ -190,3 +190,30 @@ def test_bad_input():
             Box(1.0).source(*arguments)
     with pytest.raises(ValueError, match="index must be an integer of at least 0, got -1"):
         Box(1.0).source(0, SHAPE).fill(torch.empty(1, *SHAPE), -1, Stage.ESTIMATION, 0)
+
+
+class OnLevels(Box):
+    """Takes an option, and inputs on a grid alone."""
+
+    name = "on_levels"
+
+    def __init__(self, scale, levels=4):
+        super().__init__(scale)
+        self.levels = levels
+
+
+def test_the_label_says_the_options():
+    assert Gaussian(0.5).label == "gaussian"
+    assert OnLevels(0.5).label == "on_levels:levels=4"
+    assert OnLevels(0.5, levels=8).label == "on_levels:levels=8"
+    assert OnLevels(0.5) != OnLevels(0.5, levels=8)
+
+
+def test_inputs_off_the_levels_are_refused_with_their_first_pixel(net, images):
+    on_grid = (images * 4).round() / 4
+    smoothed = SmoothedClassifier(net, 5, OnLevels(0.5))
+    assert smoothed.sample(on_grid, n0=5, n=20).counts.sum() == 60
+    on_grid[1, 2, 0, 1] += 0.1
+    message = r"on_levels noise needs inputs that are multiples of 1/4; pixel \(2, 0, 1\) is "
+    with pytest.raises(ValueError, match=message):
+        smoothed.sample(on_grid, n0=5, n=20)
