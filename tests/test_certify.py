@@ -200,7 +200,7 @@ def test_a_foreign_checkpoint_gives_the_records_of_ours(checkpoint, tmp_path):
     """The same net as {arch, state_dict}: data, sigma and normalisation are asked for, a wrong one is warned of."""
     content = torch.load(checkpoint, weights_only=True)
     net = {k.removeprefix("base_classifier."): v for k, v in content["state_dict"].items()}
-    net = {k.replace("1.", "1.module.", 1): v for k, v in net.items() if k.startswith("1.")}
+    net = {k.replace("net.", "1.module.", 1): v for k, v in net.items() if k.startswith("net.")}
     foreign = tmp_path / "checkpoint.pth.tar"
     torch.save({"epoch": 1, "arch": "digits_cnn", "state_dict": net}, foreign)
     options = ("--data=Digits", "--sigma=0.25", "--limit=3", "--batch_size=100")

@@ -134,6 +134,7 @@ def certify_examples(certification: Certification, indices: Iterable[int]) -> It
     settings, noise = certification.settings, certification.noise
     plan = settings.plan(noise)
     first = certification.dataset[indices[0]][0]
+    check_image(first)
     settings.check(noise, first.shape)
     device = certification.device
     prepared = certification._prepared(first.to(device))

@@ -83,5 +83,5 @@ def expand_config_options(arguments: Iterable[str]) -> list[str]:
         applied.update(new)
         # The parser knows no key `base`, so a file that has one is given by its content.
         merged = merge_configs(layers[path] for path in new)
-        expanded += [f"--config={yaml.safe_dump(merged)}"] if "base" in layers[own] else given
+        expanded += [f"--config={yaml.safe_dump(merged)}"] if "base" in layers[own] else [f"--config={own}"]
     return expanded

@@ -129,7 +129,7 @@ def test_sequential_mechanisms_need_a_selected_class_and_radii(n0, radii, messag
 def test_a_users_own_mechanism_by_its_path(package):
     """What the user names is imported; afterwards a file may name it too."""
     path = f"{package}.Cautious"
-    with pytest.raises(ValueError, match=f"mechanism {path} is not one of lightning_rs, and what only a file names is"):
+    with pytest.raises(ValueError, match=f"unknown mechanism '{path}'; known: .*; what only a file names is"):
         parse_mechanism(path)
     assert package not in sys.modules
     chosen = MechanismSet([f"{path}:factor=0.25", "cohen"])

@@ -1,13 +1,12 @@
 from dataclasses import replace
 
-import numpy as np
 import pytest
 from conftest import ROOT
 from run_cases import RECORDS, write_run
 
-from lightning_rs.mechanisms import get_mechanism
+from lightning_rs.mechanisms import MechanismSet
 from lightning_rs.results import ExampleCertificate, Record, RunDescription, RunDirectory
-from lightning_rs.results.records import certificate_of, certificates_of, sparse
+from lightning_rs.results.records import certificates_in, certificates_of
 from lightning_rs.smoothing import Statistics
 
 RUN = RunDescription(data="Digits", split="test", indices=(0, 1, 2), sigma=0.25, n0=10, n=100, alpha=0.001)
@@ -15,12 +14,9 @@ RUN = RunDescription(data="Digits", split="test", indices=(0, 1, 2), sigma=0.25,
 
 def record(index, label=1):
     statistics = Statistics.from_counts([[2, 95 - index, 3 + index]], 0.25, [[0, 9, 1]])
-    certificates = {
-        name: certificate_of(get_mechanism(name).certify(statistics, 0.001)) for name in ("cohen", "cohen_two_sided")
-    }
-    return Record(
-        index, label, 1, sparse(statistics.selection_counts[0]), sparse(statistics.counts[0]), certificates, 0.1 * index
-    )
+    certificates = certificates_in(MechanismSet(["cohen", "cohen_two_sided"]).certify(statistics, 0.001))
+    votes = statistics.to_plain()
+    return Record(index, label, 1, votes["selection_counts"], votes["counts"], certificates, 0.1 * index)
 
 
 def test_a_record_reads_back_to_the_bit():
@@ -87,10 +83,6 @@ def test_bad_directories(tmp_path):
         RunDirectory(tmp_path).read()
     with pytest.raises(ValueError, match="is not a directory"):
         RunDirectory(tmp_path / "records-0.jsonl").check(RUN)
-
-
-def test_sparse_counts():
-    assert sparse(np.array([0, 7, 0, 3])) == {1: 7, 3: 3}
 
 
 @pytest.mark.parametrize("name", ["fixed", "sequential"])

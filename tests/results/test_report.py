@@ -12,7 +12,7 @@ from lightning_rs import SmoothedClassifier
 from lightning_rs.cli.commands import run_command
 from lightning_rs.mechanisms import required_fields, resolve_mechanisms
 from lightning_rs.results import ExampleCertificate, Record, RunDescription, RunDirectory, run_of_records, write_report
-from lightning_rs.results.records import certificate_of, sparse, stored_statistics
+from lightning_rs.results.records import certificates_in
 from lightning_rs.results.report import print_table
 from lightning_rs.results.runs import read_directory
 from lightning_rs.results.tsv import write_tsv
@@ -146,9 +146,9 @@ def halfspace_records(*names):
     smoothed = SmoothedClassifier(classifier, 2, 0.5)
     for index in range(3):
         s = smoothed.sample(torch.zeros(1, 1, 2, 2), [index], n0=100, n=1000, fields=required_fields(mechanisms))
-        certificates = {name: certificate_of(m.certify(s, 0.001)) for name, m in mechanisms.items()}
-        votes = sparse(s.selection_counts[0]), sparse(s.counts[0])
-        record = Record(index, 0, 0, *votes, certificates, 0.1, stored_statistics(s))
+        stored = s.to_plain()
+        votes = stored.pop("selection_counts"), stored.pop("counts")
+        record = Record(index, 0, 0, *votes, certificates_in(mechanisms.certify(s, 0.001)), 0.1, stored)
         assert Record.from_json(record.to_json()) == record
         yield record
 
