@@ -59,16 +59,21 @@ class Certification:
         return device_of(self.base_classifier)
 
     def check(self) -> None:
-        """Refuse what cannot be certified, before any work.
+        """Refuse what cannot be certified, before any work, and before the base classifier is where it will run.
 
         Raises:
-            ValueError: an index outside the data set, or settings that do not suit the noise, the images or the device.
+            ValueError: an index outside the data set, or settings that do not suit the noise or the images.
         """
-        self.settings.check(self.noise, self.dataset[self.indices[0]][0].shape, self.device)
+        self.settings.check(self.noise, self.dataset[self.indices[0]][0].shape)
 
     def describe(self) -> RunDescription:
-        """Everything that makes the certification comparable with another: the content of `run.json`."""
+        """Everything that makes the certification comparable with another: the content of `run.json`.
+
+        Raises:
+            ValueError: a precision that the device does not have.
+        """
         settings, device = self.settings, self.device
+        settings.preparation.check(device)
         weights = next((tensor.dtype for tensor in self.base_classifier.parameters()), torch.float32)
         return RunDescription(
             data=self.data,

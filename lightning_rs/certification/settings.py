@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-import torch
-
 from lightning_rs.checks import check_alpha, check_at_least, check_radii
 from lightning_rs.data import certification_indices
 from lightning_rs.mechanisms import MechanismSet
@@ -80,8 +78,8 @@ class CertificationSettings:
         self.mechanism_set.check_trials(self.n, self.alpha)
         _ = self.preparation
 
-    def check(self, noise: Noise, shape: Sequence[int], device: torch.device | None = None) -> None:
-        """Refuse settings that certify nothing under this noise, or do not suit images of this shape or the device.
+    def check(self, noise: Noise, shape: Sequence[int]) -> None:
+        """Refuse settings that certify nothing under this noise, or do not suit images of this shape.
 
         Raises:
             ValueError: says what was expected and what came.
@@ -89,8 +87,6 @@ class CertificationSettings:
         self.mechanism_set.check_noise(noise.name)
         self.mechanism_set.check_input(shape, self.alpha)
         self.plan(noise)
-        if device is not None:
-            self.preparation.check(device)
 
     def noise_for(self, trained: Noise) -> Noise:
         """The noise to certify under, of a classifier that was trained under `trained`."""

@@ -91,3 +91,11 @@ def test_images_of_another_kind_are_refused(images, message):
 def test_an_index_outside_the_data_set_is_refused():
     with pytest.raises(ValueError, match=r"indices must be one or more in \[0, 363\], got \[364\]"):
         make_certification(indices=[364], limit=None).check()
+
+
+def test_a_precision_is_refused_where_it_would_run_and_not_before():
+    """A training checks its settings while the model is still on the CPU."""
+    certification = make_certification(precision="tf32")
+    certification.check()
+    with pytest.raises(ValueError, match="precision tf32 needs a CUDA device, got cpu"):
+        certification.describe()

@@ -69,7 +69,7 @@ def test_bad_input(arguments, message):
         CertificationSettings(**arguments)
 
 
-def test_what_does_not_suit_the_images_or_the_device_is_refused_before_any_work():
+def test_what_does_not_suit_the_images_or_the_noise_is_refused_before_any_work():
     settings = CertificationSettings(mechanisms=["mohapatra_channel:channel=3"])
     with pytest.raises(ValueError, match="must name a channel and pixels of the image"):
         settings.check(Gaussian(0.25), (3, 8, 8))
