@@ -122,11 +122,11 @@ def certify(
         fabric.launch()
         with stopping_cleanly(directory, say=fabric.is_global_zero):
             start = time.perf_counter()
+            about = {"architecture": loaded.architecture, "objective": loaded.objective, "sigma": sigma}
+            log_hyperparameters(loggers, about | {"training_sigma": loaded.sigma})
             run, records = certify_together(certification, directory)
             if fabric.is_global_zero:
                 radii = chosen.radii_for(run.sigma)
-                about = {"architecture": loaded.architecture, "objective": loaded.objective, "sigma": run.sigma}
-                log_hyperparameters(loggers, about | {"training_sigma": loaded.sigma})
                 log_run(loggers, records, run, radii, "certify_test", time.perf_counter() - start)
                 write_report(records, run, radii, directory)
                 log_records(loggers, records, run, directory, dataset, wandb_examples)
