@@ -83,19 +83,19 @@ def test_certifying_gives_the_same_records_run_and_table(name, checkpoint, tmp_p
 
 
 def test_a_certification_that_was_begun_goes_on(checkpoint, tmp_path):
-    folder = tmp_path / "fixed"
-    shutil.copytree(GOLDEN / "fixed", folder)
+    folder = tmp_path / "begun"
+    shutil.copytree(GOLDEN / "sequential", folder)
     lines = (folder / "records-0.jsonl").read_text().splitlines(keepends=True)
     (folder / "records-0.jsonl").write_text("".join(lines[:5]) + lines[5][:99])
-    done = certify(checkpoint, "fixed", folder, status=2)
+    done = certify(checkpoint, "sequential", folder, status=2)
     assert "holds another run; it differs in commit" in done.stderr
-    certify(checkpoint, "fixed", tmp_path / "now")
+    certify(checkpoint, "sequential", tmp_path / "now")
     run = run_of(tmp_path / "now")
     old = run_of(folder) | {key: run[key] for key in CIRCUMSTANCES}
     (folder / "run.json").write_text(json.dumps(old, indent=2) + "\n")
-    certify(checkpoint, "fixed", folder)
+    certify(checkpoint, "sequential", folder)
     assert (folder / "records-0.jsonl").read_text().startswith("".join(lines[:5]))
-    assert_same(records_of(folder), records_of(GOLDEN / "fixed"))
+    assert_same(records_of(folder), records_of(GOLDEN / "sequential"))
 
 
 @pytest.mark.parametrize("name", ["fixed", "sequential"])
