@@ -252,7 +252,6 @@ def _about_limits(confidence: float) -> str:
 
 def _print(table: Table) -> None:
     rich = to_rich(table)
-    # No narrower than the table: cut off, it would lose figures.
     console = console_for(rich)
     console.print()
     console.print(rich)
