@@ -99,11 +99,12 @@ def certify(
         sigma = loaded.sigma if sigma is None else sigma
         if sigma is None:
             raise ValueError("the checkpoint does not say the noise of its training: give sigma")
+        levels = datamodule.facts.levels
         certification = Certification(
             base_classifier=loaded.base_classifier.to(fabric.device),
             architecture=loaded.architecture,
             num_classes=loaded.num_classes,
-            noise=make_noise(chosen.noise or loaded.noise, sigma),
+            noise=chosen.noise_for(make_noise(loaded.noise, sigma, levels), levels),
             dataset=dataset,
             data=datamodule.name,
             split="test",

@@ -113,7 +113,8 @@ class TrainCLI(LightningCLI):
         self.datamodule.dataset("train")
         for callback in (self.config_init.live_certification, self.config_init.certification):
             dataset = self.datamodule.dataset(callback.split)
-            callback.certification(self.model, dataset, self.datamodule.name).check()
+            name, levels = self.datamodule.name, self.datamodule.facts.levels
+            callback.certification(self.model, dataset, name, levels).check()
 
     def _check_monitor(self) -> None:
         monitor, epochs = self.config.checkpoint.monitor, self.config.live_certification.every_n_epochs

@@ -32,8 +32,9 @@ class CertificationCallback(Callback):
     puts every submodule back into its mode. It is silent during the sanity check.
 
     The LightningModule needs `base_classifier` (images with pixels in [0, 1] in, scores out), `num_classes` and
-    `sigma`, and `noise_distribution` if that is not Gaussian. The data come from an
-    `ImageDataModule`'s `dataset(split)`, or from the validation or test loader's data set.
+    `sigma`, and `noise_distribution` if that is not Gaussian. The data come from an `ImageDataModule`'s
+    `dataset(split)`, or from the validation or test loader's data set. Only the former says the levels of its images,
+    on whose grid the noise is then drawn; for others name them, `noise="grid_gaussian:levels=255"`.
 
     Args:
         split: val or test.
@@ -87,7 +88,12 @@ class CertificationCallback(Callback):
             write_report(self.records, self._run, self.settings.radii_for(self._run.sigma), self.output)
 
     def certification(
-        self, pl_module: LightningModule, dataset: Dataset, data: str, fast_dev_run: bool = False
+        self,
+        pl_module: LightningModule,
+        dataset: Dataset,
+        data: str,
+        levels: int | None = None,
+        fast_dev_run: bool = False,
     ) -> Certification:
         """What is certified of this module: for checks before any work, too."""
         trained = getattr(pl_module, "noise_distribution", None) or as_noise(float(pl_module.sigma))
@@ -96,7 +102,7 @@ class CertificationCallback(Callback):
             base_classifier=classifier,
             architecture=str(pl_module.hparams.get("architecture", type(classifier).__name__)),
             num_classes=int(pl_module.num_classes),
-            noise=self.settings.noise_for(trained),
+            noise=self.settings.noise_for(trained, levels),
             dataset=dataset,
             data=data,
             split=self.split,
@@ -119,10 +125,10 @@ class CertificationCallback(Callback):
         # Monitors read Lightning's float32 copies; the logs have the figures as they are.
         self.log_dict(figures, logger=False, sync_dist=True)
 
-    def _dataset(self, trainer: Trainer) -> tuple[Dataset, str]:
+    def _dataset(self, trainer: Trainer) -> tuple[Dataset, str, int | None]:
         data = trainer.datamodule
         if isinstance(data, ImageDataModule):
-            return data.dataset(self.split), data.name
+            return data.dataset(self.split), data.name, data.facts.levels
         loader = trainer.val_dataloaders if self.split == "val" else trainer.test_dataloaders
         loader = loader[0] if isinstance(loader, (list, tuple)) else loader
-        return loader.dataset, type(loader.dataset).__name__
+        return loader.dataset, type(loader.dataset).__name__, None

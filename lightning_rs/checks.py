@@ -14,6 +14,21 @@ def check_alpha(alpha: float) -> float:
     return float(alpha)
 
 
+def alpha_left(alpha: float, sampling_error: float) -> float:
+    """What a bound may spend of `alpha`: all but the probability that a draw is not an exact one of its noise.
+
+    Raises:
+        ValueError: alpha outside (0, 1), or draws so many that this is more than a hundredth of alpha.
+    """
+    alpha = check_alpha(alpha)
+    if sampling_error > alpha / 100.0:
+        raise ValueError(
+            f"with 64 random bits a pixel, one of these draws is inexact with probability up to {sampling_error:.2g}, "
+            f"more than a hundredth of alpha = {alpha:g}: take fewer draws, a larger alpha or a coarser grid"
+        )
+    return alpha - sampling_error
+
+
 def check_sigma(sigma: float) -> float:
     """Return the noise standard deviation `sigma` if it is positive and finite."""
     return check_positive("sigma", sigma)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import secrets
 import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from torch.utils.data import Dataset
 import lightning_rs
 from lightning_rs.certification.settings import CertificationSettings
 from lightning_rs.data import check_image
-from lightning_rs.noise import Noise
+from lightning_rs.noise import Noise, Purpose, Stage
 from lightning_rs.results import Record, RunDescription
 from lightning_rs.smoothing import PreparedClassifier, find_batch_size, prepare
 from lightning_rs.smoothing.classifier import device_of
@@ -58,13 +59,24 @@ class Certification:
         """Where the base classifier is."""
         return device_of(self.base_classifier)
 
+    @property
+    def purpose(self) -> Purpose:
+        """What the draws are for: validation images never share noise with those that are reported."""
+        return Purpose.VALIDATION if self.split == "val" else Purpose.TEST
+
     def check(self) -> None:
         """Refuse what cannot be certified, before any work, and before the base classifier is where it will run.
 
         Raises:
-            ValueError: an index outside the data set, or settings that do not suit the noise or the images.
+            ValueError: an index outside the data set, settings that do not suit the noise or the images, or a first
+                image that does not lie on the noise's levels.
         """
-        self.settings.check(self.noise, self.dataset[self.indices[0]][0].shape)
+        first = self.indices[0]
+        self.settings.check(self.noise, self.dataset[first][0].shape)
+        try:
+            self.noise.check_input(self.image(first)[0])
+        except ValueError as error:
+            raise ValueError(f"image {first}: {error}") from None
 
     def describe(self) -> RunDescription:
         """Everything that makes the certification comparable with another: the content of `run.json`.
@@ -84,7 +96,9 @@ class Certification:
             weights_sha256=weights_digest(self.base_classifier),
             normalization=_normalization(self.base_classifier),
             pixel_range=(0, 1),
-            noise=None if self.noise.name == "gaussian" else self.noise.label,
+            noise=self.noise.label,
+            sampling_error=settings.plan(self.noise).sampling_error(self.noise, self.image(self.indices[0])[0].shape),
+            quantized=settings.quantize,
             sigma=self.noise.scale,
             n0=settings.n0,
             n=settings.n,
@@ -102,11 +116,27 @@ class Certification:
             commit=commit(),
         )
 
-    def with_batch_size(self) -> Certification:
-        """The same with a batch size in the place of `auto`: the fastest for images like the first on this machine."""
+    def image(self, index: int) -> tuple[Tensor, int]:
+        """The image to certify, at its levels if it is to be rounded, and its label.
+
+        Raises:
+            ValueError: not a floating-point tensor in [0, 1].
+        """
+        image, label = self.dataset[index]
+        check_image(image)
+        return (self.noise.quantize(image) if self.settings.quantize else image), int(label)
+
+    def settled(self) -> Certification:
+        """The same with a drawn seed in the place of `random`, and in that of `auto` the fastest batch size.
+
+        That is one for images like the first, on this machine.
+        """
+        if self.settings.seed == "random":
+            drawn = dataclasses.replace(self.settings, seed=secrets.randbits(64))
+            return dataclasses.replace(self, settings=drawn).settled()
         if self.settings.batch_size != "auto":
             return self
-        image = self.dataset[self.indices[0]][0].to(self.device)
+        image = self.image(self.indices[0])[0].to(self.device)
         # Compilation would be repeated for every size, and the best size hardly depends on it.
         plain = dataclasses.replace(self, settings=dataclasses.replace(self.settings, compile=False, batch_size=100))
         with evaluating(self.base_classifier):
@@ -116,10 +146,11 @@ class Certification:
     def _prepared(self, image: Tensor) -> PreparedClassifier:
         # Compilation is for one shape; for the other checks a few rows do.
         rows = self.settings.batch_size if self.settings.compile else min(self.settings.batch_size, 100)
-        generator = torch.Generator(image.device).manual_seed(self.settings.seed)
+        noise = self.noise.source(0, tuple(image.shape), image.dtype, image.device, Purpose.PILOT)
+        batch = image.new_empty((rows, *image.shape))
+        noise.perturb(batch, image, 0, Stage.ESTIMATION, 0)
         with evaluating(self.base_classifier):
-            rows = image + self.noise.draw(image[None], rows, generator)
-            return prepare(self.base_classifier, self.settings.preparation, rows)
+            return prepare(self.base_classifier, self.settings.preparation, batch)
 
 
 def certify_examples(certification: Certification, indices: Iterable[int]) -> Iterator[Record]:
@@ -135,11 +166,10 @@ def certify_examples(certification: Certification, indices: Iterable[int]) -> It
     indices = [int(index) for index in indices]
     if not indices:
         return
-    certification = certification.with_batch_size()
+    certification = certification.settled()
     settings, noise = certification.settings, certification.noise
-    plan = settings.plan(noise)
-    first = certification.dataset[indices[0]][0]
-    check_image(first)
+    plan = settings.plan(noise, certification.purpose)
+    first, _ = certification.image(indices[0])
     settings.check(noise, first.shape)
     device = certification.device
     prepared = certification._prepared(first.to(device))
@@ -148,9 +178,8 @@ def certify_examples(certification: Certification, indices: Iterable[int]) -> It
 
     def images() -> Iterator[tuple[int, Tensor]]:
         for index in indices:
-            image, label = certification.dataset[index]
-            check_image(image)
-            labels.append(int(label))
+            image, label = certification.image(index)
+            labels.append(label)
             yield index, image
 
     with evaluating(certification.base_classifier):

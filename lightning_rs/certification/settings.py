@@ -8,10 +8,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from lightning_rs.checks import check_alpha, check_at_least, check_radii
+from lightning_rs.checks import alpha_left, check_alpha, check_at_least, check_radii, check_word
 from lightning_rs.data import certification_indices
 from lightning_rs.mechanisms import MechanismSet
-from lightning_rs.noise import NOISES, Noise, make_noise
+from lightning_rs.noise import NOISES, Noise, Purpose, make_noise
 from lightning_rs.results.figures import default_radii
 from lightning_rs.smoothing import Preparation
 from lightning_rs.smoothing.plan import Plan, certification_plan
@@ -28,12 +28,15 @@ class CertificationSettings:
         mechanisms: names of mechanisms, with options if any; all use the same noisy copies. With sequential_betting,
             drawing stops when it is known at which of the radii an image is certified.
         radii: l2 radii of the table in pixel units, increasing; chosen to suit sigma when left out.
-        noise: distribution of the noise, gaussian or the path of an own one; that of the training when left out.
+        noise: distribution of the noise: grid_gaussian, whose certificates hold for the program as it runs; gaussian,
+            whose certificates assume real arithmetic; or the path of an own one. When left out that of the training,
+            where that is Gaussian on the grid of the images' levels if they have one.
+        quantize: round images to the grid first; what is certified is the rounded image.
         skip: certify every skip-th image.
         limit: certify at most so many images.
         indices: certify these images of the split instead.
         batch_size: noisy copies per call of the base classifier, or auto, which tries sizes.
-        seed: seed of the noise.
+        seed: seed of the noise, or random; the classifier must not have been chosen by somebody who knew it.
         precision: of the base classifier; the noise is always drawn in float32.
         channels_last: keep images and weights in channels-last order, which many convolutions prefer.
         fold_batch_norm: multiply batch norms into the convolutions before them.
@@ -50,11 +53,12 @@ class CertificationSettings:
     mechanisms: Sequence[str] = ("cohen", "cohen_two_sided")
     radii: list[float] | None = None
     noise: str | None = None
+    quantize: bool = False
     skip: int = 1
     limit: int | None = None
     indices: list[int] | None = None
     batch_size: int | Literal["auto"] = 1000
-    seed: int = 0
+    seed: int | Literal["random"] = 0
     precision: Literal["float32", "tf32", "bfloat16", "float16"] = "float32"
     channels_last: bool = False
     fold_batch_norm: bool = False
@@ -70,7 +74,8 @@ class CertificationSettings:
         check_alpha(self.alpha)
         if self.batch_size != "auto":
             check_at_least("batch_size", self.batch_size, 1)
-        check_at_least("seed", self.seed, 0)
+        if self.seed != "random":
+            check_word("seed", self.seed)
         if self.noise is not None:
             NOISES.load(self.noise.partition(":")[0])
         if self.radii is not None:
@@ -86,11 +91,25 @@ class CertificationSettings:
         """
         self.mechanism_set.check_noise(noise.name)
         self.mechanism_set.check_input(shape, self.alpha)
-        self.plan(noise)
+        alpha_left(self.alpha, self.plan(noise).sampling_error(noise, tuple(shape)))
+        if self.quantize and noise.levels is None:
+            raise ValueError(
+                f"quantize rounds images to the levels of the noise, and {noise.name} noise has none: give --noise "
+                "grid_gaussian:levels=255, or another number of levels"
+            )
 
-    def noise_for(self, trained: Noise) -> Noise:
-        """The noise to certify under, of a classifier that was trained under `trained`."""
-        return trained if self.noise is None else make_noise(self.noise, trained.scale)
+    def noise_for(self, trained: Noise, levels: int | None = None) -> Noise:
+        """The noise to certify under, of a classifier that was trained under `trained`.
+
+        Args:
+            trained: that of the training.
+            levels: of the images, see `ImageFacts`; None where they have none.
+
+        Raises:
+            ValueError: see `make_noise`.
+        """
+        on_grid = self.noise is None and trained.name == "gaussian" and levels is not None
+        return make_noise("grid_gaussian" if on_grid else self.noise or trained.label, trained.scale, levels)
 
     def subset(self, size: int) -> list[int]:
         """Indices of the examples to certify, of a data set of `size`.
@@ -108,10 +127,11 @@ class CertificationSettings:
         """The radii, or those that suit noise of this scale."""
         return self.radii or default_radii(sigma)
 
-    def plan(self, noise: Noise) -> Plan:
+    def plan(self, noise: Noise, purpose: Purpose = Purpose.TEST) -> Plan:
         """The draws of every example, and the clean image."""
         radii = self.radii_for(noise.scale)
-        return certification_plan(self.mechanism_set, noise.scale, self.n0, self.n, self.alpha, radii, clean=True)
+        mechanisms = self.mechanism_set
+        return certification_plan(mechanisms, noise.scale, self.n0, self.n, self.alpha, radii, True, purpose)
 
     @cached_property
     def mechanism_set(self) -> MechanismSet:

@@ -39,7 +39,7 @@ def certify_together(
         certification, base_classifier=_of_first_process(certification.base_classifier)
     )
     directory = RunDirectory(path) if (path := _broadcast(output)) else None
-    certification = _with_one_batch_size(certification, directory)
+    certification = _settled_together(certification, directory)
     run = certification.describe()
     finished = [] if directory is None else _open(directory, run)
     known = {record.index for record in finished}
@@ -82,16 +82,19 @@ def _of_first_process(classifier: nn.Module) -> nn.Module:
     return classifier
 
 
-def _with_one_batch_size(certification: Certification, directory: RunDirectory | None) -> Certification:
-    """With one batch size for all processes: on resuming that of before, otherwise what the first one finds."""
-    if certification.settings.batch_size != "auto":
+def _settled_together(certification: Certification, directory: RunDirectory | None) -> Certification:
+    """With one batch size and seed for all processes: on resuming those of before, else what the first one finds."""
+    settings = certification.settings
+    if settings.batch_size != "auto" and settings.seed != "random":
         return certification
     known = directory.run() if directory else None
-    size = known.batch_size if known else None
-    if size is None and rank() == 0:
-        size = certification.with_batch_size().settings.batch_size
-    settings = dataclasses.replace(certification.settings, batch_size=_broadcast(size))
-    return dataclasses.replace(certification, settings=settings)
+    if known is not None:
+        size = known.batch_size if settings.batch_size == "auto" else settings.batch_size
+        seed = known.seed if settings.seed == "random" else settings.seed
+        settings = dataclasses.replace(settings, batch_size=size, seed=seed)
+    elif rank() == 0:
+        settings = certification.settled().settings
+    return dataclasses.replace(certification, settings=_broadcast(settings))
 
 
 def _open(directory: RunDirectory, run: RunDescription) -> list[Record]:

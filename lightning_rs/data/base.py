@@ -32,6 +32,9 @@ class ImageDataModule(LightningDataModule, ABC):
         num_classes: number of classes.
         shape: (channels, height, width).
         mean, std: statistics of the training images per channel, in pixel units; the model normalises with them.
+        levels: pixels are multiples of 1 / levels: 255 where they come from 8-bit files, however these are cropped or
+            resized before they become floating-point numbers; None for images on no grid. Certificates for images on a
+            grid hold for the program as it runs, others assume real arithmetic.
 
     Args:
         batch_size: images per training step and process.
@@ -42,6 +45,7 @@ class ImageDataModule(LightningDataModule, ABC):
     shape: tuple[int, int, int]
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    levels: int | None = 255
 
     def __init__(self, batch_size: int = 256, num_workers: int = 0) -> None:
         super().__init__()

@@ -27,6 +27,7 @@ class Digits(ImageDataModule):
     shape = (1, 8, 8)
     mean = (0.3061,)
     std = (0.3765,)
+    levels = 16
 
     def __init__(self, batch_size: int = 64, num_workers: int = 0) -> None:
         super().__init__(batch_size, num_workers)

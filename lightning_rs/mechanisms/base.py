@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_rs.checks import check_alpha
+from lightning_rs.checks import alpha_left
 from lightning_rs.statistics import Statistics
 
 ABSTAIN = -1
@@ -48,7 +48,8 @@ class Mechanism(ABC):
             different classifiers: a certificate of one says nothing about the other.
         keeps: what stays as it is within the radius: the `class`, or the class and a `confidence` in it.
         norm: the norm of the certified ball: `l2`, `l1`, `linf` or `l2_subspace`.
-        noises: names of the distributions of noise for which its radius holds.
+        noises: names of the distributions of noise for which its radius holds. Under noise on a grid, what is smoothed
+            is the base classifier after rounding to the grid: any certificate for measurable classifiers holds.
         requires: the fields of `Statistics` that it reads.
         sound: True, or False with the reason in `unsound_because` for procedures kept as published.
         source: authors, title, year.
@@ -58,7 +59,7 @@ class Mechanism(ABC):
     smoothing: ClassVar[str] = "hard"
     keeps: ClassVar[str] = "class"
     norm: str = "l2"
-    noises: ClassVar[frozenset[str]] = frozenset({"gaussian"})
+    noises: ClassVar[frozenset[str]] = frozenset({"gaussian", "grid_gaussian"})
     requires: frozenset[str] = frozenset({"counts"})
     sound: ClassVar[bool] = True
     unsound_because: ClassVar[str] = ""
@@ -69,8 +70,8 @@ class Mechanism(ABC):
         """Certify every example of `statistics` with failure probability at most `alpha` each.
 
         Raises:
-            ValueError: alpha outside (0, 1), statistics without a field that the mechanism requires, or of draws under
-                a noise for which its radius does not hold.
+            ValueError: alpha outside (0, 1) or too small for random bits, statistics without a field that the mechanism
+                requires, or of draws under a noise for which its radius does not hold.
         """
         certificate = self._certify(statistics, self._usable_alpha(statistics, alpha))
         return certificate if self.norm == certificate.norm else replace(certificate, norm=self.norm)
@@ -95,7 +96,7 @@ class Mechanism(ABC):
 
     def _usable_alpha(self, statistics: Statistics, alpha: float) -> float:
         """The alpha to spend on these statistics, after the checks that `certify` promises."""
-        alpha = check_alpha(alpha)
+        alpha = alpha_left(alpha, statistics.sampling_error)
         self.check_noise(statistics.noise)
         missing = sorted(field for field in self.requires if getattr(statistics, field, None) is None)
         if missing:

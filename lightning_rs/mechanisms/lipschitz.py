@@ -13,7 +13,8 @@ class Lipschitz(ScorePairMechanism):
 
     Without `base_lipschitz` the constant is that of the smoothing alone, and the radius is below that of `salman`; it
     is useful with a known, certified constant of the base classifier, normalisation included. Bounds and the split
-    of alpha are those of `score_pair`. Sound with a valid constant.
+    of alpha are those of `score_pair`. Sound with a valid constant; refused beside noise on a grid, since the base
+    classifier after rounding to the grid has none.
 
     Args:
         base_lipschitz: l2-to-l2 Lipschitz constant of the base classifier's scores (not smaller than that of its
@@ -32,6 +33,14 @@ class Lipschitz(ScorePairMechanism):
         if base_lipschitz is not None and not base_lipschitz > 0:
             raise ValueError(f"base_lipschitz must be positive, got {base_lipschitz}")
         self.base_lipschitz = base_lipschitz
+
+    def check_noise(self, noise: str) -> None:
+        super().check_noise(noise)
+        if self.base_lipschitz is not None and noise == "grid_gaussian":
+            raise ValueError(
+                f"{self.label or self.name} needs the Lipschitz constant of what is smoothed; after rounding to a grid "
+                "nothing has one: leave base_lipschitz out, or certify in real arithmetic (--noise gaussian)"
+            )
 
     def radius(self, pair, sigma):
         return lipschitz_radius(np.maximum(pair.lower - pair.upper, 0.0), sigma, self.base_lipschitz)

@@ -39,7 +39,10 @@ class FirstOrderMechanism(Mechanism):
 
     Estimators: `half` and `miss` (see `GradientNorms`) hold in every dimension; `auto` takes `miss` where at least 95 %
     of the selection votes are for the class, which the estimation draws do not know; `paper` is the published one,
-    refused in dimensions where it does not hold.
+    refused in dimensions where it does not hold and beside noise on a grid.
+
+    On a grid u is E[z | k] / sigma, the mean of the Gaussian given its rounding k: E[u F] is the same, and the bounds
+    of `half` and `miss` rest on expectations of convex functions of u, which are no larger by Jensen's inequality.
 
     Args:
         estimator: `auto`, `half`, `miss` or `paper`.
@@ -51,6 +54,14 @@ class FirstOrderMechanism(Mechanism):
     def __init__(self, estimator: str = "auto") -> None:
         self.estimator = check_known("estimator", estimator, ESTIMATORS)
         self.requires = frozenset({"counts", "selection_counts", "input_shape", "gradient_counts", "gradient_moments"})
+
+    def check_noise(self, noise: str) -> None:
+        super().check_noise(noise)
+        if self.estimator == "paper" and noise != "gaussian":
+            raise ValueError(
+                f"the paper estimator of {self.label or self.name} is proved for gaussian noise alone, got {noise}: "
+                "take half, miss or auto"
+            )
 
     def check_input(self, shape: tuple[int, ...], alpha: float) -> None:
         if self.estimator == "paper":

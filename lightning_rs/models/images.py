@@ -18,6 +18,7 @@ class ImageFacts:
         num_classes: number of classes, at least 2.
         shape: (channels, height, width).
         mean, std: statistics of the training images, one number per channel, in pixel units; std > 0.
+        levels: pixels are multiples of 1 / levels, 255 for 8-bit images; None if they lie on no grid.
 
     Raises:
         ValueError: a value out of range, or statistics of another number of channels.
@@ -27,6 +28,7 @@ class ImageFacts:
     shape: Sequence[int]
     mean: Sequence[float]
     std: Sequence[float]
+    levels: int | None = None
 
     def __post_init__(self) -> None:
         check_at_least("num_classes", self.num_classes, 2)
@@ -39,6 +41,8 @@ class ImageFacts:
             )
         if not all(map(math.isfinite, (*mean, *std))) or not all(s > 0 for s in std):
             raise ValueError(f"mean and std must be finite, and std positive, got {list(mean)} and {list(std)}")
+        if self.levels is not None:
+            check_at_least("levels", self.levels, 1)
         for name, value in (("shape", shape), ("mean", mean), ("std", std)):
             object.__setattr__(self, name, value)
 

@@ -1,9 +1,11 @@
-"""The noise contract: draw t of an example is a function of (seed, example index, stage, t) alone."""
+"""The noise contract: draw t of an example is a function of (seed, purpose, example index, stage, t) alone."""
 
 from __future__ import annotations
 
+import hashlib
 import inspect
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from enum import IntEnum
 from typing import ClassVar
 
@@ -19,13 +21,28 @@ BLOCK = 100
 """Draws per block. A block is always generated whole, so where batches cut a block does not matter. Part of the
 contract: another value gives other noise."""
 
+# Of a pixel in [0, 1] that was computed in float32.
+_ROUNDING = 2.0**-22
+
+
+class Purpose(IntEnum):
+    """What draws are made for. No two purposes share noise.
+
+    A certificate assumes that its draws had no say in what is certified. A checkpoint that is chosen by its certified
+    accuracy on the validation images depends on their draws: those of the test images have to be others.
+    """
+
+    TEST = 0
+    VALIDATION = 1
+    PREDICTION = 2
+    PILOT = 3
+
 
 class Stage(IntEnum):
-    """What a draw is for. Stages of the same example never share noise: the proofs need independent samples."""
+    """What a draw of one purpose is for. Stages of the same example never share noise: proofs need independence."""
 
     SELECTION = 0
     ESTIMATION = 1
-    PREDICTION = 2
     RANDOMIZATION = 3
 
 
@@ -35,12 +52,14 @@ class Noise(ABC):
     Attributes:
         name: of the distribution, as in run.json; mechanisms say for which of them they hold.
         scale: in the units of the input; what mechanisms call sigma.
-        levels: inputs have to be multiples of 1 / levels; None for any input.
+        source_class: of its addressable draws.
+        levels: inputs have to be multiples of 1 / levels in [0, 1]; None for any input.
 
     An option that a subclass takes beside the scale is an attribute of the same name.
     """
 
     name: ClassVar[str]
+    source_class: ClassVar[type[NoiseSource]]
     levels: int | None = None
 
     def __init__(self, scale: float) -> None:
@@ -53,11 +72,23 @@ class Noise(ABC):
         From PyTorch's global generator when none is given.
         """
 
-    @abstractmethod
     def source(
-        self, seed: int, shape: tuple[int, ...], dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+        self,
+        seed: int,
+        shape: tuple[int, ...],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        purpose: Purpose = Purpose.TEST,
     ) -> NoiseSource:
-        """The addressable draws of one seed, for inputs of this shape and type."""
+        """The addressable draws of one seed and purpose, for inputs of this shape and type: see `NoiseSource`."""
+        return self.source_class(self, seed, shape, dtype, device, purpose)
+
+    def sampling_error(self, draws: int, shape: tuple[int, ...]) -> float:
+        """Probability, at most, that any of so many draws for an input of this shape is not an exact one.
+
+        Beyond what the distribution's class says it assumes. It is part of alpha.
+        """
+        return 0.0
 
     @property
     def label(self) -> str:
@@ -66,20 +97,32 @@ class Noise(ABC):
         return join_options(self.name, {option: getattr(self, option) for option in options})
 
     def check_input(self, x: Tensor) -> None:
-        """Refuse an input that does not lie on the levels.
+        """Refuse an input that does not lie on the levels, up to the rounding of float32.
 
         Raises:
             ValueError: names the first pixel that does not, its place and its value.
         """
         if self.levels is None:
             return
-        steps = x.double() * self.levels
-        off = ((steps - steps.round()).abs() > 1e-3).nonzero()
+        exact = x.double()
+        distance = (exact - (exact * self.levels).round().clamp(0, self.levels) / self.levels).abs()
+        off = (~(distance <= _ROUNDING)).nonzero()  # NaN is off, too.
         if len(off):
             place = tuple(off[0].tolist())
             raise ValueError(
-                f"{self.name} noise needs inputs that are multiples of 1/{self.levels}; pixel {place} is {x[place]:.9g}"
+                f"{self.name} noise needs inputs that are multiples of 1/{self.levels} in [0, 1]; pixel {place} is "
+                f"{float(x[place]):.9g}: round them (--quantize true), or certify in real arithmetic (--noise gaussian)"
             )
+
+    def quantize(self, x: Tensor) -> Tensor:
+        """The inputs, each pixel at the nearest of the levels.
+
+        Raises:
+            ValueError: the noise takes any input, and so has no levels.
+        """
+        if self.levels is None:
+            raise ValueError(f"there are no levels to round to: {self.name} noise takes any input")
+        return (x.double() * self.levels).round().clamp(0, self.levels).to(x.dtype) / self.levels
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and vars(self) == vars(other)
@@ -92,78 +135,123 @@ class Noise(ABC):
 
 
 class NoiseSource(ABC):
-    """Draws of all examples and stages of one seed. Subclasses say how a block is made and how it is added.
+    """Draws of all examples and stages of one seed and purpose. Subclasses say how a block is made and how it is added.
 
     Args:
+        noise: the distribution.
         seed: seed of the whole certification, in [0, 2**64).
         shape: shape of one input.
-        dtype: `torch.float32` or `torch.float64`; nothing coarser, since the proofs assume a continuous distribution.
+        dtype: of the inputs, `torch.float32` or `torch.float64`; nothing coarser.
         device: where the draws are made.
+        purpose: what they are for.
 
     Raises:
         ValueError: another dtype, or a negative seed.
     """
 
     def __init__(
-        self, seed: int, shape: tuple[int, ...], dtype: torch.dtype = torch.float32, device: torch.device | str = "cpu"
+        self,
+        noise: Noise,
+        seed: int,
+        shape: tuple[int, ...],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        purpose: Purpose = Purpose.TEST,
     ) -> None:
         if dtype not in (torch.float32, torch.float64):
             raise ValueError(f"noise is drawn in torch.float32 or torch.float64, got inputs of {dtype}")
+        self.noise = noise
         self.seed = check_word("seed", seed)
+        self.purpose = Purpose(purpose)
         self.device = torch.device(device)
         # The block that the last rows were cut from: most often the next rows are cut from it too.
-        self._block = torch.empty((BLOCK, *shape), dtype=dtype, device=self.device)
+        self._block = torch.empty((BLOCK, *shape), dtype=self.draw_dtype or dtype, device=self.device)
         self._held: tuple[int, Stage, int] | None = None
 
-    def fill(self, out: Tensor, index: int, stage: Stage, start: int) -> Tensor:
-        """Write draws start, start + 1, ... in units of the scale into the rows of `out` (rows, *shape); return it.
-
-        Raises:
-            ValueError: an index outside [0, 2**64).
-        """
-        check_word("index", index)
-        done = 0
-        while done < len(out):
-            block, offset = divmod(start + done, BLOCK)
-            rows = out[done : done + BLOCK - offset]
-            if len(rows) == BLOCK:
-                self._draw(index, stage, block, rows)
-            else:
-                if self._held != (index, stage, block):
-                    self._held = None  # Until the block is whole.
-                    self._draw(index, stage, block, self._block)
-                    self._held = (index, stage, block)
-                rows.copy_(self._block[offset : offset + len(rows)])
-            done += len(rows)
-        return out
+    @property
+    def draw_dtype(self) -> torch.dtype | None:
+        """Type of the draws by themselves; None for that of the inputs."""
+        return None
 
     @abstractmethod
     def perturb(
-        self, out: Tensor, x: Tensor, index: int, stage: Stage, start: int, units: Tensor | None = None
+        self, out: Tensor, x: Tensor, index: int, stage: Stage, start: int, draws: Tensor | None = None
     ) -> None:
-        """Write x + draws start, start + 1, ... into `out` (rows, *shape).
+        """Write x under draws start, start + 1, ... into `out` (rows, *shape).
 
         Args:
             out: where the noisy copies go.
             x: the input, (*shape).
             index, stage, start: which draws.
-            units: (rows, *shape), where the draws by themselves go, in units of the scale; not needed by most.
+            draws: (rows, *shape), of the inputs' type, where the draws by themselves go, as `standardised` takes them;
+                not needed by most.
         """
 
     @abstractmethod
     def _draw(self, index: int, stage: Stage, block: int, out: Tensor) -> None:
-        """Write a whole block in units of the scale."""
+        """Write a whole block of draws."""
+
+    def standardised(self, draws: Tensor) -> Tensor:
+        """Draws, as `perturb` hands them out, in float64 and in units of the scale."""
+        return draws.double()
+
+    def fill(self, out: Tensor, index: int, stage: Stage, start: int) -> Tensor:
+        """Write draws start, start + 1, ... by themselves into the rows of `out` (rows, *shape); return it.
+
+        Raises:
+            ValueError: an index outside [0, 2**64).
+        """
+        for rows, block, offset in self._parts(index, start, len(out)):
+            if rows.stop - rows.start == BLOCK and out.dtype == self._block.dtype:
+                self._draw(index, stage, block, out[rows])
+            else:
+                out[rows].copy_(self._cut(index, stage, block, offset, rows))
+        return out
+
+    def _parts(self, index: int, start: int, count: int) -> Iterator[tuple[slice, int, int]]:
+        """Rows of a request, the block that they are cut from, and where it is cut."""
+        check_word("index", index)
+        done = 0
+        while done < count:
+            block, offset = divmod(start + done, BLOCK)
+            rows = min(BLOCK - offset, count - done)
+            yield slice(done, done + rows), block, offset
+            done += rows
+
+    def _cut(self, index: int, stage: Stage, block: int, offset: int, rows: slice) -> Tensor:
+        """As many rows of a block, from `offset` on; valid until the next cut."""
+        if self._held != (index, stage, block):
+            self._held = None  # Until the block is whole.
+            self._draw(index, stage, block, self._block)
+            self._held = (index, stage, block)
+        return self._block[offset : offset + rows.stop - rows.start]
+
+    def generator(self, index: int, stage: Stage, block: int) -> np.random.Generator:
+        """NumPy's generator of a block, on the CPU."""
+        return philox(self.seed, index, stage, block, self.purpose)
+
+    def device_generator(self, index: int, stage: Stage, block: int) -> torch.Generator:
+        """The device's own generator, seeded with a 64-bit hash of what addresses the block."""
+        words = f"{self.seed},{index},{_stage_word(stage, self.purpose)},{block}"
+        digest = hashlib.blake2b(words.encode(), digest_size=8).digest()
+        return torch.Generator(self.device).manual_seed(int.from_bytes(digest, "little"))
 
 
-def philox(seed: int, index: int, stage: Stage, block: int) -> np.random.Generator:
-    """NumPy's Philox generator keyed by (seed, index), with (stage, block) in the upper half of its counter.
+def philox(seed: int, index: int, stage: Stage, block: int, purpose: Purpose = Purpose.TEST) -> np.random.Generator:
+    """NumPy's Philox generator keyed by (seed, index); stage and purpose, and block, are the upper half of its counter.
 
     Different blocks read disjoint parts of the generator's sequence.
     """
     key: NDArray[np.uint64] = np.array([seed, index], dtype=np.uint64)  # A list would make large numbers floats.
-    return np.random.Generator(np.random.Philox(key=key, counter=[0, 0, int(stage), block]))
+    counter = [0, 0, _stage_word(stage, purpose), block]
+    return np.random.Generator(np.random.Philox(key=key, counter=counter))
 
 
-def uniform(seed: int, index: int) -> float:
+def _stage_word(stage: Stage, purpose: Purpose) -> int:
+    """The number by which draws of a stage and a purpose are addressed."""
+    return 16 * int(purpose) + int(stage)
+
+
+def uniform(seed: int, index: int, purpose: Purpose = Purpose.TEST) -> float:
     """The one draw of U(0, 1) that randomised mechanisms use for an example, the same on every device."""
-    return float(philox(seed, index, Stage.RANDOMIZATION, 0).random())
+    return float(philox(seed, index, Stage.RANDOMIZATION, 0, purpose).random())

@@ -9,8 +9,15 @@ from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+from lightning_rs.registry import split_options
+
 # Of some fields None is an answer, null in run.json: no normalisation, say. This stands for no answer there.
 _UNSAID: Any = ()
+
+# What is found or drawn when a certification begins.
+_FOUND = ("auto", "random")
+# What follows from the other fields.
+_FOLLOWS = ("sampling_error",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,12 +35,14 @@ class RunDescription:
         weights_sha256: digest of the names, shapes and values of parameters and buffers.
         normalization: `mean` and `std` per channel of the model's first layer.
         pixel_range: lowest and highest pixel value.
-        noise: the distribution with its options, where it is not Gaussian.
+        noise: the distribution with its options.
+        sampling_error: probability, at most, that any draw of an example is not an exact one of that distribution.
+        quantized: whether images were rounded to the levels of the noise first.
         sigma: standard deviation of the noise in pixel units.
         n0, n: draws that select the class, and draws that certify it.
         alpha: failure probability of each certificate.
         mechanisms: their labels.
-        seed: of the noise.
+        seed: of the noise, or `random`, which draws one.
         batch_size: noisy copies per call of the base classifier, or `auto`, which tries sizes.
         radii: those that decide where sequential mechanisms stop.
         weights: dtype of the parameters.
@@ -50,13 +59,15 @@ class RunDescription:
     weights_sha256: str | None = None
     normalization: dict[str, tuple[float, ...]] | None = _UNSAID
     pixel_range: tuple[float, float] | None = None
-    noise: str | None = None
+    noise: str = "gaussian"
+    sampling_error: float = 0.0
+    quantized: bool = False
     sigma: float
     n0: int
     n: int
     alpha: float
     mechanisms: tuple[str, ...] | None = None
-    seed: int | None = None
+    seed: int | str | None = None
     batch_size: int | str | None = None
     radii: tuple[float, ...] | None = _UNSAID
     weights: str | None = None
@@ -115,7 +126,21 @@ class RunDescription:
     @property
     def noise_name(self) -> str:
         """Name of the noise's distribution."""
-        return (self.noise or "gaussian").partition(":")[0]
+        return self.noise.partition(":")[0]
+
+    @property
+    def assumes_real_arithmetic(self) -> bool:
+        """Whether the certificates speak of sums that are not rounded, which no program computes."""
+        return self.noise_name == "gaussian"
+
+    @property
+    def noise_title(self) -> str:
+        """What was added to the images, beside its sigma."""
+        name, options = split_options("noise", self.noise)
+        if name == "grid_gaussian":
+            rounded = ", to which images were rounded" if self.quantized else ""
+            return f"on the grid of 1/{options['levels']}{rounded}"
+        return "in real arithmetic" if self.assumes_real_arithmetic else f"of {self.noise} noise"
 
     @property
     def digest(self) -> str:
@@ -125,18 +150,19 @@ class RunDescription:
     @property
     def title(self) -> str:
         """What was certified, in one line."""
-        noise = f"{self.noise} noise, " if self.noise else ""
         classifier = f"{self.architecture}, " if self.architecture else ""
-        return f"{self.data} {self.split}, {classifier}{noise}σ = {self.sigma:g}, n = {self.n:,}, α = {self.alpha:g}"
+        noise = f"σ = {self.sigma:g} {self.noise_title}"
+        return f"{self.data} {self.split}, {classifier}{noise}, n = {self.n:,}, α = {self.alpha:g}"
 
     def differences(self, other: RunDescription) -> dict[str, tuple[Any, Any]]:
         """Key to this value and the other's, of the keys with different ones, sorted; None for what is not said.
 
-        `auto` in the other stands for whatever is found here.
+        `auto` and `random` in the other stand for whatever is found here.
         """
-        own, others = self.to_dict(), other.to_dict()
-        pairs = {key: (own.get(key), others.get(key)) for key in sorted({*own, *others})}
-        return {key: (a, b) for key, (a, b) in pairs.items() if a != b and b != "auto"}
+        silent = {f.name: None if f.default in (MISSING, _UNSAID) else f.default for f in fields(self)}
+        own, others = silent | self.to_dict(), silent | other.to_dict()
+        pairs = {key: (own[key], others[key]) for key in sorted(own) if key not in _FOLLOWS}
+        return {key: (a, b) for key, (a, b) in pairs.items() if a != b and b not in _FOUND}
 
 
 def _tuples(value: Any) -> Any:

@@ -16,6 +16,11 @@ from lightning_rs.results.tsv import read_tsv
 UNNAMED = "as published"
 """The mechanism of a results file, which does not name it."""
 
+REAL_ARITHMETIC = (
+    "gaussian noise was added in floating point, and its certificates assume real arithmetic; those under "
+    "grid_gaussian noise hold for the program as it runs"
+)
+
 
 @dataclass(frozen=True)
 class Run:
@@ -97,6 +102,10 @@ def run_of_records(records: Sequence[Record], description: RunDescription, name:
         norms={m: c.norm for m, c in first.items() if c.norm != "l2"},
     )
     notes = []
+    if description.assumes_real_arithmetic:
+        notes.append(f"{name}: {REAL_ARITHMETIC}")
+    if description.quantized:
+        notes.append(f"{name}: what is certified are the images rounded to the grid, not those of the data set")
     if run.missing:
         notes.append(f"{name} is not finished: {run.missing} of {len(description.indices)} examples are missing")
     failures = sum(bool(c.fallback) for record in records for c in record.certificates.values())

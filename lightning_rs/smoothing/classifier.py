@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable, Collection, Iterator, Sequence
 
 import numpy as np
@@ -9,11 +10,11 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from lightning_rs.checks import check_at_least, check_known, check_word
+from lightning_rs.checks import alpha_left, check_at_least, check_known, check_word
 from lightning_rs.mechanisms import ABSTAIN, Certificate, Mechanism, MechanismSet
-from lightning_rs.noise import Noise, as_noise
+from lightning_rs.noise import Noise, Purpose, as_noise
 from lightning_rs.smoothing.plan import Plan, certification_plan
-from lightning_rs.smoothing.prediction import prediction, prediction_plan
+from lightning_rs.smoothing.prediction import SELECTION_DRAWS, prediction, prediction_plan
 from lightning_rs.smoothing.sample import Sample
 from lightning_rs.smoothing.sampler import Sampler
 from lightning_rs.statistics import FIELDS as ARRAYS
@@ -35,11 +36,15 @@ class SmoothedClassifier:
             the input belongs inside it: noise is added to what is passed here, and nothing is clamped.
         num_classes: number of classes K, at least 2.
         sigma: standard deviation of Gaussian noise, in the units of the input, or any `lightning_rs.noise.Noise`.
+        levels: inputs are multiples of 1 / levels in [0, 1]: 255 for 8-bit images. Then noise is drawn on that grid and
+            certificates hold for the program as it runs, see `lightning_rs.noise.GridGaussian`. When left out inputs
+            may be any, and certificates assume real arithmetic.
         batch_size: rows per call of the base classifier. Noise does not depend on it; the scores' last bits may.
-        seed: seed of the noise.
+        seed: seed of the noise of certificates. They hold for classifiers and inputs that were chosen by somebody who
+            did not know it.
 
     Raises:
-        ValueError: sigma <= 0, fewer than two classes, batch_size < 1 or seed < 0.
+        ValueError: sigma <= 0, fewer than two classes, batch_size < 1, seed < 0, or levels beside a noise object.
 
     Example:
         >>> import torch
@@ -56,15 +61,17 @@ class SmoothedClassifier:
         num_classes: int,
         sigma: float | Noise,
         *,
+        levels: int | None = None,
         batch_size: int = 1000,
         seed: int = 0,
     ) -> None:
         self.base_classifier = base_classifier
         self.num_classes = check_at_least("num_classes", num_classes, 2)
-        self.noise = as_noise(sigma)
+        self.noise = as_noise(sigma, levels)
         self.sigma = self.noise.scale
         self.batch_size = check_at_least("batch_size", batch_size, 1)
         self.seed = check_word("seed", seed)
+        self._next_index = dict.fromkeys(Purpose, 0)
 
     def sample(
         self,
@@ -79,7 +86,8 @@ class SmoothedClassifier:
 
         Args:
             x: (B, *shape) inputs, float32 or float64.
-            index: (B,) their indices, which with the seed determine their noise; 0, 1, ... when left out.
+            index: (B,) their indices, which with the seed determine their noise. When left out, inputs are numbered
+                through from 0 over all calls: what is certified in parts gets the same noise as in one.
             n0: draws that select the class. 0 selects by the estimation votes; mechanisms then spend half of alpha.
             n: draws that certify it.
             fields: fields of `Statistics` to collect beside the counts; see `MechanismSet.fields`.
@@ -116,8 +124,8 @@ class SmoothedClassifier:
                 certified; n is the most that they draw.
 
         Raises:
-            ValueError: an unknown mechanism, alpha outside (0, 1), an n with which a mechanism always abstains, or
-                sequential mechanisms beside others or without radii.
+            ValueError: an unknown mechanism, alpha outside (0, 1), an n with which a mechanism always abstains,
+                sequential mechanisms beside others or without radii, or inputs that are not on the noise's levels.
         """
         n0, n = check_at_least("n0", n0, 0), check_at_least("n", n, 1)
         chosen = MechanismSet(mechanisms)
@@ -125,6 +133,7 @@ class SmoothedClassifier:
         chosen.check_trials(n, alpha)
         chosen.check_input(x.shape[1:], alpha)
         plan = certification_plan(chosen, self.sigma, n0, n, alpha, radii)
+        alpha_left(alpha, plan.sampling_error(self.noise, tuple(x.shape[1:])))
         return chosen.certify(self._statistics(x, index, plan), alpha)
 
     def predict(
@@ -136,6 +145,7 @@ class SmoothedClassifier:
         index: ArrayLike | None = None,
         test: str = "top_two",
         sequential: bool = False,
+        seed: int | None = None,
     ) -> NDArray[np.int64]:
         """The smoothed classifier's classes (B,), or `ABSTAIN` where n draws do not tell them apart at alpha.
 
@@ -148,13 +158,17 @@ class SmoothedClassifier:
             test: `top_two` compares the two leading classes (PREDICT of Cohen et al. 2019); `top_class` asks whether
                 the leading class has more than half of the probability.
             sequential: stop as soon as the answer is known, after n draws at most; 25 further draws select the class.
+            seed: seed of the noise. When left out a secret one, so that nobody can have chosen x to suit its noise.
 
         Raises:
             ValueError: n < 1, alpha outside (0, 1), or an unknown test.
         """
+        seed = secrets.randbits(64) if seed is None else check_word("seed", seed)
+        draws = check_at_least("n", n, 1) + SELECTION_DRAWS
+        alpha = alpha_left(alpha, self.noise.sampling_error(draws, tuple(x.shape[1:])))
         plan = prediction_plan(n, alpha, test, sequential)
         answers = np.full(len(x), ABSTAIN)
-        for sample in self._run(x, index, plan):
+        for sample in self._run(x, index, plan, seed):
             answers[sample.position] = prediction(sample, alpha, test)
         return answers
 
@@ -162,24 +176,28 @@ class SmoothedClassifier:
         of_selected = sorted(name for name in plan.fields.intersection(ARRAYS) if ARRAYS[name].of_selected)
         if of_selected and not plan.n0:
             raise ValueError(f"n0 must be at least 1 to collect {', '.join(of_selected)}, got 0")
-        samples = sorted(self._run(x, index, plan), key=lambda sample: sample.position)
+        samples = sorted(self._run(x, index, plan, self.seed), key=lambda sample: sample.position)
         if not samples:
             names = {"counts", *plan.fields, *(("selection_counts",) if plan.n0 else ())}
             sizes = Sizes(self.num_classes, plan.looks[-1], len(plan.looks), tuple(x.shape[1:]))
-            return Statistics.empty(self.sigma, names, sizes, self.noise.name)
+            error = plan.sampling_error(self.noise, sizes.input_shape)
+            return Statistics.empty(self.sigma, names, sizes, self.noise.name, error)
         return Statistics.concatenate([sample.statistics(self.noise, plan) for sample in samples])
 
-    def _run(self, x: Tensor, index: ArrayLike | None, plan: Plan) -> Iterator[Sample]:
-        indices = np.arange(len(x)) if index is None else np.atleast_1d(np.asarray(index))
+    def _run(self, x: Tensor, index: ArrayLike | None, plan: Plan, seed: int) -> Iterator[Sample]:
+        first = self._next_index[plan.purpose]
+        indices = np.arange(first, first + len(x)) if index is None else np.atleast_1d(np.asarray(index))
         if indices.shape != (len(x),) or not np.issubdtype(indices.dtype, np.integer):
             raise ValueError(f"index must hold one integer for each of the {len(x)} examples, got {index}")
         if len(indices):
             check_word("index", indices.min())
+        if index is None:
+            self._next_index[plan.purpose] += len(x)
         # Fewer rows in all than a batch has would only be padded. What sequential draws need is not known: the first
         # few looks.
         rows = min(self.batch_size, len(x) * (plan.before + plan.looks[min(3, len(plan.looks) - 1)]))
         device = device_of(self.base_classifier, x)
-        sampler = Sampler(self.base_classifier, self.num_classes, self.noise, rows, self.seed, device)
+        sampler = Sampler(self.base_classifier, self.num_classes, self.noise, rows, seed, device)
         return sampler.run(zip(indices.tolist(), x, strict=True), plan)
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import IntEnum
 
 from lightning_rs.mechanisms import MechanismSet
-from lightning_rs.noise import Stage
+from lightning_rs.noise import Noise, Purpose
 from lightning_rs.smoothing.sample import Sample
 
 
@@ -29,7 +29,7 @@ class Plan:
     Attributes:
         looks: increasing numbers of main draws.
         n0: number of selection draws.
-        stage: whose noise the main draws use.
+        purpose: what all of them are for.
         clean: whether the clean input is classified too.
         fields: fields of `Statistics` to collect beside the votes.
         finished: what the draws so far said -> whether that is enough.
@@ -37,7 +37,7 @@ class Plan:
 
     looks: tuple[int, ...]
     n0: int = 0
-    stage: Stage = Stage.ESTIMATION
+    purpose: Purpose = Purpose.TEST
     clean: bool = False
     fields: frozenset[str] = frozenset()
     finished: Callable[[Sample], bool] | None = None
@@ -46,6 +46,10 @@ class Plan:
     def before(self) -> int:
         """Rows of an example before its main draws."""
         return int(self.clean) + self.n0
+
+    def sampling_error(self, noise: Noise, shape: tuple[int, ...]) -> float:
+        """That of all its draws under this noise: see `Noise.sampling_error`."""
+        return noise.sampling_error(self.n0 + self.looks[-1], shape)
 
     def locate(self, row: int) -> tuple[RowKind, int, int]:
         """(kind, draw number, last row of that kind + 1) of an example's row."""
@@ -64,6 +68,7 @@ def certification_plan(
     alpha: float,
     radii: Sequence[float] | None = None,
     clean: bool = False,
+    purpose: Purpose = Purpose.TEST,
 ) -> Plan:
     """The draws to certify an example with: n0 and n of them, or with sequential mechanisms n at most.
 
@@ -73,4 +78,4 @@ def certification_plan(
     schedule = mechanisms.schedule(sigma, n0, n, alpha, radii)
     enough = schedule.finished
     finished = None if enough is None else lambda sample: enough(sample.path)
-    return Plan(schedule.looks, n0, fields=mechanisms.fields, clean=clean, finished=finished)
+    return Plan(schedule.looks, n0, purpose, clean, mechanisms.fields, finished)

@@ -9,7 +9,7 @@ import numpy as np
 from lightning_rs.bounds import sequential_log_wealth, top_class_p_value, top_two_p_value
 from lightning_rs.checks import check_alpha, check_at_least, check_known
 from lightning_rs.mechanisms import ABSTAIN, betting_looks
-from lightning_rs.noise import Stage
+from lightning_rs.noise import Purpose
 from lightning_rs.smoothing.plan import Plan
 from lightning_rs.smoothing.sample import Sample
 
@@ -26,13 +26,13 @@ def prediction_plan(n: int, alpha: float, test: str, sequential: bool) -> Plan:
     check_alpha(alpha)
     check_known("test", test, ("top_two", "top_class"))
     if not sequential:
-        return Plan((n,), stage=Stage.PREDICTION)
+        return Plan((n,), purpose=Purpose.PREDICTION)
     looks = tuple(betting_looks(n).tolist())
 
     def finished(sample: Sample) -> bool:
         return _sequential(sample, alpha, test) is not None
 
-    return Plan(looks, SELECTION_DRAWS, stage=Stage.PREDICTION, finished=finished)
+    return Plan(looks, SELECTION_DRAWS, Purpose.PREDICTION, finished=finished)
 
 
 def prediction(sample: Sample, alpha: float, test: str) -> int:

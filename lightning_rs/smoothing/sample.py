@@ -59,4 +59,5 @@ class Sample:
             **{name: np.asarray(values)[None] for name, values in arrays.items()},
             input_shape=self.shape if plan.fields & _WITH_SHAPE else None,
             noise=noise.name,
+            sampling_error=plan.sampling_error(noise, self.shape),
         )

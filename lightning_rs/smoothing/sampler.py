@@ -15,7 +15,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from lightning_rs.noise import Noise, Stage, as_noise, uniform
+from lightning_rs.noise import Noise, Purpose, Stage, as_noise, uniform
 from lightning_rs.smoothing.batches import Batcher, Job, Layout, Segment
 from lightning_rs.smoothing.gradient_tally import GRADIENT_FIELDS, GradientTally
 from lightning_rs.smoothing.memory import keep_freed_memory
@@ -130,7 +130,7 @@ class SamplingRun:
         device = sampler.device
         self.batcher = Batcher(self._on_device(examples), plan, sampler.batch_size)
         self.tally = Tally(self.batcher.slots, sampler.num_classes, plan.fields, plan.looks[-1], device)
-        self.noise = sampler.noise.source(sampler.seed, self.shape, x.dtype, device)
+        self.noise = sampler.noise.source(sampler.seed, self.shape, x.dtype, device, plan.purpose)
         # One batch is classified while the other is filled; gradient sums need the noise by itself too.
         self.gradients = GRADIENT_FIELDS.intersection(plan.fields)
         kept = 2 if self.gradients else 1
@@ -168,7 +168,10 @@ class SamplingRun:
                     f"all inputs must have the same shape and type, {self.shape} {self.dtype}; "
                     f"example {index} has {tuple(x.shape)} {x.dtype}"
                 )
-            self.sampler.noise.check_input(x)
+            try:
+                self.sampler.noise.check_input(x)
+            except ValueError as error:
+                raise ValueError(f"example {index}: {error}") from None
             yield index, self._on_its_way(x.detach())
 
     def _prepare(self) -> tuple[Layout, Callable[[], Tensor]] | None:
@@ -191,9 +194,9 @@ class SamplingRun:
             if segment.kind is RowKind.CLEAN:
                 rows.copy_(job.x)
                 continue
-            stage = Stage.SELECTION if segment.kind is RowKind.SELECTION else self.plan.stage
-            units = buffer[1, segment.rows] if self.gradients else None
-            self.noise.perturb(rows, job.x, job.index, stage, segment.draw, units)
+            stage = Stage.SELECTION if segment.kind is RowKind.SELECTION else Stage.ESTIMATION
+            draws = buffer[1, segment.rows] if self.gradients else None
+            self.noise.perturb(rows, job.x, job.index, stage, segment.draw, draws)
         return buffer
 
     def _count(self, layout: Layout, buffer: Tensor, logits: Tensor) -> Callable[[], tuple[NDArray, NDArray]]:
@@ -225,14 +228,14 @@ class SamplingRun:
 
         return wait
 
-    def _add_gradient(self, segment: Segment, noise: Tensor, voted: Tensor) -> None:
+    def _add_gradient(self, segment: Segment, draws: Tensor, voted: Tensor) -> None:
         if segment.kind is not RowKind.MAIN:
             return
         job = segment.job
         if job.gradient is None:
             keep_sums = "gradient_sums" in self.gradients
-            job.gradient = GradientTally(self.shape, self.sampler.device, keep_sums=keep_sums)
-        job.gradient.update(noise[segment.rows], voted[segment.rows], segment.draw)
+            job.gradient = GradientTally(self.shape, self.sampler.device, self.noise.standardised, keep_sums=keep_sums)
+        job.gradient.update(draws[segment.rows], voted[segment.rows], segment.draw)
 
     def _upload(self, array: NDArray[np.int64]) -> Tensor:
         return self._on_its_way(torch.from_numpy(array))
@@ -257,7 +260,7 @@ class SamplingRun:
     def _sample(self, job: Job, row: NDArray[np.int64], scores: NDArray[np.float32]) -> Sample:
         selection = self._votes(job, row, RowKind.SELECTION, self.plan.n0) if self.plan.n0 else None
         votes = self._votes(job, row, RowKind.MAIN, self.plan.looks[job.look])
-        if selection is None and votes[-1] and self.plan.stage is Stage.ESTIMATION:
+        if selection is None and votes[-1] and self.plan.purpose is not Purpose.PREDICTION:
             raise ValueError(
                 f"{votes[-1]} of {votes.sum()} noisy copies of example {job.index} have NaN scores, which only count "
                 f"against a class that other draws selected: n0 must be at least 1"
@@ -282,7 +285,7 @@ class SamplingRun:
     def _fields(self, job: Job, row: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[str, NDArray]:
         fields = self.tally.result(row, scores) | (job.gradient.result() if job.gradient else {})
         if "uniform" in self.plan.fields:
-            fields["uniform"] = np.float64(uniform(self.sampler.seed, job.index))
+            fields["uniform"] = np.float64(uniform(self.sampler.seed, job.index, self.plan.purpose))
         return fields
 
     def _votes(self, job: Job, row: NDArray[np.int64], kind: RowKind, draws: int) -> NDArray[np.int64]:

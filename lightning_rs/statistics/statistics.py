@@ -65,6 +65,7 @@ class Statistics:
             may stop early; looks after the stop repeat the last one.
         input_shape: shape of one input, where a field or a mechanism needs it.
         noise: name of the noise's distribution.
+        sampling_error: probability, at most, that any of an example's draws is not an exact one of that distribution.
 
     Raises:
         ValueError: sigma <= 0, arrays of the wrong shape, counts that do not add up, or scores outside [0, 1].
@@ -99,6 +100,7 @@ class Statistics:
     )
     input_shape: tuple[int, ...] | None = None
     noise: str = "gaussian"
+    sampling_error: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "sigma", check_sigma(self.sigma))
@@ -125,11 +127,13 @@ class Statistics:
         return cls(sigma, counts, selection_counts)
 
     @classmethod
-    def empty(cls, sigma: float, names: Collection[str], sizes: Sizes, noise: str = "gaussian") -> Statistics:
+    def empty(
+        cls, sigma: float, names: Collection[str], sizes: Sizes, noise: str = "gaussian", sampling_error: float = 0.0
+    ) -> Statistics:
         """Statistics of no example, with the fields `names`."""
         held = {name: field for name, field in FIELDS.items() if name in names}
         arrays = {name: np.zeros((0, *field.shape(sizes)), field.dtype) for name, field in held.items()}
-        return cls(sigma, **arrays, input_shape=sizes.input_shape, noise=noise)
+        return cls(sigma, **arrays, input_shape=sizes.input_shape, noise=noise, sampling_error=sampling_error)
 
     @classmethod
     def unanimous(cls, trials: int, names: Collection[str], noise: str = "gaussian") -> Statistics:
@@ -146,16 +150,21 @@ class Statistics:
     def concatenate(cls, parts: Sequence[Statistics]) -> Statistics:
         """The examples of all parts, one after the other."""
         first = parts[0]
-        if len({(p.sigma, p.noise, p.counts.shape[1], p.input_shape, p.held) for p in parts}) != 1:
+        if len({(p.sigma, *p._about.values(), p.counts.shape[1], p.held) for p in parts}) != 1:
             raise ValueError(
-                "statistics to concatenate must agree in sigma, classes, input shape and the fields that they hold"
+                "statistics to concatenate must agree in sigma, classes, input shape, noise and the fields that they hold"
             )
         joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in first.held}
-        return cls(first.sigma, **joined, input_shape=first.input_shape, noise=first.noise)
+        return cls(first.sigma, **joined, **first._about)
 
     @classmethod
     def from_plain(
-        cls, rows: Sequence[Mapping[str, Any]], sigma: float, num_classes: int, noise: str = "gaussian"
+        cls,
+        rows: Sequence[Mapping[str, Any]],
+        sigma: float,
+        num_classes: int,
+        noise: str = "gaussian",
+        sampling_error: float = 0.0,
     ) -> Statistics:
         """From what `to_plain` gave for each of the examples: the fields that all of them hold."""
         held = [name for name in FIELDS if all(name in row for row in rows)]
@@ -164,7 +173,8 @@ class Statistics:
             # The width matters to what is stored sparsely alone.
             width = (*FIELDS[name].shape(Sizes(num_classes)), 0)[0] if FIELDS[name].storage is Sparse else 0
             decoded[name] = FIELDS[name].storage.decode([row[name] for row in rows], width)
-        return cls(sigma, **decoded, input_shape=rows[0].get("input_shape"), noise=noise)
+        shape = rows[0].get("input_shape")
+        return cls(sigma, **decoded, input_shape=shape, noise=noise, sampling_error=sampling_error)
 
     def to_plain(self, row: int = 0) -> dict[str, Any]:
         """One example's fields in plain values, but for those that are too large to keep."""
@@ -190,7 +200,8 @@ class Statistics:
         }
         if self.gradient_moments is not None:
             added["gradient_moments"] = gradient_moments(added["gradient_sums"])
-        return Statistics(self.sigma, **added, input_shape=self.input_shape, noise=self.noise)
+        about = self._about | {"sampling_error": self.sampling_error + other.sampling_error}
+        return Statistics(self.sigma, **added, **about)
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -199,6 +210,10 @@ class Statistics:
     def held(self) -> tuple[str, ...]:
         """Names of the array fields that are not None."""
         return tuple(name for name in FIELDS if getattr(self, name) is not None)
+
+    @property
+    def _about(self) -> dict[str, Any]:
+        return {"input_shape": self.input_shape, "noise": self.noise, "sampling_error": self.sampling_error}
 
     @property
     def trials(self) -> NDArray[np.int64]:

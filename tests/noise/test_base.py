@@ -15,32 +15,26 @@ from lightning_rs.noise.base import philox
 SHAPE = (3, 2, 2)
 
 
+class BoxSource(NoiseSource):
+    def perturb(self, out, x, index, stage, start, draws=None):
+        self.fill(out, index, stage, start)
+        if draws is not None:
+            draws.copy_(out)
+        out.mul_(self.noise.scale).add_(x)
+
+    def _draw(self, index, stage, block, out):
+        values = self.generator(index, stage, block).uniform(-1.0, 1.0, size=tuple(out.shape))
+        out.copy_(torch.from_numpy(values))
+
+
 class Box(Noise):
     """Uniform on [-scale, scale]^d."""
 
     name = "box"
+    source_class = BoxSource
 
     def draw(self, x, copies=1, generator=None):
         return self.scale * x.new_empty((copies * len(x), *x.shape[1:])).uniform_(-1.0, 1.0, generator=generator)
-
-    def source(self, seed, shape, dtype=torch.float32, device="cpu"):
-        return BoxSource(self.scale, seed, shape, dtype, device)
-
-
-class BoxSource(NoiseSource):
-    def __init__(self, scale, *arguments):
-        super().__init__(*arguments)
-        self.scale = scale
-
-    def perturb(self, out, x, index, stage, start, units=None):
-        self.fill(out, index, stage, start)
-        if units is not None:
-            units.copy_(out)
-        out.mul_(self.scale).add_(x)
-
-    def _draw(self, index, stage, block, out):
-        values = philox(self.seed, index, stage, block).uniform(-1.0, 1.0, size=tuple(out.shape))
-        out.copy_(torch.from_numpy(values))
 
 
 class BoxInL1(Mechanism):
@@ -78,10 +72,10 @@ def test_votes_are_those_of_its_draws(net, images):
             (Stage.SELECTION, statistics.selection_counts),
             (Stage.ESTIMATION, statistics.counts),
         ):
-            units = source.fill(torch.empty(int(counts[i].sum()), *SHAPE), index, stage, 0)
-            assert units.abs().max() <= 1.0
+            draws = source.fill(torch.empty(int(counts[i].sum()), *SHAPE), index, stage, 0)
+            assert draws.abs().max() <= 1.0
             with torch.no_grad():
-                votes = net(images[i] + 2.0 * units).argmax(dim=1)
+                votes = net(images[i] + 2.0 * draws).argmax(dim=1)
             assert np.array_equal(counts[i], np.bincount(votes, minlength=5))
     assert np.count_nonzero(statistics.counts) > 6
 
@@ -104,12 +98,12 @@ def test_draws_do_not_depend_on_how_they_are_cut():
         assert torch.equal(part, whole[start : start + count])
 
 
-def test_noisy_copies_and_the_units_beside_them():
+def test_noisy_copies_and_the_draws_beside_them():
     source, x = Box(0.5).source(3, SHAPE), torch.rand(SHAPE)
-    out, units = torch.empty(150, *SHAPE), torch.empty(150, *SHAPE)
-    source.perturb(out, x, 4, Stage.ESTIMATION, 30, units)
-    assert torch.equal(units, source.fill(torch.empty(150, *SHAPE), 4, Stage.ESTIMATION, 30))
-    assert torch.allclose(out, x + 0.5 * units)
+    out, draws = torch.empty(150, *SHAPE), torch.empty(150, *SHAPE)
+    source.perturb(out, x, 4, Stage.ESTIMATION, 30, draws)
+    assert torch.equal(draws, source.fill(torch.empty(150, *SHAPE), 4, Stage.ESTIMATION, 30))
+    assert torch.allclose(out, x + 0.5 * draws)
 
 
 def test_a_mechanism_made_for_it_certifies_to_the_true_distance():
@@ -129,9 +123,9 @@ def test_mechanisms_that_are_not_made_for_it_are_refused_before_sampling():
         raise AssertionError("nothing may be sampled")
 
     x = torch.zeros(1, 4)
-    with pytest.raises(ValueError, match="^cohen certifies under gaussian noise, got box$"):
+    with pytest.raises(ValueError, match="^cohen certifies under gaussian or grid_gaussian noise, got box$"):
         SmoothedClassifier(untouched, 2, Box(0.5)).certify(x)
-    with pytest.raises(ValueError, match="^cohen certifies under gaussian noise, got box$"):
+    with pytest.raises(ValueError, match="^cohen certifies under gaussian or grid_gaussian noise, got box$"):
         SmoothedClassifier(untouched, 2, Box(0.5)).certify(x, mechanisms=[BoxInL1(), get_mechanism("cohen")])
     with pytest.raises(ValueError, match="^box_l1 certifies under box noise, got gaussian$"):
         SmoothedClassifier(untouched, 2, Gaussian(0.5)).certify(x, mechanisms=[BoxInL1()])
@@ -214,6 +208,6 @@ def test_inputs_off_the_levels_are_refused_with_their_first_pixel(net, images):
     smoothed = SmoothedClassifier(net, 5, OnLevels(0.5))
     assert smoothed.sample(on_grid, n0=5, n=20).counts.sum() == 60
     on_grid[1, 2, 0, 1] += 0.1
-    message = r"on_levels noise needs inputs that are multiples of 1/4; pixel \(2, 0, 1\) is "
+    message = r"^example 7: on_levels noise needs inputs that are multiples of 1/4 in \[0, 1\]; pixel \(2, 0, 1\) is "
     with pytest.raises(ValueError, match=message):
-        smoothed.sample(on_grid, n0=5, n=20)
+        smoothed.sample(on_grid, [6, 7, 8], n0=5, n=20)

@@ -3,7 +3,7 @@ from types import SimpleNamespace
 import pytest
 
 from lightning_rs.mechanisms import MechanismSet
-from lightning_rs.noise import Stage
+from lightning_rs.noise import Purpose
 from lightning_rs.smoothing.plan import Plan, RowKind, certification_plan
 
 
@@ -24,7 +24,7 @@ def test_every_row_has_a_place(clean, n0):
 
 def test_plan_collects_what_the_mechanisms_read():
     plan = certification_plan(MechanismSet(["cohen", "salman"]), 0.5, 10, 1000, 0.001, clean=True)
-    assert (plan.looks, plan.n0, plan.clean, plan.stage) == ((1000,), 10, True, Stage.ESTIMATION)
+    assert (plan.looks, plan.n0, plan.clean, plan.purpose) == ((1000,), 10, True, Purpose.TEST)
     assert plan.fields == {"counts", "selection_counts", "score_sum"}
     assert plan.finished is None
 

@@ -7,7 +7,7 @@ import torch
 from lightning_rs import SmoothedClassifier
 from lightning_rs.bounds import top_class_p_value, top_two_p_value
 from lightning_rs.mechanisms import ABSTAIN, betting_looks
-from lightning_rs.noise import Stage
+from lightning_rs.noise import Purpose
 from lightning_rs.smoothing.prediction import prediction, prediction_plan
 from lightning_rs.smoothing.sample import Sample
 
@@ -48,9 +48,9 @@ def test_betting_names_gives_up_or_goes_on():
         assert prediction(sample, 0.001, "top_two") == answer
 
 
-def test_draws_are_those_of_the_prediction_stage():
+def test_draws_are_made_for_prediction():
     fixed, sequential = (prediction_plan(1000, 0.001, "top_two", s) for s in (False, True))
-    assert fixed.stage is sequential.stage is Stage.PREDICTION
+    assert fixed.purpose is sequential.purpose is Purpose.PREDICTION
     assert (fixed.looks, fixed.n0, fixed.finished) == ((1000,), 0, None)
     assert (sequential.looks, sequential.n0) == (tuple(betting_looks(1000)), 25)
 
@@ -63,9 +63,10 @@ def test_sequential_prediction():
 
     x = torch.tensor([[2.0], [-2.0], [0.0], [0.1]])
     for test in ("top_two", "top_class"):
-        answers = SmoothedClassifier(classifier, 3, 1.0).predict(x, n=5000, test=test, sequential=True)
+        how = {"n": 5000, "test": test, "sequential": True, "seed": 0}
+        answers = SmoothedClassifier(classifier, 3, 1.0).predict(x, **how)
         assert answers[:3].tolist() == [0, 1, ABSTAIN]
-        again = SmoothedClassifier(classifier, 3, 1.0, batch_size=60).predict(x, n=5000, test=test, sequential=True)
+        again = SmoothedClassifier(classifier, 3, 1.0, batch_size=60).predict(x, **how)
         assert np.array_equal(answers, again)
 
 
@@ -78,7 +79,7 @@ def test_wrong_sequential_predictions_are_rare(test):
 
     x = torch.full((600, 1), 0.0125)
     g = SmoothedClassifier(classifier, 2, 1.0, batch_size=2000)
-    answers = g.predict(x, n=2000, alpha=0.1, test=test, sequential=True)
+    answers = g.predict(x, n=2000, alpha=0.1, test=test, sequential=True, seed=0)
     assert np.mean(answers == 1) <= 0.1 + 3 * np.sqrt(0.09 / 600)
     assert np.mean(answers == ABSTAIN) > 0.5
 

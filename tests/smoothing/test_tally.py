@@ -66,9 +66,9 @@ def test_only_what_is_asked_for_is_held(net):
 def test_statistics_are_the_same_whatever_is_collected_beside_them(net):
     g = SmoothedClassifier(net, 5, 0.5, batch_size=100)
     x = torch.rand(2, 3, 2, 2)
-    everything = g.sample(x, n0=10, n=350, fields=ALL)
+    everything = g.sample(x, [0, 1], n0=10, n=350, fields=ALL)
     for name in ALL - {"selection_counts"}:
-        alone = g.sample(x, n0=10, n=350, fields=[name])
+        alone = g.sample(x, [0, 1], n0=10, n=350, fields=[name])
         assert np.array_equal(getattr(alone, name), getattr(everything, name))
         assert np.array_equal(alone.counts, everything.counts)
 

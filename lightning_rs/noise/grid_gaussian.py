@@ -1,0 +1,221 @@
+"""Gaussian noise on the grid of the images: certificates that hold for the program as it runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from lightning_rs.checks import check_at_least
+from lightning_rs.noise.base import Noise, NoiseSource, Purpose, Stage
+
+_BITS = 64
+_REACH = 9.2
+"""Standard deviations beyond which a draw has less probability than 2**-64."""
+_POINT = 9.0
+"""Half a step of the grid in standard deviations from which all draws are 0, up to a probability of a few 2**-64."""
+
+# Pixels that are made at once: what is written is read again while the cache still holds it. Another value gives other
+# noise on the CPU.
+_PIECE = 2**16
+
+
+class GridGaussianSource(NoiseSource):
+    """Integer draws, and inputs under them.
+
+    k + K is the number of thresholds that a 64-bit random number reaches. On the CPU its upper 16 bits index a table;
+    where a threshold lies among the numbers that begin with them, 48 further bits and a binary search decide.
+    Elsewhere all are searched for. So CPU and GPU give different, individually reproducible draws of one distribution.
+
+    Args:
+        noise, seed, shape, dtype, device, purpose: see `NoiseSource`.
+    """
+
+    noise: GridGaussian
+
+    def __init__(
+        self,
+        noise: GridGaussian,
+        seed: int,
+        shape: tuple[int, ...],
+        dtype: torch.dtype = torch.float32,
+        device: torch.device | str = "cpu",
+        purpose: Purpose = Purpose.TEST,
+    ) -> None:
+        super().__init__(noise, seed, shape, dtype, device, purpose)
+        levels, reach = noise.levels, noise.reach
+        self._lowest = levels - reach
+        # As `torchvision.transforms.ToTensor` decodes: one division in the inputs' own type.
+        sums = torch.arange(self._lowest, reach + 1)
+        self._decoded = sums.to(dtype).div(torch.tensor(levels, dtype=dtype)).to(self.device)
+        self._thresholds = _thresholds(noise.scale, levels)
+        if self.device.type == "cpu":
+            self._table = _table(noise.scale, levels, self._block.numpy().dtype.type)
+        self._sums = np.empty(_PIECE, dtype=np.intp)
+
+    @property
+    def draw_dtype(self) -> torch.dtype:
+        return torch.int16 if 2 * self.noise.reach + self.noise.levels < 2**15 else torch.int32
+
+    def perturb(
+        self, out: Tensor, x: Tensor, index: int, stage: Stage, start: int, draws: Tensor | None = None
+    ) -> None:
+        decode = self._decoder(x)
+        for rows, block, offset in self._parts(index, start, len(out)):
+            cut = self._cut(index, stage, block, offset, rows)
+            if draws is not None:
+                draws[rows].copy_(cut)
+            decode(cut, out[rows])
+
+    def standardised(self, draws: Tensor) -> Tensor:
+        """E[z | k] / sigma: bounds for draws z hold for conditional means by Jensen's inequality."""
+        table = torch.from_numpy(_conditional_means(self.noise.scale, self.noise.levels)).to(draws.device)
+        return table[draws.long() + self.noise.reach]
+
+    def _decoder(self, x: Tensor) -> Callable[[Tensor, Tensor], None]:
+        """How draws are added to x, as integers, clipped, decoded and written."""
+        if self.device.type == "cpu":
+            pixels = (np.rint(x.numpy() * self.noise.levels) - self._lowest).astype(self._block.numpy().dtype)
+            return lambda draws, out: self._decode(draws.numpy(), pixels, out.numpy())
+        shifted = (x * self.noise.levels).round().sub(self._lowest).to(self._block.dtype)
+        last = len(self._decoded) - 1
+        return lambda draws, out: out.copy_(self._decoded[(draws + shifted).clamp_(0, last).long()])
+
+    def _decode(self, draws: NDArray, pixels: NDArray, out: NDArray) -> None:
+        """In NumPy, for it lets the classifier's thread run meanwhile. Indices outside of the table are clipped."""
+        step = max(1, _PIECE // max(1, pixels.size))
+        if self._sums.size < step * pixels.size:
+            self._sums = np.empty(step * pixels.size, dtype=np.intp)
+        table = self._decoded.numpy()
+        for k in range(0, len(draws), step):
+            part = draws[k : k + step]
+            sums = np.add(part, pixels, out=self._sums[: part.size].reshape(part.shape))
+            np.take(table, sums, out=out[k : k + step], mode="clip")
+
+    def _draw(self, index: int, stage: Stage, block: int, out: Tensor) -> None:
+        if self.device.type == "cpu":
+            self._draw_by_table(index, stage, block, out.numpy().reshape(-1))
+        else:
+            self._draw_by_search(self.device_generator(index, stage, block), out)
+
+    def _draw_by_table(self, index: int, stage: Stage, block: int, out: NDArray) -> None:
+        random = self.generator(index, stage, block).bit_generator
+        undecided = np.iinfo(out.dtype).min
+        for k in range(0, out.size, _PIECE):
+            part = out[k : k + _PIECE]
+            upper = random.random_raw(-(-part.size // 4)).view(np.uint16)[: part.size]
+            np.take(self._table, upper, out=part, mode="clip")
+            places = np.flatnonzero(part == undecided)
+            lower = random.random_raw(places.size) >> np.uint64(16)
+            bits = upper[places].astype(np.uint64) << np.uint64(48) | lower
+            part[places] = np.searchsorted(self._thresholds, bits, side="right") - self.noise.reach
+
+    def _draw_by_search(self, generator: torch.Generator, out: Tensor) -> None:
+        bits = torch.empty(out.shape, dtype=torch.int64, device=out.device).random_(-(2**63), None, generator=generator)
+        signed = torch.from_numpy((self._thresholds ^ np.uint64(2**63)).view(np.int64)).to(out.device)
+        out.copy_(torch.bucketize(bits, signed, right=True, out_int32=True).sub_(self.noise.reach))
+
+
+class GridGaussian(Noise):
+    """Gaussian noise rounded to multiples of 1 / levels, added to inputs on that grid as integers.
+
+    Let Q round to the grid, C clip and D decode the integers to floating-point numbers by a table. F = f . D . C . Q is
+    a measurable function on R^d, whatever arithmetic f is made of, so every certificate of Gaussian smoothing holds for
+    F as it stands. For x on the grid, Q(x + z) = x + Q(z), and Q(z) = k / levels has exactly the probabilities
+
+        P(k) = Phi((k + 1/2) / (levels sigma)) - Phi((k - 1/2) / (levels sigma)),
+
+    drawn from 64 random bits a pixel. The classifier that is certified is F: predict with the same noise.
+
+    In floating point x + sigma z is rounded, and its last bits tell which x it came from: see V. Voracek and M. Hein,
+    "Sound Randomized Smoothing in Floating-Point Arithmetics", 2023. Here nothing is rounded after the draw.
+
+    Args:
+        scale: standard deviation sigma before rounding, in the units of the input.
+        levels: inputs are multiples of 1 / levels in [0, 1]: 255 for 8-bit images.
+
+    Attributes:
+        reach: K. The sum of x and the noise is clipped to [levels - K, K]: then it does not matter that |k| <= K.
+
+    Raises:
+        ValueError: sigma <= 0, levels < 1, or a sigma so small that every draw is rounded to 0.
+    """
+
+    name = "grid_gaussian"
+    source_class = GridGaussianSource
+    levels: int
+
+    def __init__(self, scale: float, levels: int) -> None:
+        super().__init__(scale)
+        self.levels = check_at_least("levels", levels, 1)
+        least = 0.5 / _POINT / self.levels
+        if self.scale < least:
+            grid = f"the grid of 1/{self.levels}"
+            raise ValueError(f"sigma = {self.scale:g} is rounded away on {grid}: it must be at least {least:.2g}")
+
+    @property
+    def reach(self) -> int:
+        return max(math.ceil(_REACH * self.scale * self.levels), self.levels // 2 + 1)
+
+    def sampling_error(self, draws: int, shape: tuple[int, ...]) -> float:
+        """Draws times pixels times 2 K thresholds times 2**-64, for each threshold is a multiple of 2**-64."""
+        return draws * math.prod(shape) * 2 * self.reach * 2.0**-_BITS
+
+    def draw(self, x: Tensor, copies: int = 1, generator: torch.Generator | None = None) -> Tensor:
+        normal = x.new_empty((copies * len(x), *x.shape[1:])).normal_(generator=generator)
+        return normal.mul_(self.scale * self.levels).round_().div_(self.levels)
+
+
+@lru_cache(maxsize=16)
+def _thresholds(scale: float, levels: int) -> NDArray[np.uint64]:
+    """T_k = ceil(2**64 Phi((k + 1/2) / (levels sigma))), k = -K, ..., K - 1, but for those that are 2**64."""
+    numbers = _numbers(40)
+    ideal = [numbers.ldexp(numbers.ncdf(-a), _BITS) for a in _edges(numbers, scale, levels)]
+    # Phi(a) = 1 - Phi(-a).
+    values = [int(numbers.ceil(t)) for t in ideal[::-1]] + [2**_BITS - int(numbers.floor(t)) for t in ideal]
+    return np.array([value for value in values if value < 2**_BITS], dtype=np.uint64)
+
+
+@lru_cache(maxsize=16)
+def _table(scale: float, levels: int, dtype: type[np.signedinteger]) -> NDArray[np.signedinteger]:
+    """k for all 64-bit numbers that begin with these 16 bits, or the least integer where they disagree."""
+    least = np.arange(2**16, dtype=np.uint64) << np.uint64(48)
+    bounds = _thresholds(scale, levels)
+    counts, others = (np.searchsorted(bounds, least | np.uint64(rest), side="right") for rest in (0, 2**48 - 1))
+    reach = GridGaussian(scale, levels).reach
+    return np.where(counts == others, counts - reach, np.iinfo(dtype).min).astype(dtype)
+
+
+@lru_cache(maxsize=16)
+def _conditional_means(scale: float, levels: int) -> NDArray[np.float64]:
+    """E[z | k] / sigma for k = -K, ..., K: (phi(a) - phi(b)) / (Phi(b) - Phi(a)), a and b the edges of k's bin.
+
+    Of the outermost two bins the whole tails.
+    """
+    numbers = _numbers(40)
+    edges = _edges(numbers, scale, levels)
+    density = [numbers.npdf(a) for a in edges] + [numbers.mpf(0)]
+    beyond = [numbers.ncdf(-a) for a in edges] + [numbers.mpf(0)]
+    upper = [float((density[k] - density[k + 1]) / (beyond[k] - beyond[k + 1])) for k in range(len(edges))]
+    return np.array([*(-u for u in reversed(upper)), 0.0, *upper])
+
+
+def _numbers(digits: int) -> Any:
+    """Arithmetic of so many digits, apart from mpmath's global one."""
+    from mpmath import MPContext
+
+    numbers = MPContext()
+    numbers.dps = digits
+    return numbers
+
+
+def _edges(numbers: Any, scale: float, levels: int) -> list[Any]:
+    """Upper edges of the bins 0, ..., K - 1 in standard deviations."""
+    width = numbers.mpf(scale) * levels
+    return [(k + numbers.mpf(0.5)) / width for k in range(GridGaussian(scale, levels).reach)]
