@@ -57,13 +57,13 @@ def assert_same(new, old, place=""):
         assert new == old and type(new) is type(old), place
 
 
-def certify(checkpoint, name, output, status=0):
-    """The command that made golden/`name`, from its own run.json."""
+def certify(checkpoint, name, output, status=0, noise="gaussian"):
+    """The command that made golden/`name`, from its own run.json, with the noise of that time named."""
     run = run_of(GOLDEN / name)
     arguments = [f"--{key}={json.dumps(run[key])}" for key in ("n", "sigma", "batch_size", "indices", "mechanisms")]
     if run["radii"]:
         arguments.append(f"--radii={json.dumps(run['radii'])}")
-    options = ("--devices=1", "--accelerator=cpu", "--wandb_mode=disabled", f"--output={output}")
+    options = (f"--noise={noise}", "--devices=1", "--accelerator=cpu", "--wandb_mode=disabled", f"--output={output}")
     return run_script(
         "certify.py", f"--checkpoint={checkpoint}", *arguments, *options, cwd=output.parent, status=status
     )
@@ -93,6 +93,8 @@ def test_a_certification_that_was_begun_goes_on(checkpoint, tmp_path):
     run = run_of(tmp_path / "now")
     old = run_of(folder) | {key: run[key] for key in CIRCUMSTANCES}
     (folder / "run.json").write_text(json.dumps(old, indent=2) + "\n")
+    done = certify(checkpoint, "sequential", folder, status=2, noise="grid_gaussian")
+    assert "differs in noise (gaussian there, grid_gaussian:levels=16 now)" in done.stderr
     certify(checkpoint, "sequential", folder)
     assert (folder / "records-0.jsonl").read_text().startswith("".join(lines[:5]))
     assert_same(records_of(folder), records_of(GOLDEN / "sequential"))

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_rs.noise.base import Noise, NoiseSource, Purpose, Stage
+from lightning_rs.noise.base import Noise, NoiseSource, Stage
 
 
 class GaussianSource(NoiseSource):

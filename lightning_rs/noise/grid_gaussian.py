@@ -17,7 +17,7 @@ from lightning_rs.noise.base import Noise, NoiseSource, Purpose, Stage
 
 _BITS = 64
 _REACH = 9.2
-"""Standard deviations beyond which a draw has less probability than 2**-64."""
+"""Standard deviations beyond which a draw lies with less probability than 2**-64."""
 _POINT = 9.0
 """Half a step of the grid in standard deviations from which all draws are 0, up to a probability of a few 2**-64."""
 
@@ -50,9 +50,8 @@ class GridGaussianSource(NoiseSource):
     ) -> None:
         super().__init__(noise, seed, shape, dtype, device, purpose)
         levels, reach = noise.levels, noise.reach
-        self._lowest = levels - reach
-        # As `torchvision.transforms.ToTensor` decodes: one division in the inputs' own type.
-        sums = torch.arange(self._lowest, reach + 1)
+        # Of all sums. As `torchvision.transforms.ToTensor` decodes: one division in the inputs' own type.
+        sums = torch.arange(-reach, levels + reach + 1)
         self._decoded = sums.to(dtype).div(torch.tensor(levels, dtype=dtype)).to(self.device)
         self._thresholds = _thresholds(noise.scale, levels)
         if self.device.type == "cpu":
@@ -79,23 +78,23 @@ class GridGaussianSource(NoiseSource):
         return table[draws.long() + self.noise.reach]
 
     def _decoder(self, x: Tensor) -> Callable[[Tensor, Tensor], None]:
-        """How draws are added to x, as integers, clipped, decoded and written."""
+        """How draws are added to x, as integers, decoded and written."""
+        levels, reach = self.noise.levels, self.noise.reach
         if self.device.type == "cpu":
-            pixels = (np.rint(x.numpy() * self.noise.levels) - self._lowest).astype(self._block.numpy().dtype)
-            return lambda draws, out: self._decode(draws.numpy(), pixels, out.numpy())
-        shifted = (x * self.noise.levels).round().sub(self._lowest).to(self._block.dtype)
-        last = len(self._decoded) - 1
-        return lambda draws, out: out.copy_(self._decoded[(draws + shifted).clamp_(0, last).long()])
+            places = (np.rint(x.numpy() * levels) + reach).astype(self._block.numpy().dtype)
+            return lambda draws, out: self._decode(draws.numpy(), places, out.numpy())
+        shifted = (x * levels).round().add(reach).to(self._block.dtype)
+        return lambda draws, out: out.copy_(self._decoded[(draws + shifted).long()])
 
-    def _decode(self, draws: NDArray, pixels: NDArray, out: NDArray) -> None:
-        """In NumPy, for it lets the classifier's thread run meanwhile. Indices outside of the table are clipped."""
-        step = max(1, _PIECE // max(1, pixels.size))
-        if self._sums.size < step * pixels.size:
-            self._sums = np.empty(step * pixels.size, dtype=np.intp)
+    def _decode(self, draws: NDArray, places: NDArray, out: NDArray) -> None:
+        """In NumPy, for it lets the classifier's thread run meanwhile; in the mode that does not look for errors."""
+        step = max(1, _PIECE // max(1, places.size))
+        if self._sums.size < step * places.size:
+            self._sums = np.empty(step * places.size, dtype=np.intp)
         table = self._decoded.numpy()
         for k in range(0, len(draws), step):
             part = draws[k : k + step]
-            sums = np.add(part, pixels, out=self._sums[: part.size].reshape(part.shape))
+            sums = np.add(part, places, out=self._sums[: part.size].reshape(part.shape))
             np.take(table, sums, out=out[k : k + step], mode="clip")
 
     def _draw(self, index: int, stage: Stage, block: int, out: Tensor) -> None:
@@ -125,9 +124,9 @@ class GridGaussianSource(NoiseSource):
 class GridGaussian(Noise):
     """Gaussian noise rounded to multiples of 1 / levels, added to inputs on that grid as integers.
 
-    Let Q round to the grid, C clip and D decode the integers to floating-point numbers by a table. F = f . D . C . Q is
-    a measurable function on R^d, whatever arithmetic f is made of, so every certificate of Gaussian smoothing holds for
-    F as it stands. For x on the grid, Q(x + z) = x + Q(z), and Q(z) = k / levels has exactly the probabilities
+    Let Q round to the grid and D decode the integers to floating-point numbers by a table. F = f . D . Q is a
+    measurable function on R^d, whatever arithmetic f is made of, so every certificate of Gaussian smoothing holds for F
+    as it stands. For x on the grid, Q(x + z) = x + Q(z), and Q(z) = k / levels has exactly the probabilities
 
         P(k) = Phi((k + 1/2) / (levels sigma)) - Phi((k - 1/2) / (levels sigma)),
 
@@ -141,7 +140,7 @@ class GridGaussian(Noise):
         levels: inputs are multiples of 1 / levels in [0, 1]: 255 for 8-bit images.
 
     Attributes:
-        reach: K. The sum of x and the noise is clipped to [levels - K, K]: then it does not matter that |k| <= K.
+        reach: K, the largest |k|: beyond 9.2 standard deviations, all tails together, lies less than 2**-64.
 
     Raises:
         ValueError: sigma <= 0, levels < 1, or a sigma so small that every draw is rounded to 0.
@@ -161,11 +160,12 @@ class GridGaussian(Noise):
 
     @property
     def reach(self) -> int:
-        return max(math.ceil(_REACH * self.scale * self.levels), self.levels // 2 + 1)
+        return math.ceil(_REACH * self.scale * self.levels)
 
     def sampling_error(self, draws: int, shape: tuple[int, ...]) -> float:
-        """Draws times pixels times 2 K thresholds times 2**-64, for each threshold is a multiple of 2**-64."""
-        return draws * math.prod(shape) * 2 * self.reach * 2.0**-_BITS
+        """Draws times pixels times (2 K + 1) 2**-64: each of 2 K thresholds is rounded to a multiple of 2**-64, and the
+        tails beyond K are less than that."""
+        return draws * math.prod(shape) * (2 * self.reach + 1) * 2.0**-_BITS
 
     def draw(self, x: Tensor, copies: int = 1, generator: torch.Generator | None = None) -> Tensor:
         normal = x.new_empty((copies * len(x), *x.shape[1:])).normal_(generator=generator)

@@ -49,9 +49,9 @@ def remarks(runs: Sequence[Run]) -> list[str]:
     for first, second in combinations(groups, 2):
         reason = next(what for a in first for b in second if (what := differences(a, b)))
         found.append(f"not comparable, so in tables of their own: {'; '.join(reason)}")
-    noises = {run.name: run.description.noise_title for run in runs if run.description}
-    if len(set(noises.values())) > 1:
-        found.append(f"noise: {'; '.join(f'{name} {noise}' for name, noise in noises.items())}")
+    said = {run.name: run.description for run in runs if run.description}
+    if len({(about.noise, about.quantized) for about in said.values()}) > 1:
+        found.append(f"noise: {'; '.join(f'{name} {about.noise_title}' for name, about in said.items())}")
     for run in runs:
         silent = [key for key in ("sigma", *_SAME) if getattr(run.description, key, None) is None]
         if silent and len(runs) > 1:

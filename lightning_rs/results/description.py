@@ -135,12 +135,13 @@ class RunDescription:
 
     @property
     def noise_title(self) -> str:
-        """What was added to the images, beside its sigma."""
+        """What was added to the images, and where its certificates hold."""
+        sigma = f"σ = {self.sigma:g}"
         name, options = split_options("noise", self.noise)
         if name == "grid_gaussian":
-            rounded = ", to which images were rounded" if self.quantized else ""
-            return f"on the grid of 1/{options['levels']}{rounded}"
-        return "in real arithmetic" if self.assumes_real_arithmetic else f"of {self.noise} noise"
+            images = " to which the images were rounded" if self.quantized else ""
+            return f"{sigma} on the grid of 1/{options['levels']}{images}"
+        return f"{sigma} in real arithmetic" if self.assumes_real_arithmetic else f"{self.noise} noise, {sigma}"
 
     @property
     def digest(self) -> str:
@@ -151,8 +152,7 @@ class RunDescription:
     def title(self) -> str:
         """What was certified, in one line."""
         classifier = f"{self.architecture}, " if self.architecture else ""
-        noise = f"σ = {self.sigma:g} {self.noise_title}"
-        return f"{self.data} {self.split}, {classifier}{noise}, n = {self.n:,}, α = {self.alpha:g}"
+        return f"{self.data} {self.split}, {classifier}{self.noise_title}, n = {self.n:,}, α = {self.alpha:g}"
 
     def differences(self, other: RunDescription) -> dict[str, tuple[Any, Any]]:
         """Key to this value and the other's, of the keys with different ones, sorted; None for what is not said.

@@ -232,9 +232,8 @@ def _heading(runs: Sequence[Run]) -> str:
             if all(getattr(run.description, key, None) == getattr(said, key) for run in runs)}  # fmt: skip
     parts = [f"{said.data} {said.split}", images]
     parts += [said.architecture] if "architecture" in same and said.architecture else []
-    noise = [f"σ = {said.sigma:g}"] if "sigma" in same else []
-    noise += [said.noise_title] if "noise" in same else ["noise as noted below"]
-    parts += [" ".join(noise)]
+    if "sigma" in same:
+        parts.append(said.noise_title if "noise" in same else f"σ = {said.sigma:g}")
     return ", ".join([*parts, f"n = {said.n:,}", f"α = {said.alpha:g}"])
 
 

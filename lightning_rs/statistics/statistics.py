@@ -152,7 +152,7 @@ class Statistics:
         first = parts[0]
         if len({(p.sigma, *p._about.values(), p.counts.shape[1], p.held) for p in parts}) != 1:
             raise ValueError(
-                "statistics to concatenate must agree in sigma, classes, input shape, noise and the fields that they hold"
+                "statistics to concatenate must agree in sigma, classes, input shape, noise and the fields they hold"
             )
         joined = {name: np.concatenate([getattr(part, name) for part in parts]) for name in first.held}
         return cls(first.sigma, **joined, **first._about)

@@ -49,11 +49,11 @@ def test_training_is_the_same_to_the_bit_with_and_without_it():
 
 def test_records_are_those_of_the_smoothed_classifier():
     module = Gaussian(**ARGUMENTS, sigma=0.5)
-    callback = CertificationCallback(indices=[5, 3, 11], n0=20, n=300, alpha=0.01, seed=4)
-    make_trainer(callback).validate(module, Digits(), verbose=False)
+    callback = CertificationCallback("test", indices=[5, 3, 11], n0=20, n=300, alpha=0.01, seed=4)
+    make_trainer(callback).test(module, Digits(), verbose=False)
     assert [r.index for r in callback.records] == [3, 5, 11]
-    images, labels = Digits().dataset("val").tensors
-    g = SmoothedClassifier(module.base_classifier, 10, 0.5, seed=4)
+    images, labels = Digits().dataset("test").tensors
+    g = SmoothedClassifier(module.base_classifier, 10, 0.5, levels=16, seed=4)
     certificates = g.certify(images[[3, 5, 11]], n0=20, n=300, alpha=0.01, index=[3, 5, 11])
     module.eval()
     for i, record in enumerate(callback.records):

@@ -42,17 +42,17 @@ def test_a_record_depends_on_its_example_alone():
 def test_a_batch_size_is_found_in_the_place_of_auto():
     certification = make_certification(batch_size="auto")
     assert certification.describe().batch_size == "auto"
-    size = certification.with_batch_size().settings.batch_size
+    size = certification.settled().settings.batch_size
     assert isinstance(size, int) and size >= 50
     given = make_certification()
-    assert given.with_batch_size() is given
+    assert given.settled() is given
 
 
 def test_the_description_says_what_makes_runs_comparable():
     run = make_certification(mechanisms=["cohen"], skip=2, limit=3).describe()
     assert (run.data, run.split, run.architecture, run.num_classes) == ("Digits", "test", "linear", 10)
     assert run.indices == (0, 2, 4)
-    assert (run.sigma, run.noise, run.n0, run.n, run.alpha, run.seed) == (0.25, None, 50, 300, 0.001, 0)
+    assert (run.sigma, run.noise, run.n0, run.n, run.alpha, run.seed) == (0.25, "gaussian", 50, 300, 0.001, 0)
     assert run.mechanisms == ("cohen",) and run.radii is None and run.normalization is None
     assert (run.precision, run.channels_last, run.fold_batch_norm, run.compile) == ("float32", False, False, False)
     assert (run.weights, run.device, run.pixel_range) == ("float32", "cpu", (0, 1))

@@ -6,7 +6,7 @@ from jsonargparse import ArgumentParser
 
 from callbacks import CertificationCallback
 from lightning_rs.certification import CertificationSettings
-from lightning_rs.noise import Gaussian
+from lightning_rs.noise import Gaussian, GridGaussian
 from lightning_rs.smoothing import Preparation
 
 
@@ -36,8 +36,13 @@ def test_radii_suit_the_noise_unless_they_are_given():
 
 def test_the_noise_is_that_of_the_training_or_the_one_that_is_named():
     trained = Gaussian(0.5)
-    assert CertificationSettings().noise_for(trained) is trained
-    assert CertificationSettings(noise="gaussian").noise_for(trained) == trained
+    assert CertificationSettings().noise_for(trained) == trained
+    assert CertificationSettings().noise_for(trained, levels=255) == GridGaussian(0.5, 255)
+    assert CertificationSettings(noise="gaussian").noise_for(trained, levels=255) == trained
+    assert CertificationSettings(noise="grid_gaussian:levels=4").noise_for(trained, levels=255) == GridGaussian(0.5, 4)
+    assert CertificationSettings(noise="grid_gaussian").noise_for(GridGaussian(0.5, 4), 16) == GridGaussian(0.5, 16)
+    with pytest.raises(ValueError, match="grid_gaussian noise needs the levels of the data: say them, as in "):
+        CertificationSettings(noise="grid_gaussian").noise_for(trained)
 
 
 def test_plans_are_fixed_or_sequential():

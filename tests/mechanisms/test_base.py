@@ -89,7 +89,7 @@ def test_draws_under_another_noise_are_refused():
     statistics = Statistics(1.0, [[90, 10]], [[9, 1]], noise="uniform")
     with pytest.raises(ValueError, match="^cohen certifies under gaussian or grid_gaussian noise, got uniform$"):
         get_mechanism("cohen").certify(statistics, 0.001)
-    with pytest.raises(ValueError, match="^kumar_score:confidence=0.6 certifies under gaussian or grid_gaussian noise, got uniform$"):
+    with pytest.raises(ValueError, match="^kumar_score:confidence=0.6 certifies under gaussian or grid_gaussian noise"):
         get_mechanism("kumar_score", confidence=0.6).check_noise("uniform")
 
 

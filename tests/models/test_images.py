@@ -6,9 +6,10 @@ from lightning_rs.models import ImageFacts
 
 
 def test_facts_are_kept_in_one_form_and_given_in_plain_values():
-    facts = ImageFacts(10, [3, 32.0, 32], [0, 0.5, 1], (1, 1, 2))
-    assert facts == ImageFacts(10, (3, 32, 32), (0.0, 0.5, 1.0), (1.0, 1.0, 2.0))
+    facts = ImageFacts(10, [3, 32.0, 32], [0, 0.5, 1], (1, 1, 2), levels=255)
+    assert facts == ImageFacts(10, (3, 32, 32), (0.0, 0.5, 1.0), (1.0, 1.0, 2.0), 255)
     plain = {"num_classes": 10, "shape": [3, 32, 32], "mean": [0.0, 0.5, 1.0], "std": [1.0, 1.0, 2.0]}
+    plain["levels"] = 255
     assert facts.plain() == json.loads(json.dumps(plain)) == plain
     assert ImageFacts(**facts.plain()) == facts
 
@@ -16,6 +17,7 @@ def test_facts_are_kept_in_one_form_and_given_in_plain_values():
 @pytest.mark.parametrize(
     ("change", "message"),
     [
+        ({"levels": 0}, "levels must be an integer of at least 1, got 0"),
         ({"num_classes": 1}, "num_classes must be an integer of at least 2, got 1"),
         ({"shape": (1, 0, 8)}, r"shape must be \(channels, height, width\), each at least 1, got \(1, 0, 8\)"),
         ({"shape": (8, 8)}, r"each at least 1, got \(8, 8\)"),

@@ -39,7 +39,12 @@ def test_noise_stands_before_sigma_unless_it_is_gaussian():
 
 
 def test_title():
-    assert replace(DESCRIPTION, n=100_000).title == "Digits test, digits_cnn, σ = 0.25, n = 100,000, α = 0.01"
+    title = replace(DESCRIPTION, n=100_000).title
+    assert title == "Digits test, digits_cnn, σ = 0.25 in real arithmetic, n = 100,000, α = 0.01"
+    grid = replace(DESCRIPTION, noise="grid_gaussian:levels=16")
+    assert grid.title == "Digits test, digits_cnn, σ = 0.25 on the grid of 1/16, n = 10, α = 0.01"
+    rounded = "Digits test, digits_cnn, σ = 0.25 on the grid of 1/16 to which the images were rounded, n = 10, α = 0.01"
+    assert replace(grid, quantized=True).title == rounded
 
 
 def test_differences():
@@ -47,6 +52,9 @@ def test_differences():
     # None there and nothing said is no difference.
     assert DESCRIPTION.differences(other) == {"n": (10, 20), "seed": (None, 1)}
     assert other.differences(DESCRIPTION) == {"n": (20, 10), "seed": (1, None)}
+    grid = replace(DESCRIPTION, noise="grid_gaussian:levels=16", sampling_error=1e-12)
+    assert DESCRIPTION.differences(grid) == {"noise": ("gaussian", "grid_gaussian:levels=16")}
+    assert replace(grid, seed=7).differences(replace(grid, seed="random")) == {}
     found = replace(DESCRIPTION, batch_size=400)
     assert found.differences(replace(found, batch_size="auto")) == {}
     assert found.differences(replace(found, batch_size=100)) == {"batch_size": (400, 100)}

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from run_cases import DESCRIPTION, RECORDS, write_run
 
-from lightning_rs.results.runs import UNNAMED, load_run, load_runs, run_of_records
+from lightning_rs.results.runs import REAL_ARITHMETIC, UNNAMED, load_run, load_runs, run_of_records
 from lightning_rs.results.tsv import write_tsv
 
 
@@ -15,11 +17,18 @@ def test_by_hand():
     assert run.noisy.tolist() == [1.0, 0.6, 0.1, 0.8]
     assert run.share.tolist() == [1.0, 0.6, 0.9, 0.8]
     assert run.certified_radius("cohen").tolist() == [0.5, 0.0, 0.0, 0.1]  # Abstained, and wrong.
-    assert run.norm("cohen") == "l2" and run.notes == ()
+    assert run.norm("cohen") == "l2" and run.notes == (f"a: {REAL_ARITHMETIC}",)
+
+
+def test_what_the_noise_promises_is_noted():
+    grid = replace(DESCRIPTION, noise="grid_gaussian:levels=16")
+    assert run_of_records(RECORDS, grid, "a").notes == ()
+    assert "rounded to the grid" in run_of_records(RECORDS, replace(grid, quantized=True), "a").notes[0]
 
 
 def test_an_unfinished_run_is_said_to_be_one(tmp_path):
-    assert load_run(write_run(tmp_path / "a", RECORDS[:3])).notes == ("a is not finished: 1 of 4 examples are missing",)
+    run = load_run(write_run(tmp_path / "a", RECORDS[:3]))
+    assert run.notes[-1] == "a is not finished: 1 of 4 examples are missing"
     assert load_run(write_run(tmp_path / "training" / "certification")).name == "training"
 
 
