@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -74,8 +74,16 @@ class GridGaussianSource(NoiseSource):
 
     def standardised(self, draws: Tensor) -> Tensor:
         """E[z | k] / sigma: bounds for draws z hold for conditional means by Jensen's inequality."""
-        table = torch.from_numpy(_conditional_means(self.noise.scale, self.noise.levels)).to(draws.device)
-        return table[draws.long() + self.noise.reach]
+        return self._means[draws.long() + self.noise.reach]
+
+    @cached_property
+    def _means(self) -> Tensor:
+        return torch.from_numpy(_conditional_means(self.noise.scale, self.noise.levels)).to(self.device)
+
+    @cached_property
+    def _signed_thresholds(self) -> Tensor:
+        """For 64 random bits that are read as an integer with a sign."""
+        return torch.from_numpy((self._thresholds ^ np.uint64(2**63)).view(np.int64)).to(self.device)
 
     def _decoder(self, x: Tensor) -> Callable[[Tensor, Tensor], None]:
         """How draws are added to x, as integers, decoded and written."""
@@ -117,8 +125,8 @@ class GridGaussianSource(NoiseSource):
 
     def _draw_by_search(self, generator: torch.Generator, out: Tensor) -> None:
         bits = torch.empty(out.shape, dtype=torch.int64, device=out.device).random_(-(2**63), None, generator=generator)
-        signed = torch.from_numpy((self._thresholds ^ np.uint64(2**63)).view(np.int64)).to(out.device)
-        out.copy_(torch.bucketize(bits, signed, right=True, out_int32=True).sub_(self.noise.reach))
+        reached = torch.bucketize(bits, self._signed_thresholds, right=True, out_int32=True)
+        out.copy_(reached.sub_(self.noise.reach))
 
 
 class GridGaussian(Noise):
