@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 import subprocess
 import sys
@@ -11,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from forking import ENVIRONMENT, LIBRARIES, ForkServer
 
 pytest.register_assert_rewrite("loss_checks", "objective_checks")
 
@@ -19,22 +19,48 @@ torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = tempfile.TemporaryDirectory()  # Without credentials, and apart from what the tests look at.
+TIMEOUT = 600  # Seconds.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 
-def run_script(script: str | Path, *arguments: object, cwd: Path, status: int | None = 0, **environment: str):
-    """Run a script as a user does, without terminal and without any W&B account; returns the finished process."""
-    return run_python(ROOT / script, *arguments, cwd=cwd, status=status, **environment)
+def run_script(
+    script: str | Path, *arguments: object, cwd: Path, status: int | None = 0, fresh: bool = False, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a script as a user does, without terminal and without any W&B account; returns the finished process.
+
+    It starts in a copy of a process that has imported the libraries; with `fresh`, in an interpreter of its own.
+    """
+    done = None if fresh else SERVER.run(ROOT / script, list(map(str, arguments)), cwd, _clean(environment), TIMEOUT)
+    if done is None:
+        return run_python(ROOT / script, *arguments, cwd=cwd, status=status, **environment)
+    return _checked(done, status)
 
 
-def run_python(*arguments: object, cwd: Path, status: int | None = 0, **environment: str):
-    """Run Python with these arguments, as `run_script` does."""
-    clean = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "PL_", "COLUMNS"))}
-    clean |= {"HOME": HOME.name, "OMP_NUM_THREADS": "1", **environment}
-    command = [sys.executable, *map(str, arguments)]
+def run_python(
+    *arguments: object, cwd: Path, status: int | None = 0, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a fresh Python with these arguments, and else as `run_script` does."""
     done = subprocess.run(
-        command, cwd=cwd, env=clean, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600
+        [sys.executable, *map(str, arguments)],
+        cwd=cwd,
+        env=_clean(environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=TIMEOUT,
     )
+    return _checked(done, status)
+
+
+def _clean(environment: dict[str, str]) -> dict[str, str]:
+    ours = {key: value for key, value in ENVIRONMENT.items() if not key.startswith(("WANDB", "PL_", "COLUMNS"))}
+    return ours | {"HOME": HOME.name, "OMP_NUM_THREADS": "1", **environment}
+
+
+SERVER = ForkServer(LIBRARIES, _clean({}))
+
+
+def _checked(done: subprocess.CompletedProcess[str], status: int | None) -> subprocess.CompletedProcess[str]:
     if status is not None:
         assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
     return done
@@ -53,6 +79,7 @@ def trained(tmp_path_factory) -> Path:
         "--certification.n=500",
         "--certification.limit=40",
         cwd=folder,
+        fresh=True,
     )
     (folder / "stdout.txt").write_text(done.stdout)
     (folder / "stderr.txt").write_text(done.stderr)

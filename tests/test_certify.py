@@ -28,7 +28,7 @@ def records(directory):
 
 
 def test_the_checkpoint_of_a_training_is_certified_as_the_training_did(checkpoint, trained, tmp_path):
-    done = certify(checkpoint, tmp_path / "out", "--n=500", "--limit=40", "--batch_size=100", "--devices=1")
+    done = certify(checkpoint, tmp_path / "out", "--n=500", "--limit=40", "--batch_size=100", "--devices=1", fresh=True)
     assert records(tmp_path / "out") == records(trained / "runs" / "short" / "certification")
     table = (trained / "stdout.txt").read_text().split("Records, table")[0]
     table = table[table.index("Certified accuracy (%)") :]
@@ -52,8 +52,9 @@ def test_the_checkpoint_of_a_training_is_certified_as_the_training_did(checkpoin
 
 
 def test_two_processes_give_the_records_of_one(checkpoint, tmp_path):
+    options = ("--limit=9", "--batch_size=100")
     done = [
-        certify(checkpoint, tmp_path / f"of{devices}", "--limit=9", f"--devices={devices}", "--batch_size=100")
+        certify(checkpoint, tmp_path / f"of{devices}", *options, f"--devices={devices}", fresh=devices > 1)
         for devices in (1, 2)
     ]
     assert len(list((tmp_path / "of2").glob("records-*.jsonl"))) == 2
@@ -222,7 +223,7 @@ def test_bad_checkpoints(tmp_path):
         assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1
     torch.save({"model": 1}, tmp_path / "text.ckpt")
-    done = run_script("certify.py", "--checkpoint=text.ckpt", cwd=tmp_path, status=2)
+    done = run_script("certify.py", "--checkpoint=text.ckpt", cwd=tmp_path, status=2, fresh=True)
     assert "is not a checkpoint of a known form" in done.stderr
     assert len(done.stderr.splitlines()) == 1
     assert (
