@@ -94,7 +94,7 @@ def test_a_certification_that_was_begun_goes_on(checkpoint, tmp_path):
     old = run_of(folder) | {key: run[key] for key in CIRCUMSTANCES}
     (folder / "run.json").write_text(json.dumps(old, indent=2) + "\n")
     done = certify(checkpoint, "sequential", folder, status=2, noise="grid_gaussian")
-    assert "differs in noise (gaussian there, grid_gaussian:levels=16 now)" in done.stderr
+    assert 'differs in noise ("gaussian" there, "grid_gaussian:levels=16" now)' in done.stderr
     certify(checkpoint, "sequential", folder)
     assert (folder / "records-0.jsonl").read_text().startswith("".join(lines[:5]))
     assert_same(records_of(folder), records_of(GOLDEN / "sequential"))
