@@ -85,6 +85,7 @@ class Certification:
             ValueError: a precision that the device does not have.
         """
         settings, device = self.settings, self.device
+        shape = tuple(self.image(self.indices[0])[0].shape)
         settings.preparation.check(device)
         weights = next((tensor.dtype for tensor in self.base_classifier.parameters()), torch.float32)
         return RunDescription(
@@ -97,7 +98,7 @@ class Certification:
             normalization=_normalization(self.base_classifier),
             pixel_range=(0, 1),
             noise=self.noise.label,
-            sampling_error=settings.plan(self.noise).sampling_error(self.noise, self.image(self.indices[0])[0].shape),
+            sampling_error=settings.plan(self.noise, shape).sampling_error(self.noise, shape),
             quantized=settings.quantize,
             sigma=self.noise.scale,
             n0=settings.n0,
@@ -168,9 +169,9 @@ def certify_examples(certification: Certification, indices: Iterable[int]) -> It
         return
     certification = certification.settled()
     settings, noise = certification.settings, certification.noise
-    plan = settings.plan(noise, certification.purpose)
     first, _ = certification.image(indices[0])
     settings.check(noise, first.shape)
+    plan = settings.plan(noise, first.shape, certification.purpose)
     device = certification.device
     prepared = certification._prepared(first.to(device))
     sampler = Sampler(prepared, certification.num_classes, noise, settings.batch_size, settings.seed, device)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from lightning_rs.checks import alpha_left, check_alpha, check_at_least, check_radii, check_word
+from lightning_rs.checks import check_alpha, check_at_least, check_radii, check_word
 from lightning_rs.data import certification_indices
 from lightning_rs.mechanisms import MechanismSet
 from lightning_rs.noise import NOISES, Noise, Purpose, make_noise
@@ -91,7 +91,7 @@ class CertificationSettings:
         """
         self.mechanism_set.check_noise(noise.name)
         self.mechanism_set.check_input(shape, self.alpha)
-        alpha_left(self.alpha, self.plan(noise).sampling_error(noise, tuple(shape)))
+        self.plan(noise, shape)
         if self.quantize and noise.levels is None:
             raise ValueError(
                 f"quantize rounds images to the levels of the noise, and {noise.name} noise has none: give --noise "
@@ -127,11 +127,10 @@ class CertificationSettings:
         """The radii, or those that suit noise of this scale."""
         return self.radii or default_radii(sigma)
 
-    def plan(self, noise: Noise, purpose: Purpose = Purpose.TEST) -> Plan:
-        """The draws of every example, and the clean image."""
-        radii = self.radii_for(noise.scale)
-        mechanisms = self.mechanism_set
-        return certification_plan(mechanisms, noise.scale, self.n0, self.n, self.alpha, radii, True, purpose)
+    def plan(self, noise: Noise, shape: Sequence[int], purpose: Purpose = Purpose.TEST) -> Plan:
+        """The draws of every example of this shape, and the clean image."""
+        effort = (self.n0, self.n, self.alpha, self.radii_for(noise.scale))
+        return certification_plan(self.mechanism_set, noise, shape, *effort, clean=True, purpose=purpose)
 
     @cached_property
     def mechanism_set(self) -> MechanismSet:

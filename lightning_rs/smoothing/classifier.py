@@ -132,8 +132,7 @@ class SmoothedClassifier:
         chosen.check_noise(self.noise.name)
         chosen.check_trials(n, alpha)
         chosen.check_input(x.shape[1:], alpha)
-        plan = certification_plan(chosen, self.sigma, n0, n, alpha, radii)
-        alpha_left(alpha, plan.sampling_error(self.noise, tuple(x.shape[1:])))
+        plan = certification_plan(chosen, self.noise, x.shape[1:], n0, n, alpha, radii)
         return chosen.certify(self._statistics(x, index, plan), alpha)
 
     def predict(

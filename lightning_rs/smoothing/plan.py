@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
+from lightning_rs.checks import alpha_left
 from lightning_rs.mechanisms import MechanismSet
 from lightning_rs.noise import Noise, Purpose
 from lightning_rs.smoothing.sample import Sample
@@ -62,7 +63,8 @@ class Plan:
 
 def certification_plan(
     mechanisms: MechanismSet,
-    sigma: float,
+    noise: Noise,
+    shape: Sequence[int],
     n0: int,
     n: int,
     alpha: float,
@@ -70,12 +72,14 @@ def certification_plan(
     clean: bool = False,
     purpose: Purpose = Purpose.TEST,
 ) -> Plan:
-    """The draws to certify an example with: n0 and n of them, or with sequential mechanisms n at most.
+    """The draws under a noise to certify an example of a shape with: n0 and n, with sequential mechanisms n at most.
 
     Raises:
-        ValueError: see `MechanismSet.schedule`.
+        ValueError: see `MechanismSet.schedule` and `alpha_left`.
     """
-    schedule = mechanisms.schedule(sigma, n0, n, alpha, radii)
+    # What a mechanism will spend when it certifies is never less: radii for which drawing stops are certified.
+    alpha = alpha_left(alpha, noise.sampling_error(n0 + n, tuple(shape)))
+    schedule = mechanisms.schedule(noise.scale, n0, n, alpha, radii)
     enough = schedule.finished
     finished = None if enough is None else lambda sample: enough(sample.path)
     return Plan(schedule.looks, n0, purpose, clean, mechanisms.fields, finished)

@@ -10,6 +10,7 @@ from torch.utils.data import TensorDataset
 from lightning_rs import SmoothedClassifier
 from lightning_rs.certification import certify_examples, weights_digest
 from lightning_rs.models import build_base_classifier
+from lightning_rs.noise import GridGaussian
 
 
 def plain(records):
@@ -99,3 +100,36 @@ def test_a_precision_is_refused_where_it_would_run_and_not_before():
     certification.check()
     with pytest.raises(ValueError, match="precision tf32 needs a CUDA device, got cpu"):
         certification.describe()
+
+
+def test_images_off_the_grid_are_refused_or_rounded():
+    images = torch.rand(6, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    off = TensorDataset(images, torch.arange(6))
+    on = TensorDataset((images * 16).round() / 16, torch.arange(6))
+    noise = GridGaussian(0.25, 16)
+    given = dataclasses.replace(make_certification(), noise=noise, dataset=off)
+    with pytest.raises(ValueError, match=r"^image 0: grid_gaussian noise needs .*; pixel \(0, 0, 0\) is 0\.4962"):
+        given.check()
+    with pytest.raises(ValueError, match=r"^example 2: grid_gaussian noise needs inputs that are multiples of 1/16"):
+        list(certify_examples(given, [2]))
+    rounded = dataclasses.replace(make_certification(quantize=True), noise=noise, dataset=off)
+    rounded.check()
+    assert rounded.describe().quantized and "to which the images were rounded" in rounded.describe().title
+    plain_ones = dataclasses.replace(make_certification(), noise=noise, dataset=on)
+    assert plain(certify_examples(rounded, range(6))) == plain(certify_examples(plain_ones, range(6)))
+    with pytest.raises(ValueError, match="gaussian noise has none: give --noise grid_gaussian:levels=255"):
+        make_certification(quantize=True).check()
+
+
+def test_validation_images_have_noise_of_their_own():
+    certification = make_certification()
+    on_test, on_val = (
+        [r.counts for r in certify_examples(dataclasses.replace(certification, split=split), range(6))]
+        for split in ("test", "val")
+    )
+    assert on_test != on_val
+
+
+def test_the_error_of_random_bits_is_said():
+    run = dataclasses.replace(make_certification(), noise=GridGaussian(0.25, 16)).describe()
+    assert (run.noise, run.sampling_error) == ("grid_gaussian:levels=16", 350 * 64 * (2 * 37 + 1) / 2**64)

@@ -6,7 +6,7 @@ from jsonargparse import ArgumentParser
 
 from callbacks import CertificationCallback
 from lightning_rs.certification import CertificationSettings
-from lightning_rs.noise import Gaussian, GridGaussian
+from lightning_rs.noise import Gaussian, GridGaussian, Purpose
 from lightning_rs.smoothing import Preparation
 
 
@@ -46,9 +46,11 @@ def test_the_noise_is_that_of_the_training_or_the_one_that_is_named():
 
 
 def test_plans_are_fixed_or_sequential():
-    fixed = CertificationSettings(n0=7, n=300, mechanisms=["cohen"]).plan(Gaussian(0.25))
+    fixed = CertificationSettings(n0=7, n=300, mechanisms=["cohen"]).plan(Gaussian(0.25), (1,))
     assert (fixed.looks, fixed.n0, fixed.clean, fixed.finished) == ((300,), 7, True, None)
-    sequential = CertificationSettings(n=300, mechanisms=["sequential_betting"], radii=[0.1]).plan(Gaussian(0.25))
+    settings = CertificationSettings(n=300, mechanisms=["sequential_betting"], radii=[0.1])
+    sequential = settings.plan(GridGaussian(0.25, 255), (3, 32, 32), Purpose.VALIDATION)
+    assert sequential.purpose is Purpose.VALIDATION
     assert sequential.looks[-1] == 300 and len(sequential.looks) > 3 and sequential.finished is not None
 
 

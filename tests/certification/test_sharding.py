@@ -51,6 +51,16 @@ def test_it_goes_on_where_it_stopped_and_takes_the_batch_size_of_before(tmp_path
         certify_together(make_certification(batch_size=40, alpha=0.01), tmp_path / "out", shown=False)
 
 
+def test_a_random_seed_is_drawn_once_and_gone_on_with(tmp_path):
+    first, second = (certify_together(make_certification(seed="random", limit=2), shown=False)[0] for _ in range(2))
+    assert first.seed != second.seed
+    run, records = certify_together(make_certification(seed="random"), tmp_path / "out", shown=False)
+    path = tmp_path / "out" / "records-0.jsonl"
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    again, more = certify_together(make_certification(seed="random"), tmp_path / "out", shown=False)
+    assert again == run and plain(more) == plain(records)
+
+
 def test_without_a_directory_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(certify_together(make_certification(limit=2), shown=False)[1]) == 2

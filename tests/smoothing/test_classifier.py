@@ -7,7 +7,7 @@ from torch import nn
 
 from lightning_rs import SmoothedClassifier
 from lightning_rs.mechanisms import ABSTAIN
-from lightning_rs.noise import Stage
+from lightning_rs.noise import GridGaussian, Stage
 
 
 class HalfSpace(nn.Module):
@@ -99,15 +99,75 @@ def test_votes_are_those_of_the_noise_contract(net):
         assert np.array_equal(counts[0], expected)
 
 
-def test_statistics_do_not_depend_on_order_batch_size_or_company(net):
-    x = torch.rand(6, 3, 2, 2)
-    together = SmoothedClassifier(net, 5, 0.5, batch_size=1000).sample(x, range(6), n0=20, n=1500)
+@pytest.mark.parametrize("levels", [None, 255])
+def test_statistics_do_not_depend_on_order_batch_size_or_company(net, levels):
+    x = torch.randint(0, 256, (6, 3, 2, 2)).float() / 255
+    how = {"n0": 20, "n": 1500, "fields": ["gradient_counts", "gradient_sums", "uniform"]}
+    together = SmoothedClassifier(net, 5, 0.5, levels=levels, batch_size=1000).sample(x, range(6), **how)
     for batch_size in (64, 1000):
-        g = SmoothedClassifier(net, 5, 0.5, batch_size=batch_size)
+        g = SmoothedClassifier(net, 5, 0.5, levels=levels, batch_size=batch_size)
         for i in reversed(range(6)):
-            alone = g.sample(x[i : i + 1], [i], n0=20, n=1500)
-            assert np.array_equal(alone.counts[0], together.counts[i])
-            assert np.array_equal(alone.selection_counts[0], together.selection_counts[i])
+            alone = g.sample(x[i : i + 1], [i], **how)
+            for name in ("counts", "selection_counts", "gradient_counts", "uniform"):
+                assert np.array_equal(getattr(alone, name)[0], getattr(together, name)[i])
+            assert np.allclose(alone.gradient_sums[0], together.gradient_sums[i], rtol=0, atol=1e-10)
+
+
+def test_inputs_without_an_index_are_numbered_through(net):
+    """What is certified in parts gets the noise that it gets in one; no two inputs share theirs."""
+    x = torch.rand(1, 3, 2, 2).repeat(6, 1, 1, 1)
+    whole = SmoothedClassifier(net, 5, 0.5).sample(x, range(6), n0=5, n=200)
+    g = SmoothedClassifier(net, 5, 0.5)
+    parts = [g.sample(x[:2], n0=5, n=200), g.sample(x[2:], n0=5, n=200)]
+    assert np.array_equal(np.concatenate([part.counts for part in parts]), whole.counts)
+    assert len(np.unique(whole.counts, axis=0)) > 1
+
+
+def test_predictions_take_a_secret_seed_and_draws_of_their_own():
+    seen = []
+
+    def coin(rows):
+        seen.append(rows.clone())
+        return torch.stack([rows[:, 0], -rows[:, 0]], dim=1)
+
+    g, x = SmoothedClassifier(coin, 2, 1.0, seed=0, batch_size=60), torch.zeros(100, 1)
+    first, second = (g.predict(x, n=60, alpha=0.4) for _ in range(2))
+    assert not np.array_equal(first, second)
+    again = [g.predict(x, n=60, alpha=0.4, index=range(100), seed=5) for _ in range(2)]
+    assert np.array_equal(*again)
+
+    def rows_of(call):
+        seen.clear()
+        call()
+        return set(torch.cat(seen).flatten().tolist()) - {0.0}
+
+    drawn = rows_of(lambda: g.sample(x[:1], [0], n0=100, n=100))
+    for sequential in (False, True):
+        predicted = rows_of(lambda s=sequential: g.predict(x[:1], n=100, index=[0], seed=0, sequential=s))
+        assert len(predicted) >= 25 and not predicted & drawn
+
+
+def test_levels_are_a_short_form_of_noise_on_the_grid(net):
+    x = torch.randint(0, 256, (2, 3, 2, 2)).float() / 255
+    short = SmoothedClassifier(net, 5, 0.5, levels=255).sample(x, n0=5, n=200)
+    long = SmoothedClassifier(net, 5, GridGaussian(0.5, 255)).sample(x, n0=5, n=200)
+    assert short.noise == "grid_gaussian" and np.array_equal(short.counts, long.counts)
+    assert short.sampling_error == GridGaussian(0.5, 255).sampling_error(205, (3, 2, 2)) > 0
+    with pytest.raises(ValueError, match="levels are for a number as sigma; GridGaussian"):
+        SmoothedClassifier(net, 5, GridGaussian(0.5, 255), levels=255)
+
+
+def test_what_is_not_proved_on_a_grid_is_refused_before_sampling():
+    def never(rows):
+        raise AssertionError("sampled")
+
+    g = SmoothedClassifier(never, 2, 0.5, levels=4)
+    for label, message in (
+        ("lipschitz:base_lipschitz=1.0", "needs the Lipschitz constant of what is smoothed; after rounding to a grid"),
+        ("mohapatra_l2:estimator=paper", "is proved for gaussian noise alone, got grid_gaussian: take half, miss or"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            g.certify(torch.zeros(1, 300), n=1000, mechanisms=[label])
 
 
 def test_classifier_and_random_state_are_left_as_they_were(net):
