@@ -111,7 +111,8 @@ class Noise(ABC):
             place = tuple(off[0].tolist())
             raise ValueError(
                 f"{self.name} noise needs inputs that are multiples of 1/{self.levels} in [0, 1]; pixel {place} is "
-                f"{float(x[place]):.9g}: round them (--quantize true), or certify in real arithmetic (--noise gaussian)"
+                f"{float(x[place]):.9g}: say the levels of the data, round them (--quantize true), or certify in real "
+                "arithmetic (--noise gaussian)"
             )
 
     def quantize(self, x: Tensor) -> Tensor:

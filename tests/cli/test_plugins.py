@@ -16,6 +16,8 @@ from torch.utils.data import TensorDataset
 
 
 class MyData(ImageDataModule):
+    levels = 16
+
     def __init__(self, rows: int = 128, batch_size: int = 32, num_workers: int = 0):
         super().__init__(batch_size, num_workers)
         self.rows = rows
