@@ -240,7 +240,7 @@ def test_rounding_to_the_grid():
         (
             lambda: GridGaussian(0.5, 4).check_input(torch.tensor([[0.25, 0.3]])),
             r"grid_gaussian noise needs inputs that are multiples of 1/4 in \[0, 1\]; pixel \(0, 1\) is 0.300000012: "
-            r"say the levels of the data, round them \(--quantize true\), or certify in real arithmetic \(--noise gaussian\)",
+            r"say the levels of the data, round them \(--quantize true\), or certify in real arithmetic \(--noise g",
         ),
         (lambda: GridGaussian(0.5, 4).check_input(torch.tensor([1.25])), r"in \[0, 1\]; pixel \(0,\) is 1.25: "),
         (lambda: GridGaussian(0.5, 4).check_input(torch.tensor([torch.nan])), r"pixel \(0,\) is nan: "),
