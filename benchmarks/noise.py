@@ -32,10 +32,11 @@ from lightning_rs.models import build_base_classifier
 from lightning_rs.noise import Gaussian, GridGaussian, Noise, Stage
 from lightning_rs.results.records import certificates_of
 from lightning_rs.results.report import console_for
+from lightning_rs.smoothing.memory import keep_freed_memory
 from lightning_rs.smoothing.plan import Plan
 from lightning_rs.smoothing.sampler import Sampler, evaluating
 
-IMAGES = {"digits_cnn": (1, 8, 16, 200), "cifar_resnet20": (3, 32, 255, 200)}  # channels, size, levels, rows a call
+IMAGES = {"digits_cnn": (1, 8, 16), "cifar_resnet20": (3, 32, 255)}  # channels, size, levels
 MECHANISMS = (
     "cohen", "cohen_two_sided", "delattre", "voracek", "li", "lecuyer", "cullen", "ensemble", "moutaouakil", "salman",
     "lipschitz", "lecuyer_soft", "cullen_soft", "moutaouakil_soft", "kumar_score:confidence=0.5",
@@ -54,10 +55,16 @@ def speed(sigmas: list[float] = [0.25, 0.5, 1.0], repeats: int = 9, n: int = 0) 
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     where = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
     print(f"{where}, torch {torch.__version__}, NumPy {np.__version__}, Python {platform.python_version()}")
+    with keep_freed_memory(device):
+        _pixels(sigmas, repeats, device)
+        _draws(n, repeats, device)
+
+
+def _pixels(sigmas: list[float], repeats: int, device: torch.device) -> None:
     table = Table(title="million pixels a second: noise drawn, added and decoded")
     for column in ("images", "sigma", "threads", "gaussian", "grid_gaussian", "ratio"):
         table.add_column(column, justify="right")
-    for channels, size, levels, _ in IMAGES.values():
+    for channels, size, levels in IMAGES.values():
         x = _image(channels, size, levels, device)
         for sigma in sigmas:
             for threads in (1, 2) if device.type == "cpu" else (1,):
@@ -66,10 +73,13 @@ def speed(sigmas: list[float] = [0.25, 0.5, 1.0], repeats: int = 9, n: int = 0) 
                 cells = (f"{channels}x{size}x{size}", f"{sigma:g}", f"{threads}", *(f"{p / 1e6:.0f}" for p in pixels))
                 table.add_row(*cells, f"{pixels[1] / pixels[0]:.2f}")
     console_for(table).print(table)
+
+
+def _draws(n: int, repeats: int, device: torch.device) -> None:
     table = Table(title="draws a second with a net, float32")
     for column in ("net", "threads", "batch", "gaussian", "grid_gaussian", "ratio"):
         table.add_column(column, justify="right")
-    for name, (channels, size, levels, _) in IMAGES.items():
+    for name, (channels, size, levels) in IMAGES.items():
         x = _image(channels, size, levels, device)
         torch.manual_seed(0)
         shape = [channels, size, size]

@@ -36,7 +36,11 @@ def check_sigma(sigma: float) -> float:
 
 def check_at_least(name: str, value: int, least: int) -> int:
     """Return the integer `value` if it is no less than `least`."""
-    if int(value) != value or value < least:
+    try:
+        fits = int(value) == value and value >= least
+    except (TypeError, ValueError, OverflowError):
+        fits = False
+    if not fits:
         raise ValueError(f"{name} must be an integer of at least {least}, got {value}")
     return int(value)
 

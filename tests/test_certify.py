@@ -178,7 +178,7 @@ def test_wandb_run_of_its_own(checkpoint, tmp_path):
         (["--sigma=0.001"], "error: sigma = 0.001 is rounded away on the grid of 1/16: it must be at least 0.0035"),
         (
             ["--noise=grid_gaussian:levels=255"],
-            "error: image 0: grid_gaussian noise needs inputs that are multiples of 1/255 in [0, 1]; pixel (0, 0, 2) ",
+            "error: Digits, test image 0: grid_gaussian noise needs inputs that are multiples of 1/255 in [0, 1]; ",
         ),
         (
             ["--mechanisms=[lipschitz:base_lipschitz=1.0]"],
@@ -202,14 +202,14 @@ def test_both_noises_say_what_they_promise(checkpoint, tmp_path):
     grid = certify(checkpoint, tmp_path / "grid", *some)
     assert "σ = 0.25 on the grid of 1/16, n = 300" in grid.stdout and "arithmetic" not in grid.stdout
     real = certify(checkpoint, tmp_path / "real", *some, "--noise=gaussian", "--seed=random")
-    assert "σ = 0.25 in real arithmetic" in real.stdout
-    assert "real: gaussian noise was added in floating point, and its certificates assume" in real.stdout
+    assert "σ = 0.25, assuming real arithmetic" in real.stdout
+    assert "real: noise was added in floating point, so its certificates assume" in real.stdout
     rounded = certify(checkpoint, tmp_path / "rounded", *some, "--noise=grid_gaussian:levels=4", "--quantize=true")
     assert "rounded: what is certified are the images rounded to the grid" in rounded.stdout
     done = run_script("certify.py", "report", "grid", "real", "rounded", "--output=report", cwd=tmp_path)
     words = " ".join(done.stdout.split())
-    assert "noise: grid σ = 0.25 on the grid of 1/16; real σ = 0.25 in real arithmetic; rounded σ = 0.25 on" in words
-    assert "real: gaussian noise was added in floating point" in (tmp_path / "report" / "table.md").read_text()
+    assert "noise: grid σ = 0.25 on the grid of 1/16; real σ = 0.25, assuming real arithmetic; rounded σ" in words
+    assert "real: noise was added in floating point" in (tmp_path / "report" / "table.md").read_text()
     again = run_script("certify.py", "recertify", "grid", "--alpha=0.01", cwd=tmp_path)
     assert "on the grid of 1/16, n = 300, α = 0.01" in again.stdout
 

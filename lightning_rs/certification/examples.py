@@ -25,6 +25,9 @@ from lightning_rs.smoothing import PreparedClassifier, find_batch_size, prepare
 from lightning_rs.smoothing.classifier import device_of
 from lightning_rs.smoothing.sampler import Sampler, evaluating
 
+# Images that are looked at before any work.
+_CHECKED = 100
+
 
 @dataclass(frozen=True)
 class Certification:
@@ -38,6 +41,7 @@ class Certification:
         dataset: index to (image, label).
         data, split: what the data set and its part are called.
         settings: everything else.
+        drawn_seed: in the place of the seed `random`, see `settled`.
     """
 
     base_classifier: nn.Module
@@ -48,6 +52,12 @@ class Certification:
     data: str
     split: str
     settings: CertificationSettings
+    drawn_seed: int | None = None
+
+    @property
+    def seed(self) -> int | str:
+        """Seed of the noise, or `random` as long as none is drawn."""
+        return self.settings.seed if self.drawn_seed is None else self.drawn_seed
 
     @property
     def indices(self) -> list[int]:
@@ -68,15 +78,14 @@ class Certification:
         """Refuse what cannot be certified, before any work, and before the base classifier is where it will run.
 
         Raises:
-            ValueError: an index outside the data set, settings that do not suit the noise or the images, or a first
-                image that does not lie on the noise's levels.
+            ValueError: an index outside the data set, settings that do not suit the noise or the images, or one of a
+                hundred images that does not lie on the noise's levels.
         """
-        first = self.indices[0]
-        self.settings.check(self.noise, self.dataset[first][0].shape)
-        try:
-            self.noise.check_input(self.image(first)[0])
-        except ValueError as error:
-            raise ValueError(f"image {first}: {error}") from None
+        indices = self.indices
+        self.settings.check(self.noise, self.dataset[indices[0]][0].shape)
+        # Reading all of a large data set would take minutes; the others are checked when their turn comes.
+        for index in indices[:: -(-len(indices) // _CHECKED)]:
+            self.image(index)
 
     def describe(self) -> RunDescription:
         """Everything that makes the certification comparable with another: the content of `run.json`.
@@ -105,7 +114,8 @@ class Certification:
             n=settings.n,
             alpha=settings.alpha,
             mechanisms=tuple(settings.mechanism_set),
-            seed=settings.seed,
+            seed=self.seed,
+            seed_drawn=settings.seed == "random",
             batch_size=settings.batch_size,
             # Where sampling stops depends on them.
             radii=settings.radii_for(self.noise.scale) if settings.mechanism_set.sequential else None,
@@ -121,20 +131,27 @@ class Certification:
         """The image to certify, at its levels if it is to be rounded, and its label.
 
         Raises:
-            ValueError: not a floating-point tensor in [0, 1].
+            ValueError: not a floating-point tensor in [0, 1], or not on the noise's levels.
         """
         image, label = self.dataset[index]
         check_image(image)
-        return (self.noise.quantize(image) if self.settings.quantize else image), int(label)
+        image = self.noise.quantize(image) if self.settings.quantize else image
+        try:
+            self.noise.check_input(image)
+        except ValueError as error:
+            raise ValueError(
+                f"{self.data}, {self.split} image {index}: {error}; set the levels of the data set (None: no grid), or "
+                "certify with quantize true, or with noise gaussian"
+            ) from None
+        return image, int(label)
 
     def settled(self) -> Certification:
         """The same with a drawn seed in the place of `random`, and in that of `auto` the fastest batch size.
 
         That is one for images like the first, on this machine.
         """
-        if self.settings.seed == "random":
-            drawn = dataclasses.replace(self.settings, seed=secrets.randbits(64))
-            return dataclasses.replace(self, settings=drawn).settled()
+        if self.seed == "random":
+            return dataclasses.replace(self, drawn_seed=secrets.randbits(64)).settled()
         if self.settings.batch_size != "auto":
             return self
         image = self.image(self.indices[0])[0].to(self.device)
@@ -174,7 +191,7 @@ def certify_examples(certification: Certification, indices: Iterable[int]) -> It
     plan = settings.plan(noise, first.shape, certification.purpose)
     device = certification.device
     prepared = certification._prepared(first.to(device))
-    sampler = Sampler(prepared, certification.num_classes, noise, settings.batch_size, settings.seed, device)
+    sampler = Sampler(prepared, certification.num_classes, noise, settings.batch_size, certification.seed, device)
     labels: list[int] = []
 
     def images() -> Iterator[tuple[int, Tensor]]:

@@ -84,17 +84,19 @@ def _of_first_process(classifier: nn.Module) -> nn.Module:
 
 def _settled_together(certification: Certification, directory: RunDirectory | None) -> Certification:
     """With one batch size and seed for all processes: on resuming those of before, else what the first one finds."""
-    settings = certification.settings
-    if settings.batch_size != "auto" and settings.seed != "random":
+    if certification.settings.batch_size != "auto" and certification.seed != "random":
         return certification
     known = directory.run() if directory else None
-    if known is not None:
-        size = known.batch_size if settings.batch_size == "auto" else settings.batch_size
-        seed = known.seed if settings.seed == "random" else settings.seed
-        settings = dataclasses.replace(settings, batch_size=size, seed=seed)
+    if known is not None and None not in (known.batch_size, known.seed):
+        directory.check(certification.describe())
+        found = (known.batch_size, known.seed)
     elif rank() == 0:
-        settings = certification.settled().settings
-    return dataclasses.replace(certification, settings=_broadcast(settings))
+        settled = certification.settled()
+        found = (settled.settings.batch_size, settled.seed)
+    size, seed = _broadcast(found if rank() == 0 else None)
+    if certification.seed == "random":
+        certification = dataclasses.replace(certification, drawn_seed=seed)
+    return dataclasses.replace(certification, settings=dataclasses.replace(certification.settings, batch_size=size))
 
 
 def _open(directory: RunDirectory, run: RunDescription) -> list[Record]:

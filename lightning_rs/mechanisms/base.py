@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_rs.checks import alpha_left
-from lightning_rs.statistics import Statistics
+from lightning_rs.statistics import Statistics, fields_from
+from lightning_rs.statistics.fields import Source
 
 ABSTAIN = -1
 """The prediction of a mechanism that cannot name the smoothed classifier's class."""
@@ -38,6 +39,10 @@ class Certificate:
     fallback: NDArray[np.bool_] | None = None
 
 
+MEASURABLE = frozenset({"gaussian", "grid_gaussian"})
+"""Noises under which a certificate for Gaussian smoothing of measurable functions holds."""
+
+
 class Mechanism(ABC):
     """A procedure that turns the statistics of the noisy draws into a prediction and a certified radius.
 
@@ -49,7 +54,8 @@ class Mechanism(ABC):
         keeps: what stays as it is within the radius: the `class`, or the class and a `confidence` in it.
         norm: the norm of the certified ball: `l2`, `l1`, `linf` or `l2_subspace`.
         noises: names of the distributions of noise for which its radius holds. Under noise on a grid, what is smoothed
-            is the base classifier after rounding to the grid: any certificate for measurable classifiers holds.
+            is the base classifier after rounding to the grid: certificates for measurable classifiers hold. One that
+            assumes more of the base classifier, or reads the noise, has to say its noises itself.
         requires: the fields of `Statistics` that it reads.
         sound: True, or False with the reason in `unsound_because` for procedures kept as published.
         source: authors, title, year.
@@ -59,7 +65,7 @@ class Mechanism(ABC):
     smoothing: ClassVar[str] = "hard"
     keeps: ClassVar[str] = "class"
     norm: str = "l2"
-    noises: ClassVar[frozenset[str]] = frozenset({"gaussian", "grid_gaussian"})
+    noises: ClassVar[frozenset[str]] = MEASURABLE
     requires: frozenset[str] = frozenset({"counts"})
     sound: ClassVar[bool] = True
     unsound_because: ClassVar[str] = ""
@@ -82,9 +88,12 @@ class Mechanism(ABC):
         Raises:
             ValueError: names the mechanism, its noises and the one that came.
         """
-        if noise not in self.noises:
+        noises = self.noises
+        if noises is MEASURABLE and self.requires & fields_from(Source.NOISE):
+            noises = {"gaussian"}  # On a grid the fields are of conditional means, which it may not know.
+        if noise not in noises:
             raise ValueError(
-                f"{self.label or self.name} certifies under {' or '.join(sorted(self.noises))} noise, got {noise}"
+                f"{self.label or self.name} certifies under {' or '.join(sorted(noises))} noise, got {noise}"
             )
 
     def check_input(self, shape: tuple[int, ...], alpha: float) -> None:  # noqa: B027 - most take any

@@ -48,6 +48,7 @@ class FirstOrderMechanism(Mechanism):
         estimator: `auto`, `half`, `miss` or `paper`.
     """
 
+    noises = frozenset({"gaussian", "grid_gaussian"})
     statistics_needed = 2
     """Bounds on norms among which alpha / 2 is shared."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from enum import IntEnum
@@ -18,8 +19,11 @@ from lightning_rs.checks import check_positive, check_word
 from lightning_rs.registry import join_options
 
 BLOCK = 100
-"""Draws per block. A block is always generated whole, so where batches cut a block does not matter. Part of the
-contract: another value gives other noise."""
+"""Draws per block, unless a source says otherwise. A block is always generated whole, so where batches cut a block does
+not matter. Part of the contract: another value gives other noise."""
+
+# Of blocks that are kept for further rows.
+_HELD_BYTES = 2**26
 
 # Of a pixel in [0, 1] that was computed in float32.
 _ROUNDING = 2.0**-22
@@ -43,7 +47,7 @@ class Stage(IntEnum):
 
     SELECTION = 0
     ESTIMATION = 1
-    RANDOMIZATION = 3
+    RANDOMIZATION = 3  # 2 was prediction, before that became a purpose.
 
 
 class Noise(ABC):
@@ -69,7 +73,8 @@ class Noise(ABC):
     def draw(self, x: Tensor, copies: int = 1, generator: torch.Generator | None = None) -> Tensor:
         """Fresh draws for inputs (rows, *shape): (copies * rows, *shape), the first copies of all inputs first.
 
-        From PyTorch's global generator when none is given.
+        For training: certificates and predictions are made with `source`. From PyTorch's global generator when none is
+        given.
         """
 
     def source(
@@ -93,8 +98,7 @@ class Noise(ABC):
     @property
     def label(self) -> str:
         """The text from which `make_noise` makes it again at its scale: its name, and its options if it has any."""
-        options = [option for option in inspect.signature(type(self)).parameters if option != "scale"]
-        return join_options(self.name, {option: getattr(self, option) for option in options})
+        return join_options(self.name, {option: getattr(self, option) for option in self._options})
 
     def check_input(self, x: Tensor) -> None:
         """Refuse an input that does not lie on the levels, up to the rounding of float32.
@@ -111,8 +115,7 @@ class Noise(ABC):
             place = tuple(off[0].tolist())
             raise ValueError(
                 f"{self.name} noise needs inputs that are multiples of 1/{self.levels} in [0, 1]; pixel {place} is "
-                f"{float(x[place]):.9g}: say the levels of the data, round them (--quantize true), or certify in real "
-                "arithmetic (--noise gaussian)"
+                f"{float(x[place]):.9g}"
             )
 
     def quantize(self, x: Tensor) -> Tensor:
@@ -132,7 +135,12 @@ class Noise(ABC):
         return hash((self.name, self.scale))
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.scale:g})"
+        options = "".join(f", {option}={getattr(self, option)}" for option in self._options)
+        return f"{type(self).__name__}({self.scale:g}{options})"
+
+    @property
+    def _options(self) -> list[str]:
+        return [option for option in inspect.signature(type(self)).parameters if option != "scale"]
 
 
 class NoiseSource(ABC):
@@ -165,9 +173,16 @@ class NoiseSource(ABC):
         self.seed = check_word("seed", seed)
         self.purpose = Purpose(purpose)
         self.device = torch.device(device)
-        # The block that the last rows were cut from: most often the next rows are cut from it too.
-        self._block = torch.empty((BLOCK, *shape), dtype=self.draw_dtype or dtype, device=self.device)
-        self._held: tuple[int, Stage, int] | None = None
+        self._shape, self._dtype = (self.block_rows(shape), *shape), self.draw_dtype or dtype
+        # The blocks that rows were last cut from, the newest last: most often further rows are cut from them.
+        self._blocks: dict[tuple[int, Stage, int], Tensor] = {}
+        self._spare: list[Tensor] = []
+        size = math.prod(self._shape) * self._dtype.itemsize
+        self._capacity = min(64, max(1, _HELD_BYTES // max(1, size)))
+
+    def block_rows(self, shape: tuple[int, ...]) -> int:
+        """Draws per block for inputs of this shape."""
+        return BLOCK
 
     @property
     def draw_dtype(self) -> torch.dtype | None:
@@ -203,7 +218,7 @@ class NoiseSource(ABC):
             ValueError: an index outside [0, 2**64).
         """
         for rows, block, offset in self._parts(index, start, len(out)):
-            if rows.stop - rows.start == BLOCK and out.dtype == self._block.dtype:
+            if rows.stop - rows.start == self._shape[0] and out.dtype == self._dtype:
                 self._draw(index, stage, block, out[rows])
             else:
                 out[rows].copy_(self._cut(index, stage, block, offset, rows))
@@ -212,20 +227,33 @@ class NoiseSource(ABC):
     def _parts(self, index: int, start: int, count: int) -> Iterator[tuple[slice, int, int]]:
         """Rows of a request, the block that they are cut from, and where it is cut."""
         check_word("index", index)
-        done = 0
+        done, size = 0, self._shape[0]
         while done < count:
-            block, offset = divmod(start + done, BLOCK)
-            rows = min(BLOCK - offset, count - done)
+            block, offset = divmod(start + done, size)
+            rows = min(size - offset, count - done)
             yield slice(done, done + rows), block, offset
             done += rows
 
     def _cut(self, index: int, stage: Stage, block: int, offset: int, rows: slice) -> Tensor:
         """As many rows of a block, from `offset` on; valid until the next cut."""
-        if self._held != (index, stage, block):
-            self._held = None  # Until the block is whole.
-            self._draw(index, stage, block, self._block)
-            self._held = (index, stage, block)
-        return self._block[offset : offset + rows.stop - rows.start]
+        address = (index, stage, block)
+        held = self._blocks.pop(address, None)
+        if held is None:
+            held = self._room()
+            self._draw(index, stage, block, held)
+        end = offset + rows.stop - rows.start
+        if end == len(held):  # Nothing is left of it: the next block goes where the cache still is.
+            self._spare.append(held)
+        else:
+            self._blocks[address] = held
+        return held[offset:end]
+
+    def _room(self) -> Tensor:
+        if self._spare:
+            return self._spare.pop()
+        if len(self._blocks) == self._capacity:
+            return self._blocks.pop(next(iter(self._blocks)))
+        return torch.empty(self._shape, dtype=self._dtype, device=self.device)
 
     def generator(self, index: int, stage: Stage, block: int) -> np.random.Generator:
         """NumPy's generator of a block, on the CPU."""

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_rs.checks import check_at_least
-from lightning_rs.noise.base import Noise, NoiseSource, Purpose, Stage
+from lightning_rs.noise.base import BLOCK, Noise, NoiseSource, Purpose, Stage
 
 _BITS = 64
 _REACH = 9.2
@@ -23,7 +23,7 @@ _POINT = 9.0
 
 # Pixels that are made at once: what is written is read again while the cache still holds it. Another value gives other
 # noise on the CPU.
-_PIECE = 2**16
+_PIECE = 2**17
 
 
 class GridGaussianSource(NoiseSource):
@@ -55,8 +55,12 @@ class GridGaussianSource(NoiseSource):
         self._decoded = sums.to(dtype).div(torch.tensor(levels, dtype=dtype)).to(self.device)
         self._thresholds = _thresholds(noise.scale, levels)
         if self.device.type == "cpu":
-            self._table = _table(noise.scale, levels, self._block.numpy().dtype.type)
+            self._table = _table(noise.scale, levels, np.int16 if self._dtype is torch.int16 else np.int32)
         self._sums = np.empty(_PIECE, dtype=np.intp)
+
+    def block_rows(self, shape: tuple[int, ...]) -> int:
+        # More of small images, up to 1,000: the many steps of a block would cost more than its few pixels.
+        return BLOCK * min(10, max(1, 2**16 // (BLOCK * max(1, math.prod(shape)))))
 
     @property
     def draw_dtype(self) -> torch.dtype:
@@ -87,12 +91,14 @@ class GridGaussianSource(NoiseSource):
 
     def _decoder(self, x: Tensor) -> Callable[[Tensor, Tensor], None]:
         """How draws are added to x, as integers, decoded and written."""
-        levels, reach = self.noise.levels, self.noise.reach
-        if self.device.type == "cpu":
-            places = (np.rint(x.numpy() * levels) + reach).astype(self._block.numpy().dtype)
-            return lambda draws, out: self._decode(draws.numpy(), places, out.numpy())
-        shifted = (x * levels).round().add(reach).to(self._block.dtype)
-        return lambda draws, out: out.copy_(self._decoded[(draws + shifted).long()])
+        if self.device.type != "cpu":
+            return self._decoder_on_device(x)
+        places = (np.rint(x.numpy() * self.noise.levels) + self.noise.reach).astype(self._table.dtype)
+        return lambda draws, out: self._decode(draws.numpy(), places, out.numpy())
+
+    def _decoder_on_device(self, x: Tensor) -> Callable[[Tensor, Tensor], None]:
+        places = (x * self.noise.levels).round().add(self.noise.reach).to(self._dtype)
+        return lambda draws, out: out.copy_(self._decoded[(draws + places).long()])
 
     def _decode(self, draws: NDArray, places: NDArray, out: NDArray) -> None:
         """In NumPy, for it lets the classifier's thread run meanwhile; in the mode that does not look for errors."""
@@ -112,21 +118,26 @@ class GridGaussianSource(NoiseSource):
             self._draw_by_search(self.device_generator(index, stage, block), out)
 
     def _draw_by_table(self, index: int, stage: Stage, block: int, out: NDArray) -> None:
-        random = self.generator(index, stage, block).bit_generator
+        random = self.generator(index, stage, block)
         undecided = np.iinfo(out.dtype).min
         for k in range(0, out.size, _PIECE):
             part = out[k : k + _PIECE]
-            upper = random.random_raw(-(-part.size // 4)).view(np.uint16)[: part.size]
+            # All 64 bits, by the one method that lets other threads run meanwhile.
+            words = random.integers(0, 2**64, -(-part.size // 4), dtype=np.uint64)
+            upper = words.view(np.uint16)[: part.size]
             np.take(self._table, upper, out=part, mode="clip")
             places = np.flatnonzero(part == undecided)
-            lower = random.random_raw(places.size) >> np.uint64(16)
+            lower = random.bit_generator.random_raw(places.size) >> np.uint64(16)
             bits = upper[places].astype(np.uint64) << np.uint64(48) | lower
             part[places] = np.searchsorted(self._thresholds, bits, side="right") - self.noise.reach
 
     def _draw_by_search(self, generator: torch.Generator, out: Tensor) -> None:
         bits = torch.empty(out.shape, dtype=torch.int64, device=out.device).random_(-(2**63), None, generator=generator)
-        reached = torch.bucketize(bits, self._signed_thresholds, right=True, out_int32=True)
-        out.copy_(reached.sub_(self.noise.reach))
+        out.copy_(self._search(bits))
+
+    def _search(self, bits: Tensor) -> Tensor:
+        """Draws from 64 bits each, read as integers with a sign."""
+        return torch.bucketize(bits, self._signed_thresholds, right=True, out_int32=True).sub_(self.noise.reach)
 
 
 class GridGaussian(Noise):
@@ -151,7 +162,7 @@ class GridGaussian(Noise):
         reach: K, the largest |k|: beyond 9.2 standard deviations, all tails together, lies less than 2**-64.
 
     Raises:
-        ValueError: sigma <= 0, levels < 1, or a sigma so small that every draw is rounded to 0.
+        ValueError: sigma <= 0, levels outside [1, 65535], or a sigma so small that every draw is rounded to 0.
     """
 
     name = "grid_gaussian"
@@ -161,6 +172,8 @@ class GridGaussian(Noise):
     def __init__(self, scale: float, levels: int) -> None:
         super().__init__(scale)
         self.levels = check_at_least("levels", levels, 1)
+        if self.levels >= 2**16:
+            raise ValueError(f"levels must be less than 65536, those of 16-bit images, got {self.levels}")
         least = 0.5 / _POINT / self.levels
         if self.scale < least:
             grid = f"the grid of 1/{self.levels}"

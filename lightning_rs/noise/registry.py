@@ -50,11 +50,12 @@ def make_noise(text: str, scale: float, levels: int | None = None) -> Noise:
     """
     name, options = split_options("noise", text)
     cls = NOISES.get(name)
-    if "levels" in inspect.signature(cls).parameters and "levels" not in options:
+    takes = [option for option in inspect.signature(cls).parameters if option != "scale"]
+    if unknown := [option for option in options if option not in takes]:
+        known = ", ".join(takes) or "no options"
+        raise ValueError(f"noise {name!r} does not take {', '.join(unknown)}; it takes {known}")
+    if "levels" in takes and "levels" not in options:
         if levels is None:
             raise ValueError(f"{name} noise needs the levels of the data: say them, as in {name}:levels=255")
         options = options | {"levels": levels}
-    try:
-        return cls(scale, **options)
-    except TypeError as error:
-        raise ValueError(f"noise {name!r} does not take the options {options}: {error}") from None
+    return cls(scale, **options)

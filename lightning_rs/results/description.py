@@ -14,9 +14,9 @@ from lightning_rs.registry import split_options
 # Of some fields None is an answer, null in run.json: no normalisation, say. This stands for no answer there.
 _UNSAID: Any = ()
 
-# What is found or drawn when a certification begins.
+# What stands for a value that is found or drawn when a certification begins, in settings.
 _FOUND = ("auto", "random")
-# What follows from the other fields.
+# What follows from the other fields, so that a difference in it would be told twice.
 _FOLLOWS = ("sampling_error",)
 
 
@@ -43,6 +43,7 @@ class RunDescription:
         alpha: failure probability of each certificate.
         mechanisms: their labels.
         seed: of the noise, or `random`, which draws one.
+        seed_drawn: whether it was drawn when the certification began, and known to nobody before.
         batch_size: noisy copies per call of the base classifier, or `auto`, which tries sizes.
         radii: those that decide where sequential mechanisms stop.
         weights: dtype of the parameters.
@@ -68,6 +69,7 @@ class RunDescription:
     alpha: float
     mechanisms: tuple[str, ...] | None = None
     seed: int | str | None = None
+    seed_drawn: bool = False
     batch_size: int | str | None = None
     radii: tuple[float, ...] | None = _UNSAID
     weights: str | None = None
@@ -116,12 +118,16 @@ class RunDescription:
 
     def to_dict(self) -> dict[str, Any]:
         """What it says, in plain values as they come out of JSON."""
-        said = {f.name: value for f in fields(self) if (value := getattr(self, f.name)) != f.default}
-        return json.loads(json.dumps(said))
+        return self._said()
 
     def to_json(self) -> str:
-        """The text of `run.json`."""
-        return json.dumps(self.to_dict(), indent=2) + "\n"
+        """The text of `run.json`. It always names the noise, which before there were several it did not."""
+        return json.dumps(self._said("noise"), indent=2) + "\n"
+
+    def _said(self, *always: str) -> dict[str, Any]:
+        values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
+        said = {name: value for name, (value, default) in values.items() if value != default or name in always}
+        return json.loads(json.dumps(said))
 
     @property
     def noise_name(self) -> str:
@@ -131,7 +137,7 @@ class RunDescription:
     @property
     def assumes_real_arithmetic(self) -> bool:
         """Whether the certificates speak of sums that are not rounded, which no program computes."""
-        return self.noise_name == "gaussian"
+        return self.noise_name != "grid_gaussian"
 
     @property
     def noise_title(self) -> str:
@@ -141,7 +147,8 @@ class RunDescription:
         if name == "grid_gaussian":
             images = " to which the images were rounded" if self.quantized else ""
             return f"{sigma} on the grid of 1/{options['levels']}{images}"
-        return f"{sigma} in real arithmetic" if self.assumes_real_arithmetic else f"{self.noise} noise, {sigma}"
+        noise = "" if name == "gaussian" else f"{self.noise} noise, "
+        return f"{noise}{sigma}, assuming real arithmetic"
 
     @property
     def digest(self) -> str:

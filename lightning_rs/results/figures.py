@@ -32,6 +32,7 @@ class Figures:
         smoothed: accuracy of the smoothed classifier: share of images whose certified prediction is right.
         draws: noisy copies of an image on average, selection included, where images differ in them.
         clean, noisy: accuracy of the base classifier without and with noise.
+        noise: its distribution, and whether images were rounded; empty where it is not known.
     """
 
     run: str
@@ -49,6 +50,7 @@ class Figures:
     draws: float
     clean: float
     noisy: float
+    noise: str
 
 
 def figures(
@@ -91,9 +93,15 @@ def figures(
                 draws=float(np.mean(run.votes)) + run.description.n0 if run.sequential else math.nan,
                 clean=clean_accuracy(run),
                 noisy=noisy_accuracy(run),
+                noise=_noise(run),
             )
         )
     return found
+
+
+def _noise(run: Run) -> str:
+    about = run.description
+    return "" if about is None else about.noise + (" (images rounded)" if about.quantized else "")
 
 
 def clean_accuracy(run: Run) -> float:

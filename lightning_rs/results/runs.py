@@ -17,8 +17,8 @@ UNNAMED = "as published"
 """The mechanism of a results file, which does not name it."""
 
 REAL_ARITHMETIC = (
-    "gaussian noise was added in floating point, and its certificates assume real arithmetic; those under "
-    "grid_gaussian noise hold for the program as it runs"
+    "noise was added in floating point, so its certificates assume real arithmetic; those under grid_gaussian noise "
+    "hold for the program as it runs"
 )
 
 
@@ -132,6 +132,7 @@ def load_run(path: str | Path, name: str | None = None) -> Run:
     notes = [
         f"{name}: if its radii were rounded to nearest, they exceed the certificates by up to {results.rounding:g}"
     ]
+    notes.append(f"{name} does not say its noise: presumably its certificates assume real arithmetic")
     if results.wrong_correct:
         notes.append(f"{name}: {results.wrong_correct} entries of the column correct were wrong and recomputed")
     return Run(

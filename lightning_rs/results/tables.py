@@ -150,12 +150,13 @@ def to_csv(rows: Sequence[Figures], radii: Sequence[float]) -> str:
     header = ["run", "mechanism", "norm", "sigma", "examples"]
     header += [f"{name}@{r:g}" for name in lists.values() for r in radii]
     header += ["acr", "median_radius", "abstention_rate", "smoothed_accuracy", "draws"]
-    header += ["clean_accuracy", "noisy_accuracy"]
+    header += ["clean_accuracy", "noisy_accuracy", "noise"]
     writer.writerow(header)
     for row in rows:
         figures = [row.sigma, row.examples, *(v for name in lists for v in getattr(row, name))]
         figures += [getattr(row, name) for name in plain]
-        writer.writerow([row.run, row.mechanism, row.norm, *("" if math.isnan(v) else v for v in figures)])
+        known = ("" if math.isnan(v) else v for v in figures)
+        writer.writerow([row.run, row.mechanism, row.norm, *known, row.noise])
     return file.getvalue()
 
 

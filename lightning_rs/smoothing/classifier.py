@@ -37,8 +37,9 @@ class SmoothedClassifier:
         num_classes: number of classes K, at least 2.
         sigma: standard deviation of Gaussian noise, in the units of the input, or any `lightning_rs.noise.Noise`.
         levels: inputs are multiples of 1 / levels in [0, 1]: 255 for 8-bit images. Then noise is drawn on that grid and
-            certificates hold for the program as it runs, see `lightning_rs.noise.GridGaussian`. When left out inputs
-            may be any, and certificates assume real arithmetic.
+            certificates hold for the program as it runs, see `lightning_rs.noise.GridGaussian`; other inputs are
+            rounded by `smoothed.noise.quantize(x)`. When left out inputs may be any, and certificates assume real
+            arithmetic.
         batch_size: rows per call of the base classifier. Noise does not depend on it; the scores' last bits may.
         seed: seed of the noise of certificates. They hold for classifiers and inputs that were chosen by somebody who
             did not know it.
@@ -81,16 +82,19 @@ class SmoothedClassifier:
         n: int = 100_000,
         *,
         fields: Collection[str] = (),
+        purpose: Purpose = Purpose.TEST,
     ) -> Statistics:
         """Statistics of n0 selection and n estimation draws of every example.
 
         Args:
             x: (B, *shape) inputs, float32 or float64.
-            index: (B,) their indices, which with the seed determine their noise. When left out, inputs are numbered
-                through from 0 over all calls: what is certified in parts gets the same noise as in one.
+            index: (B,) their indices, which with seed and purpose determine their noise. When left out, numbers that no
+                input of this purpose has had yet: what is certified in parts gets the same noise as in one.
             n0: draws that select the class. 0 selects by the estimation votes; mechanisms then spend half of alpha.
             n: draws that certify it.
             fields: fields of `Statistics` to collect beside the counts; see `MechanismSet.fields`.
+            purpose: what the draws are for. Certify what only helps to choose a classifier as
+                `lightning_rs.noise.Purpose.VALIDATION`, so that what is chosen meets other noise.
 
         Returns:
             Statistics of the B examples.
@@ -102,7 +106,7 @@ class SmoothedClassifier:
         for field in fields:
             check_known("field of Statistics", field, FIELDS)
         n0, n = check_at_least("n0", n0, 0), check_at_least("n", n, 1)
-        return self._statistics(x, index, Plan((n,), n0, fields=frozenset(fields)))
+        return self._statistics(x, index, Plan((n,), n0, purpose, fields=frozenset(fields)))
 
     def certify(
         self,
@@ -114,6 +118,7 @@ class SmoothedClassifier:
         *,
         index: ArrayLike | None = None,
         radii: Sequence[float] | None = None,
+        purpose: Purpose = Purpose.TEST,
     ) -> dict[str, Certificate]:
         """Certificates of every mechanism from one pass of draws; each holds with probability at least 1 - alpha.
 
@@ -132,7 +137,7 @@ class SmoothedClassifier:
         chosen.check_noise(self.noise.name)
         chosen.check_trials(n, alpha)
         chosen.check_input(x.shape[1:], alpha)
-        plan = certification_plan(chosen, self.noise, x.shape[1:], n0, n, alpha, radii)
+        plan = certification_plan(chosen, self.noise, x.shape[1:], n0, n, alpha, radii, purpose=purpose)
         return chosen.certify(self._statistics(x, index, plan), alpha)
 
     def predict(
@@ -151,7 +156,8 @@ class SmoothedClassifier:
         The draws are not those of `sample`, so a certificate and a later prediction each spend their own alpha.
 
         Args:
-            x, index: as for `sample`.
+            x: as for `sample`.
+            index: (B,) as for `sample`; 0, 1, ... when left out, in every call.
             n: number of draws.
             alpha: probability of naming a wrong class, in (0, 1).
             test: `top_two` compares the two leading classes (PREDICT of Cohen et al. 2019); `top_class` asks whether
@@ -167,7 +173,7 @@ class SmoothedClassifier:
         alpha = alpha_left(alpha, self.noise.sampling_error(draws, tuple(x.shape[1:])))
         plan = prediction_plan(n, alpha, test, sequential)
         answers = np.full(len(x), ABSTAIN)
-        for sample in self._run(x, index, plan, seed):
+        for sample in self._run(x, _indices(x, index, 0), plan, seed):
             answers[sample.position] = prediction(sample, alpha, test)
         return answers
 
@@ -175,7 +181,9 @@ class SmoothedClassifier:
         of_selected = sorted(name for name in plan.fields.intersection(ARRAYS) if ARRAYS[name].of_selected)
         if of_selected and not plan.n0:
             raise ValueError(f"n0 must be at least 1 to collect {', '.join(of_selected)}, got 0")
-        samples = sorted(self._run(x, index, plan, self.seed), key=lambda sample: sample.position)
+        indices = _indices(x, index, self._next_index[plan.purpose])
+        samples = sorted(self._run(x, indices, plan, self.seed), key=lambda sample: sample.position)
+        self._next_index[plan.purpose] = max([self._next_index[plan.purpose], *(indices + 1).tolist()])
         if not samples:
             names = {"counts", *plan.fields, *(("selection_counts",) if plan.n0 else ())}
             sizes = Sizes(self.num_classes, plan.looks[-1], len(plan.looks), tuple(x.shape[1:]))
@@ -183,21 +191,23 @@ class SmoothedClassifier:
             return Statistics.empty(self.sigma, names, sizes, self.noise.name, error)
         return Statistics.concatenate([sample.statistics(self.noise, plan) for sample in samples])
 
-    def _run(self, x: Tensor, index: ArrayLike | None, plan: Plan, seed: int) -> Iterator[Sample]:
-        first = self._next_index[plan.purpose]
-        indices = np.arange(first, first + len(x)) if index is None else np.atleast_1d(np.asarray(index))
-        if indices.shape != (len(x),) or not np.issubdtype(indices.dtype, np.integer):
-            raise ValueError(f"index must hold one integer for each of the {len(x)} examples, got {index}")
-        if len(indices):
-            check_word("index", indices.min())
-        if index is None:
-            self._next_index[plan.purpose] += len(x)
+    def _run(self, x: Tensor, indices: NDArray[np.integer], plan: Plan, seed: int) -> Iterator[Sample]:
         # Fewer rows in all than a batch has would only be padded. What sequential draws need is not known: the first
         # few looks.
         rows = min(self.batch_size, len(x) * (plan.before + plan.looks[min(3, len(plan.looks) - 1)]))
         device = device_of(self.base_classifier, x)
         sampler = Sampler(self.base_classifier, self.num_classes, self.noise, rows, seed, device)
         return sampler.run(zip(indices.tolist(), x, strict=True), plan)
+
+
+def _indices(x: Tensor, index: ArrayLike | None, first: int) -> NDArray[np.integer]:
+    """Those that are given, checked; otherwise numbers from `first` on."""
+    indices = np.arange(first, first + len(x)) if index is None else np.atleast_1d(np.asarray(index))
+    if indices.shape != (len(x),) or not np.issubdtype(indices.dtype, np.integer):
+        raise ValueError(f"index must hold one integer for each of the {len(x)} examples, got {index}")
+    if len(indices):
+        check_word("index", indices.min())
+    return indices
 
 
 def device_of(classifier: nn.Module | Callable[[Tensor], Tensor], x: Tensor | None = None) -> torch.device:

@@ -108,9 +108,12 @@ def test_images_off_the_grid_are_refused_or_rounded():
     on = TensorDataset((images * 16).round() / 16, torch.arange(6))
     noise = GridGaussian(0.25, 16)
     given = dataclasses.replace(make_certification(), noise=noise, dataset=off)
-    with pytest.raises(ValueError, match=r"^image 0: grid_gaussian noise needs .*; pixel \(0, 0, 0\) is 0\.4962"):
+    with pytest.raises(ValueError, match=r"^Digits, test image 0: .*; pixel \(0, 0, 0\) is 0\.4962"):
         given.check()
-    with pytest.raises(ValueError, match=r"^example 2: grid_gaussian noise needs inputs that are multiples of 1/16"):
+    later = torch.cat([on.tensors[0][:5], images[5:]])  # Not the first is off.
+    with pytest.raises(ValueError, match=r"^Digits, test image 5: "):
+        dataclasses.replace(given, dataset=TensorDataset(later, torch.arange(6))).check()
+    with pytest.raises(ValueError, match=r"^Digits, test image 2: .*; set the levels of the data set"):
         list(certify_examples(given, [2]))
     rounded = dataclasses.replace(make_certification(quantize=True), noise=noise, dataset=off)
     rounded.check()

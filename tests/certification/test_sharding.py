@@ -59,6 +59,11 @@ def test_a_random_seed_is_drawn_once_and_gone_on_with(tmp_path):
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
     again, more = certify_together(make_certification(seed="random"), tmp_path / "out", shown=False)
     assert again == run and plain(more) == plain(records)
+    assert run.seed_drawn and run.seed == again.seed
+    # A secret seed is wanted: not that of a run that began with a known one.
+    certify_together(make_certification(limit=2), tmp_path / "known", shown=False)
+    with pytest.raises(ValueError, match=r"differs in seed_drawn \(false there, true now\)"):
+        certify_together(make_certification(limit=2, seed="random"), tmp_path / "known", shown=False)
 
 
 def test_without_a_directory_nothing_is_written(tmp_path, monkeypatch):

@@ -1,5 +1,7 @@
 """What every mechanism promises, whatever its bound and its radius."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from vote_cases import COUNTS, make, radius
@@ -7,6 +9,8 @@ from vote_cases import COUNTS, make, radius
 from lightning_rs import Statistics
 from lightning_rs.mechanisms import ABSTAIN, Mechanism, get_mechanism, list_mechanisms
 from lightning_rs.mechanisms.base import certificate_of_selected, top_and_rival
+from lightning_rs.mechanisms.registry import load_mechanism
+from lightning_rs.statistics import FIELDS
 
 ON_VOTES = [
     name
@@ -98,3 +102,36 @@ def test_draws_that_were_looked_at_are_refused():
     looks = [[[25, 25], [50, 50]]]
     with pytest.raises(ValueError, match="cohen needs a number of draws that is fixed in advance; these draws were"):
         get_mechanism("cohen").certify(Statistics(0.5, [[50, 0]], [[10, 0]], look_counts=looks), 0.001)
+
+
+def test_the_error_of_random_bits_is_taken_from_alpha():
+    """With an error of alpha / 200 every mechanism certifies as at what is left of alpha, and no more than that."""
+    alpha, error = 0.01, 0.01 / 200
+    exact = Statistics.unanimous(2000, set(FIELDS) - {"look_counts"})
+    inexact = replace(exact, sampling_error=error)
+    for label in ("cohen", "cohen_two_sided", "delattre", "salman", "kumar_score", "mohapatra_l2"):
+        mechanism = load_mechanism(label)
+        radius, at_less, at_all = (
+            mechanism.certify(statistics, level).radius[0]
+            for statistics, level in ((inexact, alpha), (exact, alpha - error), (exact, alpha))
+        )
+        assert 0 < radius == at_less < at_all, label
+    confidence = get_mechanism("kumar_score")
+    assert confidence.certified_confidence(inexact, alpha, 0.1) == confidence.certified_confidence(
+        exact, alpha - error, 0.1
+    )
+    with pytest.raises(ValueError, match="more than a hundredth of alpha = 0.004: take fewer draws"):
+        get_mechanism("cohen").certify(inexact, 0.004)
+
+
+def test_mechanisms_that_read_the_noise_say_themselves_for_which_they_hold():
+    class Reads(Mechanism):
+        name, source = "reads", "nobody"
+        requires = frozenset({"counts", "gradient_sums"})
+
+        def _certify(self, statistics, alpha):
+            raise NotImplementedError
+
+    Reads().check_noise("gaussian")
+    with pytest.raises(ValueError, match="^reads certifies under gaussian noise, got grid_gaussian$"):
+        Reads().check_noise("grid_gaussian")

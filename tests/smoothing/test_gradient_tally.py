@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from draws import Draws
+from scipy import integrate, stats
 from torch import nn
 
 from lightning_rs import SmoothedClassifier, Statistics
@@ -75,6 +76,27 @@ def sample(fields, n=530, batch_size=64, shape=SHAPE):
     g = SmoothedClassifier(net, 5, 0.7, batch_size=batch_size, seed=3)
     x = torch.rand(2, *shape, generator=torch.Generator().manual_seed(1))
     return net, x, g.sample(x, [11, 4], n0=50, n=n, fields=fields)
+
+
+def test_on_a_grid_the_sums_are_of_conditional_means():
+    """E[z | k] / sigma of each draw k, by quadrature over its bin."""
+    levels, sigma, n = 4, 0.25, 300
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 5)).eval()
+    x = torch.randint(0, levels + 1, (1, *SHAPE)).float() / levels
+    g = SmoothedClassifier(net, 5, sigma, levels=levels, batch_size=64, seed=3)
+    statistics = g.sample(x, [11], n0=50, n=n, fields=["gradient_counts", "gradient_sums"])
+    k = g.noise.source(3, SHAPE).fill(torch.empty(n, *SHAPE), 11, Stage.ESTIMATION, 0)
+    with torch.no_grad():
+        voted = net(x + k / levels).argmax(dim=1) == int(statistics.selected[0])
+
+    def mean(value):
+        a, b = ((value + side) / (sigma * levels) for side in (-0.5, 0.5))
+        return integrate.quad(lambda t: t * stats.norm.pdf(t), a, b)[0] / np.diff(stats.norm.cdf([a, b]))[0]
+
+    means = {value: mean(value) for value in np.unique(k.numpy()).tolist()}
+    u = torch.tensor([means[value] for value in k.flatten().tolist()], dtype=torch.float64).view_as(k)
+    assert np.allclose(statistics.gradient_sums[0], by_definition(u, voted)[0], rtol=0, atol=1e-9)
 
 
 def test_the_sampler_feeds_the_noise_that_it_adds():

@@ -7,7 +7,7 @@ import torch
 from lightning_rs import SmoothedClassifier
 from lightning_rs.bounds import top_class_p_value, top_two_p_value
 from lightning_rs.mechanisms import ABSTAIN, betting_looks
-from lightning_rs.noise import Purpose
+from lightning_rs.noise import Gaussian, Purpose
 from lightning_rs.smoothing.prediction import prediction, prediction_plan
 from lightning_rs.smoothing.sample import Sample
 
@@ -95,3 +95,24 @@ def test_wrong_sequential_predictions_are_rare(test):
 def test_bad_input(n, alpha, test, message):
     with pytest.raises(ValueError, match=message):
         prediction_plan(n, alpha, test, sequential=False)
+
+
+class Inexact(Gaussian):
+    """Gaussian noise that says of its draws that one is wrong with probability .0005."""
+
+    def sampling_error(self, draws, shape):
+        return 0.0005
+
+
+@pytest.mark.parametrize("sequential", [False, True])
+def test_the_error_of_random_bits_is_taken_from_alpha(sequential):
+    def classifier(x):
+        return torch.stack([x[:, 0], -x[:, 0]], dim=1)
+
+    x = torch.linspace(0.05, 0.5, 400)[:, None]
+    how = {"n": 300, "sequential": sequential, "seed": 0}
+    inexact, exact = (SmoothedClassifier(classifier, 2, noise(1.0)) for noise in (Inexact, Gaussian))
+    left = exact.predict(x, alpha=0.0495, **how)
+    assert np.array_equal(inexact.predict(x, alpha=0.05, **how), left)
+    with pytest.raises(ValueError, match="more than a hundredth of alpha = 0.04: "):
+        inexact.predict(x, alpha=0.04, **how)
