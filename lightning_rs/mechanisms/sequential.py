@@ -120,7 +120,7 @@ class SequentialMechanism(Mechanism):
         if not np.any(certify <= looks):
             raise ValueError(
                 f"{self.label or self.name} cannot certify any of the radii {list(radii)} with n = {n} draws at "
-                f"alpha = {alpha}: take a larger n or smaller radii"
+                f"alpha = {alpha:g}: take a larger n or smaller radii"
             )
         return StoppingRule(looks, certify, self.refusal)
 
