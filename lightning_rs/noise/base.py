@@ -173,11 +173,12 @@ class NoiseSource(ABC):
         self.seed = check_word("seed", seed)
         self.purpose = Purpose(purpose)
         self.device = torch.device(device)
-        self._shape, self._dtype = (self.block_rows(shape), *shape), self.draw_dtype or dtype
+        self.shape, self.dtype = tuple(shape), dtype
+        self._rows = self.block_rows(self.shape)
         # The blocks that rows were last cut from, the newest last: most often further rows are cut from them.
         self._blocks: dict[tuple[int, Stage, int], Tensor] = {}
         self._spare: list[Tensor] = []
-        size = math.prod(self._shape) * self._dtype.itemsize
+        size = self._rows * math.prod(self.shape) * self.draw_dtype.itemsize
         self._capacity = min(64, max(1, _HELD_BYTES // max(1, size)))
 
     def block_rows(self, shape: tuple[int, ...]) -> int:
@@ -185,9 +186,9 @@ class NoiseSource(ABC):
         return BLOCK
 
     @property
-    def draw_dtype(self) -> torch.dtype | None:
-        """Type of the draws by themselves; None for that of the inputs."""
-        return None
+    def draw_dtype(self) -> torch.dtype:
+        """Type of the draws by themselves."""
+        return self.dtype
 
     @abstractmethod
     def perturb(
@@ -218,7 +219,7 @@ class NoiseSource(ABC):
             ValueError: an index outside [0, 2**64).
         """
         for rows, block, offset in self._parts(index, start, len(out)):
-            if rows.stop - rows.start == self._shape[0] and out.dtype == self._dtype:
+            if rows.stop - rows.start == self._rows and out.dtype == self.draw_dtype:
                 self._draw(index, stage, block, out[rows])
             else:
                 out[rows].copy_(self._cut(index, stage, block, offset, rows))
@@ -227,10 +228,10 @@ class NoiseSource(ABC):
     def _parts(self, index: int, start: int, count: int) -> Iterator[tuple[slice, int, int]]:
         """Rows of a request, the block that they are cut from, and where it is cut."""
         check_word("index", index)
-        done, size = 0, self._shape[0]
+        done = 0
         while done < count:
-            block, offset = divmod(start + done, size)
-            rows = min(size - offset, count - done)
+            block, offset = divmod(start + done, self._rows)
+            rows = min(self._rows - offset, count - done)
             yield slice(done, done + rows), block, offset
             done += rows
 
@@ -253,7 +254,7 @@ class NoiseSource(ABC):
             return self._spare.pop()
         if len(self._blocks) == self._capacity:
             return self._blocks.pop(next(iter(self._blocks)))
-        return torch.empty(self._shape, dtype=self._dtype, device=self.device)
+        return torch.empty((self._rows, *self.shape), dtype=self.draw_dtype, device=self.device)
 
     def generator(self, index: int, stage: Stage, block: int) -> np.random.Generator:
         """NumPy's generator of a block, on the CPU."""

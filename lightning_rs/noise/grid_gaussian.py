@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from lightning_rs.checks import check_at_least
-from lightning_rs.noise.base import BLOCK, Noise, NoiseSource, Purpose, Stage
+from lightning_rs.noise.base import BLOCK, Noise, NoiseSource, Stage
 
 _BITS = 64
 _REACH = 9.2
@@ -32,31 +32,9 @@ class GridGaussianSource(NoiseSource):
     k + K is the number of thresholds that a 64-bit random number reaches. On the CPU its upper 16 bits index a table;
     where a threshold lies among the numbers that begin with them, 48 further bits and a binary search decide.
     Elsewhere all are searched for. So CPU and GPU give different, individually reproducible draws of one distribution.
-
-    Args:
-        noise, seed, shape, dtype, device, purpose: see `NoiseSource`.
     """
 
     noise: GridGaussian
-
-    def __init__(
-        self,
-        noise: GridGaussian,
-        seed: int,
-        shape: tuple[int, ...],
-        dtype: torch.dtype = torch.float32,
-        device: torch.device | str = "cpu",
-        purpose: Purpose = Purpose.TEST,
-    ) -> None:
-        super().__init__(noise, seed, shape, dtype, device, purpose)
-        levels, reach = noise.levels, noise.reach
-        # Of all sums. As `torchvision.transforms.ToTensor` decodes: one division in the inputs' own type.
-        sums = torch.arange(-reach, levels + reach + 1)
-        self._decoded = sums.to(dtype).div(torch.tensor(levels, dtype=dtype)).to(self.device)
-        self._thresholds = _thresholds(noise.scale, levels)
-        if self.device.type == "cpu":
-            self._table = _table(noise.scale, levels, np.int16 if self._dtype is torch.int16 else np.int32)
-        self._sums = np.empty(_PIECE, dtype=np.intp)
 
     def block_rows(self, shape: tuple[int, ...]) -> int:
         # More of small images, up to 1,000: the many steps of a block would cost more than its few pixels.
@@ -81,6 +59,26 @@ class GridGaussianSource(NoiseSource):
         return self._means[draws.long() + self.noise.reach]
 
     @cached_property
+    def _thresholds(self) -> NDArray[np.uint64]:
+        return _thresholds(self.noise.scale, self.noise.levels)
+
+    @cached_property
+    def _table(self) -> NDArray[np.signedinteger]:
+        return _table(self.noise.scale, self.noise.levels, np.int16 if self.draw_dtype is torch.int16 else np.int32)
+
+    @cached_property
+    def _decoded(self) -> Tensor:
+        """Of all sums. As `torchvision.transforms.ToTensor` decodes: one division in the inputs' own type."""
+        levels, reach = self.noise.levels, self.noise.reach
+        sums = torch.arange(-reach, levels + reach + 1).to(self.dtype)
+        return sums.div(torch.tensor(levels, dtype=self.dtype)).to(self.device)
+
+    @cached_property
+    def _sums(self) -> NDArray[np.intp]:
+        """Room for those of a piece, of one row at least."""
+        return np.empty(max(_PIECE, math.prod(self.shape)), dtype=np.intp)
+
+    @cached_property
     def _means(self) -> Tensor:
         return torch.from_numpy(_conditional_means(self.noise.scale, self.noise.levels)).to(self.device)
 
@@ -97,14 +95,12 @@ class GridGaussianSource(NoiseSource):
         return lambda draws, out: self._decode(draws.numpy(), places, out.numpy())
 
     def _decoder_on_device(self, x: Tensor) -> Callable[[Tensor, Tensor], None]:
-        places = (x * self.noise.levels).round().add(self.noise.reach).to(self._dtype)
+        places = (x * self.noise.levels).round().add(self.noise.reach).to(self.draw_dtype)
         return lambda draws, out: out.copy_(self._decoded[(draws + places).long()])
 
     def _decode(self, draws: NDArray, places: NDArray, out: NDArray) -> None:
         """In NumPy, for it lets the classifier's thread run meanwhile; in the mode that does not look for errors."""
         step = max(1, _PIECE // max(1, places.size))
-        if self._sums.size < step * places.size:
-            self._sums = np.empty(step * places.size, dtype=np.intp)
         table = self._decoded.numpy()
         for k in range(0, len(draws), step):
             part = draws[k : k + step]
