@@ -105,6 +105,14 @@ def test_votes_alone_allow_the_hard_mechanisms(tmp_path):
     assert "\n" not in message
 
 
+def test_the_error_of_random_bits_is_taken_from_alpha(stored):
+    records, run = stored
+    inexact, _ = recertify(records, replace(run, sampling_error=0.05 / 200), 0.05, HARD)
+    assert_same(inexact, recertify(records, run, 0.05 - 0.05 / 200, HARD)[0])
+    with pytest.raises(ValueError, match="more than a hundredth of alpha = 0.01: take fewer draws"):
+        recertify(records, replace(run, sampling_error=0.05 / 200), 0.01, HARD)
+
+
 def test_single_scores_are_never_stored(stored):
     with pytest.raises(ValueError, match="salman:bound=betting needs scores; certify anew"):
         recertify(*stored, mechanisms=["salman:bound=betting"])
