@@ -10,6 +10,7 @@ from conftest import ROOT
 # Lowest first. A room may import what stands before it, and itself.
 LAYERS = [
     "lightning_rs.checks",
+    "lightning_rs.files",
     "lightning_rs.registry",
     "lightning_rs.bounds",
     "lightning_rs.radii",

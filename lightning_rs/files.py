@@ -1,0 +1,75 @@
+"""Files that are whole or not there: written beside their place, synced and renamed. Nothing else's file is touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+
+@contextmanager
+def replacing(path: str | Path) -> Iterator[Path]:
+    """Yields a path beside `path` to write to; what is there at the end takes its place, synced, in one step.
+
+    The other path has the same suffix. If the block fails, or the process is killed, the file that was there stays.
+
+    Raises:
+        OSError: the disk is full or fails, or the folder cannot be written; it names `path`.
+    """
+    path = Path(path)
+    # Beside it, as only within a file system a rename is one step; by process, so that two do not share it.
+    part = path.with_name(f".{path.stem}.{os.getpid()}.part{path.suffix}")
+    try:
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        sync_folder(path.parent)
+    except OSError as error:
+        raise OSError(error.errno, f"{path} cannot be written ({error.strerror or error})") from error
+    finally:
+        with suppress(OSError):
+            part.unlink(missing_ok=True)
+
+
+def write_whole(path: str | Path, content: str | bytes) -> None:
+    """Write a whole file or, whatever happens, leave the one that was there. Text is UTF-8, line ends as they are.
+
+    Raises:
+        OSError: see `replacing`.
+    """
+    with replacing(path) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
+def sync_folder(path: str | Path) -> None:
+    """Make the names of new files last. Some file systems cannot, and do not need it."""
+    with suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def check_own_directory(path: str | Path, mark: str, kind: str) -> None:
+    """Refuse to write into a directory that holds others' files: it must be new, empty, or hold the file `mark`.
+
+    Args:
+        path: the directory.
+        mark: name of a file that every directory of this kind holds.
+        kind: what the directory is of, as in "a report".
+
+    Raises:
+        ValueError: not a directory, or one with files and without the mark.
+    """
+    path = Path(path)
+    if not path.exists() and not path.is_symlink():
+        return
+    if not path.is_dir():
+        raise ValueError(f"{path} is not a directory")
+    names = sorted(entry.name for entry in path.iterdir() if ".part" not in entry.name)
+    if names and mark not in names:
+        held = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
+        raise ValueError(f"{path} is not the directory of {kind}: it holds {held} and no {mark}; name a new one")

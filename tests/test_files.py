@@ -1,0 +1,66 @@
+import errno
+import os
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+from lightning_rs.files import check_own_directory, replacing, sync_folder, write_whole
+
+
+def test_a_file_takes_the_place_of_another_and_nothing_stays_beside_it(tmp_path):
+    path = tmp_path / "table.csv"
+    write_whole(path, "σ\r\n")
+    assert path.read_bytes() == "σ\r\n".encode()
+    write_whole(path, b"\x00")
+    assert path.read_bytes() == b"\x00"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_fails_leaves_what_was_there(tmp_path):
+    path = tmp_path / "plot.png"
+    path.write_text("before")
+    with pytest.raises(RuntimeError), replacing(path) as part:
+        assert part.suffix == ".png" and part.parent == tmp_path
+        part.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_folder_that_is_not_there_is_named(tmp_path):
+    path = tmp_path / "none" / "file"
+    with pytest.raises(OSError, match="none/file cannot be written .No such file") as caught:
+        write_whole(path, "x")
+    assert caught.value.errno == errno.ENOENT
+    sync_folder(path.parent)
+
+
+def test_a_killed_writer_leaves_the_file_that_was_there(tmp_path):
+    path = tmp_path / "file"
+    path.write_text("before")
+    code = (
+        "import os, sys; from lightning_rs.files import replacing\n"
+        "with replacing(sys.argv[1]) as part:\n    part.write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    done = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == -9
+    assert path.read_text() == "before"
+    write_whole(path, "after")
+    assert path.read_text() == "after"
+
+
+def test_only_its_own_directories_are_written_to(tmp_path):
+    check_own_directory(tmp_path / "new", "run.json", "a certification")
+    check_own_directory(tmp_path, "run.json", "a certification")
+    (tmp_path / ".run.1.part.json").touch()
+    check_own_directory(tmp_path, "run.json", "a certification")
+    (tmp_path / "metrics.csv").touch()
+    message = "is not the directory of a certification: it holds metrics.csv and no run.json; name a new one"
+    with pytest.raises(ValueError, match=message):
+        check_own_directory(tmp_path, "run.json", "a certification")
+    (tmp_path / "run.json").touch()
+    check_own_directory(tmp_path, "run.json", "a certification")
+    with pytest.raises(ValueError, match=r"metrics.csv is not a directory"):
+        check_own_directory(tmp_path / "metrics.csv", "run.json", "a certification")
