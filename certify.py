@@ -121,7 +121,8 @@ def certify(
         loggers = make_loggers(directory, wandb_project, wandb_mode, resumed_at=-1)
     with ending_together(fabric.strategy):
         fabric.launch()
-        with stopping_cleanly(directory, say=fabric.is_global_zero):
+        kept = f"finished examples are kept in {directory}; start the same command again to go on"
+        with stopping_cleanly(lambda: kept, say=fabric.is_global_zero):
             start = time.perf_counter()
             about = {"architecture": loaded.architecture, "objective": loaded.objective, "sigma": sigma}
             log_hyperparameters(loggers, about | {"training_sigma": loaded.sigma})

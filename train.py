@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 
 from callbacks import CertificationCallback, TrainingProgress
-from lightning_rs.checkpoints import check_continues
+from lightning_rs.checkpoints import Progress, RunCheckpoints, check_continues, load_checkpoint
 from lightning_rs.cli import (
+    KeepHandlers,
+    SaveConfig,
     TrainParser,
     WandbMode,
     clean_exit,
@@ -32,14 +35,18 @@ from lightning_rs.cli import (
     make_loggers,
     plug_in,
     quiet_libraries,
+    run_config,
+    stopping_cleanly,
     told,
     words_after,
 )
-from lightning_rs.cli.config_bases import config_layers, expand_config_options
+from lightning_rs.cli.config_bases import config_layers, expand_config_options, merge_configs
 from lightning_rs.data import DATASETS, ImageDataModule
+from lightning_rs.files import new_directory, only_writer
 from lightning_rs.models import load_named
 from lightning_rs.noise import NOISES
 from lightning_rs.objectives import SmoothingModule
+from lightning_rs.results.figures import logged_names
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "default.yaml"
 
@@ -49,11 +56,11 @@ class TrainCLI(LightningCLI):
 
     Attributes:
         directory: of the run.
-        last_checkpoint: the one to go on from, of a run that is resumed.
+        resumed_from: the checkpoint to go on from, of a run that is resumed.
     """
 
     directory: Path
-    last_checkpoint: Path | None = None
+    resumed_from: Path | None = None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, default=None, help="Name of the run and of its directory.")
@@ -62,7 +69,11 @@ class TrainCLI(LightningCLI):
             "--resume",
             type=str | None,
             default=None,
-            help="Directory of an interrupted run: go on from its last checkpoint, with its config.yaml.",
+            help="Directory of an interrupted run: go on from its last checkpoint, with its config.yaml; or another "
+            "checkpoint of a run.",
+        )
+        parser.add_argument(
+            "--trust", action="store_true", help="Resume with all that config.yaml names, others' classes too."
         )
         parser.add_argument("--wandb.project", type=str, default="lightning_rs", help="W&B project.")
         parser.add_argument(
@@ -82,9 +93,10 @@ class TrainCLI(LightningCLI):
             parser.link_arguments("data", f"model.init_args.{target}", compute_fn=fact, apply_on="instantiate")
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        self.config = parser.parse_args(expand_config_options(sys.argv[1:] if args is None else args))
+        self.config = parser.parse_args(expand_config_options(args))
 
     def before_instantiate_classes(self) -> None:
+        self._check_places()
         # The user named them, on the command line or in a configuration.
         model = self.config.model.init_args
         load_named(model.architecture, model.stages)
@@ -95,17 +107,32 @@ class TrainCLI(LightningCLI):
         if not rank_zero_only.rank:
             # Missing files, and images and settings that do not fit, are found before anything is written.
             self._check_data()
-        self._check_monitor()
+        self._check_monitors()
         resumed_at = self._resume() if self.config.resume else self._start()
         kwargs["default_root_dir"] = str(self.directory)
+        kwargs["plugins"] = [*_listed(self.config_init.trainer.plugins), RunCheckpoints(self.directory)]
         if self.config.trainer.logger is None or self.config.trainer.logger is True:
             wandb = self.config.wandb
             kwargs["logger"] = make_loggers(self.directory, wandb.project, wandb.mode, resumed_at)
-        self._add_progress_bar()
+        self._add_callbacks()
         try:
             return super().instantiate_trainer(**kwargs)
-        except TypeError as error:
-            raise ValueError(str(error)) from None
+        except Exception as error:
+            with suppress(OSError):
+                self.directory.rmdir()  # If it is empty, as that of a new run.
+            raise ValueError(str(error)) from None if isinstance(error, TypeError) else error
+
+    def _check_places(self) -> None:
+        """Refuse options that would have to be ignored."""
+        config = self.config
+        if config.checkpoint.dirpath is not None or config.certification.output is not None:
+            raise ValueError(
+                "a run writes to RUNS/NAME/checkpoints and RUNS/NAME/certification: leave checkpoint.dirpath and "
+                "certification.output out, and choose --runs and --name"
+            )
+        file = Path(config.checkpoint.filename or "")
+        if file.is_absolute() or ".." in file.parts:
+            raise ValueError(f"checkpoint.filename must be the name of a file, got {config.checkpoint.filename!r}")
 
     def _check_data(self) -> None:
         self.datamodule.prepare_data()
@@ -116,10 +143,25 @@ class TrainCLI(LightningCLI):
             name, levels = self.datamodule.name, self.datamodule.facts.levels
             callback.certification(self.model, dataset, name, levels).check()
 
-    def _check_monitor(self) -> None:
-        monitor, epochs = self.config.checkpoint.monitor, self.config.live_certification.every_n_epochs
-        if monitor and monitor.startswith("certify/") and epochs != 1:
-            raise ValueError(f"monitoring {monitor} needs --live_certification.every_n_epochs 1, got {epochs}")
+    def _check_monitors(self) -> None:
+        """Refuse to monitor what will not be logged, which Lightning finds only when it was trained."""
+        callbacks = [callback.get("init_args", {}) for callback in _listed(self.config.trainer.callbacks)]
+        monitors = [options.get("monitor") for options in (self.config.checkpoint, *callbacks)]
+        epochs = self.config.live_certification.every_n_epochs
+        for monitor in filter(None, monitors):
+            if monitor.startswith("certify/") and epochs != 1:
+                raise ValueError(f"monitoring {monitor} needs --live_certification.every_n_epochs 1, got {epochs}")
+            if monitor not in (known := self._logged(monitor)) and known:
+                raise ValueError(f"nothing to monitor is logged as {monitor!r}; there are {', '.join(known)}")
+
+    def _logged(self, monitor: str) -> list[str]:
+        """The names under which there will be figures; empty if only a user's own code knows them."""
+        live = self.config_init.live_certification
+        names = self.model.logged()
+        if monitor.startswith("train/") and monitor not in names:
+            images = [self.datamodule.dataset("train")[i] for i in range(2)]
+            names += self.model.logged_parts(images)
+        return names and [*names, *logged_names(live.settings.mechanism_set, live.settings.radii_for(self.model.sigma))]
 
     def _start(self) -> None:
         """Choose the directory of a new run."""
@@ -128,64 +170,113 @@ class TrainCLI(LightningCLI):
             raise ValueError(f"name must be the name of a folder, got {name!r}")
         parts = (type(self.datamodule).__name__.lower(), type(self.model).__name__.lower())
         name = name or "-".join([*parts, f"sigma{self.model.sigma:g}"])
-        self.directory = free_directory(Path(self.config.runs), name)
+        first = not rank_zero_only.rank
+        self.directory = new_directory(self.config.runs, name) if first else Path(self.config.runs) / name
+        self._lock = only_writer(self.directory, "training") if first else None
         self._write_to(self.directory / "certification")
 
     def _resume(self) -> int:
         """Go on in the directory of an interrupted run; returns the step that it reached."""
-        self.directory = Path(self.config.resume)
-        self.last_checkpoint = self.directory / "checkpoints" / "last.ckpt"
-        epochs, step = check_continues(self.last_checkpoint, self.model, self.datamodule)
-        now = self.config.trainer.max_epochs
-        planned = yaml.safe_load((self.directory / "config.yaml").read_text())["trainer"]["max_epochs"]
-        if self.model.schedule.name == "cosine" and now != planned:
-            raise ValueError(
-                f"the cosine schedule of {self.directory} ends after {planned} epochs; with {now} the rate would rise "
-                "again: train anew, or with another schedule"
-            )
-        self.config.resume = None  # The saved configuration repeats the run, it does not resume it.
+        if words_after(sys.argv, "--name"):
+            raise ValueError("a run that is resumed keeps its name: leave --name out, or rename its directory first")
+        self.directory, self.resumed_from = _run_and_checkpoint(self.config.resume)
+        self._lock = only_writer(self.directory, "training") if not rank_zero_only.rank else None
+        done = check_continues(self.resumed_from, self.model, self.datamodule)
+        trainer = self.config.trainer
+        self._check_schedule(self.directory, done)
+        self.config.resume, self.config.trust = None, False  # The saved configuration repeats the run.
         # An interrupted certification goes on; one of weights that are trained further stays as it is.
-        finished = epochs == now
+        finished = done.epochs == trainer.max_epochs or 0 <= trainer.max_steps <= done.step
+        if not finished and not done.at_end_of_epoch and not rank_zero_only.rank:
+            print(
+                f"{self.resumed_from} was saved in the middle of epoch {done.epochs}: the rest of it draws other "
+                "images and noise than without the interruption, so the run will end with other weights",
+                file=sys.stderr,
+            )
         self._write_to(
             self.directory / "certification" if finished else free_directory(self.directory, "certification")
         )
-        return step
+        return done.step
+
+    def _check_schedule(self, directory: Path, done: Progress) -> None:
+        now, planned = self.config.trainer, run_config(directory, trust=True)["trainer"]
+        if now.max_epochs is not None and 0 <= now.max_epochs < done.epochs:
+            raise ValueError(f"{directory} has done {done.epochs} epochs, got --trainer.max_epochs {now.max_epochs}")
+        for limit in ("max_epochs", "max_steps"):
+            if self.model.schedule.name == "cosine" and now[limit] != planned[limit]:
+                raise ValueError(
+                    f"the cosine schedule of {directory} ends after {limit} = {planned[limit]}; with {now[limit]} the "
+                    "rate would rise again: train anew, or with another schedule"
+                )
 
     def _write_to(self, certification: Path) -> None:
         self.config_init.checkpoint.dirpath = str(self.directory / "checkpoints")
         self.config_init.certification.output = str(certification)
 
-    def _add_progress_bar(self) -> None:
+    def _add_callbacks(self) -> None:
+        trainer = self.config_init.trainer
+        trainer.callbacks = [*_listed(trainer.callbacks), KeepHandlers()]
         chosen = any("ProgressBar" in callback.class_path for callback in self.config.trainer.callbacks or [])
         if self.config.trainer.enable_progress_bar is not False and not chosen:
-            trainer = self.config_init.trainer
-            trainer.callbacks = [*(trainer.callbacks or []), TrainingProgress()]
+            trainer.callbacks += [TrainingProgress()]
+
+    def how_to_go_on(self) -> str:
+        """What is kept of the run, in one line."""
+        if not any(self.directory.glob("checkpoints/*.ckpt")):
+            return f"no epoch was finished, so {self.directory} holds nothing to go on from"
+        return f"what was finished is kept; go on with: python train.py --resume {self.directory}"
 
 
 def _fact(name: str, data: ImageDataModule) -> Any:
     return data.facts.plain()[name]
 
 
-def _base_config(arguments: list[str]) -> Path:
-    """The configuration that the arguments change: of the run to resume, or the digits job."""
-    for directory in words_after(arguments, "--resume"):
-        path = Path(directory) / "config.yaml"
-        if not path.is_file():
-            raise FileNotFoundError(f"no run to resume: there is no {path}")
-        model = (yaml.safe_load(path.read_text()) or {}).get("model", {})
-        if isinstance(model.get("init_args", {}).get("optimizer"), str):
-            raise ValueError(f"{directory} is of version 0.1: it can be certified, but its training cannot be resumed")
-        return path
-    return DEFAULT_CONFIG
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _run_and_checkpoint(resume: str) -> tuple[Path, Path]:
+    """The directory of a run to resume, and the checkpoint to go on from: its last, or the one that was named.
+
+    Raises:
+        ValueError: a last checkpoint that cannot be read; it names another that can.
+    """
+    path = Path(resume)
+    if path.is_file():
+        return path.parent.parent, path
+    last = path / "checkpoints" / "last.ckpt"
+    try:
+        load_checkpoint(last)
+    except (OSError, ValueError) as error:
+        for other in sorted(last.parent.glob("*.ckpt"), key=lambda file: file.stat().st_mtime, reverse=True):
+            with suppress(OSError, ValueError):
+                load_checkpoint(other)
+                raise ValueError(f"{error}; this one is whole, to go on from it: --resume {other}") from None
+        raise
+    return path, last
+
+
+def _base_config(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """The content of the configuration that the arguments change, and the arguments that give it.
+
+    It is that of the run to resume, whose file is read once and not again, or the digits job.
+    """
+    for resume in words_after(arguments, "--resume"):
+        path = Path(resume)
+        directory = path.parent.parent if path.is_file() else path
+        content = run_config(directory, arguments, trust="--trust" in arguments)
+        return content, [f"--config={yaml.safe_dump(content)}"]
+    return merge_configs(config_layers(DEFAULT_CONFIG).values()), []
 
 
 def main() -> None:
     quiet_libraries()
     with clean_exit():
-        base_config = _base_config(sys.argv[1:])
-        configs = filter(os.path.isfile, (base_config, *words_after(sys.argv[1:], "--config", "-c")))
+        arguments = sys.argv[1:]
+        base, base_arguments = _base_config(arguments)
+        configs = filter(os.path.isfile, words_after(arguments, "--config", "-c"))
         contents = [content for path in configs for content in config_layers(path).values()]
-        plug_in(told("plugins", sys.argv[1:], contents))
+        plug_in(told("plugins", arguments, [base, *contents]))
         cli = TrainCLI(
             SmoothingModule,
             ImageDataModule,
@@ -196,22 +287,26 @@ def main() -> None:
             auto_configure_optimizers=False,
             load_from_checkpoint_support=False,
             trainer_defaults={"enable_model_summary": False},
-            save_config_kwargs={"overwrite": True},
+            save_config_callback=SaveConfig,
             parser_class=TrainParser,
-            parser_kwargs={"default_config_files": [str(base_config)], "description": __doc__},
+            parser_kwargs={
+                "default_config_files": [] if base_arguments else [str(DEFAULT_CONFIG)],
+                "description": __doc__,
+            },
+            args=[*base_arguments, *arguments],
         )
-    checkpoint = cli.trainer.checkpoint_callback
-    try:
-        with ending_together(cli.trainer.strategy):
-            cli.trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.last_checkpoint, weights_only=True)
-    except FloatingPointError as error:
-        last = checkpoint and checkpoint.last_model_path
-        fail(f"{error}; " + (f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"))
-    best = checkpoint is not None and checkpoint.monitor and not cli.trainer.fast_dev_run
-    path = checkpoint and (checkpoint.best_model_path if best else checkpoint.last_model_path)
-    with ending_together(cli.trainer.strategy):
-        cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path="best" if best else None, verbose=False)
-    if cli.trainer.is_global_zero and path:
+    trainer, checkpoint = cli.trainer, cli.trainer.checkpoint_callback
+    with ending_together(trainer.strategy), stopping_cleanly(cli.how_to_go_on, say=trainer.is_global_zero):
+        try:
+            trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.resumed_from, weights_only=True)
+        except FloatingPointError as error:
+            last = checkpoint and checkpoint.last_model_path
+            fail(f"{error}; " + (f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"))
+        best = checkpoint is not None and checkpoint.monitor and not trainer.fast_dev_run
+        path = checkpoint and (checkpoint.best_model_path if best else checkpoint.last_model_path)
+        where = "best" if best else None
+        trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path=where, verbose=False, weights_only=True)
+    if trainer.is_global_zero and path:
         print(f"Certify again, or otherwise: python certify.py --checkpoint {path}")
 
 

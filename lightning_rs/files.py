@@ -43,6 +43,43 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def new_directory(parent: str | Path, name: str) -> Path:
+    """Make `parent`/`name`, or with -2, -3, ... appended, whichever does not exist yet: two programs never get one."""
+    path, number = Path(parent) / name, 1
+    while True:
+        try:
+            path.mkdir(parents=True)
+            return path
+        except FileExistsError:
+            number += 1
+            path = path.with_name(f"{name}-{number}")
+
+
+def only_writer(directory: str | Path, kind: str) -> int | None:
+    """Keep other programs from writing to the directory as long as this process lives, where the system can.
+
+    Returns:
+        A file descriptor; closing it gives the directory free. None where there are no locks.
+
+    Raises:
+        ValueError: another process writes there; the message calls what it does a `kind`.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ValueError(f"another {kind} is writing to {directory}: let it end first") from None
+    except OSError:  # Some network file systems have no locks.
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
 def sync_folder(path: str | Path) -> None:
     """Make the names of new files last. Some file systems cannot, and do not need it."""
     with suppress(OSError):

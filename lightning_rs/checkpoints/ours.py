@@ -13,6 +13,7 @@ from pytorch_lightning import LightningModule
 from torch import Tensor, nn
 
 from lightning_rs.checkpoints.foreign import foreign_classifier
+from lightning_rs.checkpoints.run_files import Progress, progress_of
 from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.models import DEFAULT_STAGES, build_base_classifier, load_named
 
@@ -142,12 +143,13 @@ def _load_foreign(
     )
 
 
-def check_continues(path: str | Path, module: LightningModule, data: ImageDataModule) -> tuple[int, int]:
-    """Epochs and steps done by the checkpoint at `path`, if training `module` on `data` continues it.
+def check_continues(path: str | Path, module: LightningModule, data: ImageDataModule) -> Progress:
+    """The progress of the checkpoint at `path`, if training `module` on `data` continues it.
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: not a checkpoint of ours, one of version 0.1, or one of another objective, data set or recipe.
+        ValueError: not a checkpoint of ours, one of version 0.1 or of weights alone, or one of another objective, data
+            set or recipe.
     """
     checkpoint = load_checkpoint(path)
     content = torch.load(path, map_location="cpu", weights_only=True)
@@ -165,7 +167,9 @@ def check_continues(path: str | Path, module: LightningModule, data: ImageDataMo
     for key in sorted((now.keys() & then.keys()) - free, key=lambda key: (key not in ("objective", "data"), key)):
         if now[key] != then[key]:
             raise ValueError(f"{path} cannot be resumed with another {key}: it has {then[key]}, got {now[key]}")
-    return int(content["epoch"]) + 1, int(content["global_step"])
+    if "loops" not in content:
+        raise ValueError(f"{path} holds weights alone (save_weights_only): it can be certified, but not resumed")
+    return progress_of(content)
 
 
 def data_of(checkpoint: Checkpoint, name: str | None = None, **overrides: Any) -> ImageDataModule:

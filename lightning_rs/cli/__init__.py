@@ -2,7 +2,7 @@
 
 from lightning_rs.cli.commands import list_commands, run_command
 from lightning_rs.cli.exits import CertifyParser, TrainParser, clean_exit, fail
-from lightning_rs.cli.interruption import ending_together, stopping_cleanly
+from lightning_rs.cli.interruption import KeepHandlers, ending_together, stopping_cleanly
 from lightning_rs.cli.loggers import (
     WandbMode,
     free_directory,
@@ -14,9 +14,12 @@ from lightning_rs.cli.loggers import (
 )
 from lightning_rs.cli.plugins import plug_in, told, words_after
 from lightning_rs.cli.quiet import quiet_libraries
+from lightning_rs.cli.run_config import SaveConfig, run_config
 
 __all__ = [
     "CertifyParser",
+    "KeepHandlers",
+    "SaveConfig",
     "TrainParser",
     "WandbMode",
     "clean_exit",
@@ -31,6 +34,7 @@ __all__ = [
     "plug_in",
     "quiet_libraries",
     "run_command",
+    "run_config",
     "stopping_cleanly",
     "told",
     "wandb_id",

@@ -1,12 +1,20 @@
-"""Ends a certification cleanly: on SIGTERM and Ctrl-C, and when it fails on one of several processes."""
+"""Ends a program cleanly: on SIGTERM and Ctrl-C, when it fails on one of several processes, when its parent is gone."""
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NoReturn
+
+import torch
+from pytorch_lightning import Callback, LightningModule, Trainer
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
+
+_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class Interrupted(BaseException):
@@ -22,37 +30,68 @@ class Interrupted(BaseException):
 
 
 @contextmanager
-def stopping_cleanly(directory: object, say: bool) -> Iterator[None]:
-    """Turns SIGTERM and SIGINT into `Interrupted`.
+def stopping_cleanly(hint: Callable[[], str], say: bool) -> Iterator[None]:
+    """Turns SIGTERM, SIGINT and the death of the process that started this rank into `Interrupted`.
 
-    An example that is being certified is given up; those before it are on the disk.
+    What is being certified or trained at the moment is given up; what was finished before is on the disk.
 
     Args:
-        directory: where the records are.
-        say: whether this process says how to go on.
+        hint: what is kept, and how to go on.
+        say: whether this process says it.
     """
 
     def stop(number: int, _: Any) -> NoReturn:
         for other in before:
             signal.signal(other, signal.SIG_DFL)  # Who asks again wants it to end at once.
         if say:
-            line = f"stopped by {signal.Signals(number).name}: finished examples are kept in {directory}; "
-            print(f"\n{line}start the same command again to go on", file=sys.stderr, flush=True)
+            print(f"\nstopped by {signal.Signals(number).name}: {hint()}", file=sys.stderr, flush=True)
         raise Interrupted(number)
 
     before: dict[int, Any] = {}
-    for number in (signal.SIGTERM, signal.SIGINT):
+    for number in _SIGNALS:
         before[number] = signal.signal(number, stop)
+    ended = threading.Event()
+    if os.environ.get("LOCAL_RANK", "0") != "0":
+        threading.Thread(target=_end_with, args=(os.getppid(), ended), daemon=True).start()
     try:
         yield
     finally:
+        ended.set()
         for number, handler in before.items():
             signal.signal(number, handler)
 
 
+def _end_with(parent: int, ended: threading.Event) -> None:
+    """Ask this process to end when its parent has; a rank that is left alone would work on for nobody."""
+    while not ended.wait(1.0):
+        if os.getppid() != parent:
+            os.kill(os.getpid(), signal.SIGTERM)
+            # It may wait for an answer of the others in a call that no signal interrupts.
+            if not ended.wait(10.0):
+                os._exit(128 + signal.SIGTERM)
+
+
+class KeepHandlers(Callback):
+    """Keeps the handlers of SIGTERM and SIGINT that were there before Lightning's.
+
+    Lightning's own let an epoch go on until a batch ends, leave with status 0, and wait for all processes, which may be
+    waiting for each other elsewhere.
+    """
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._handlers = {number: signal.getsignal(number) for number in _SIGNALS}
+
+    def _put_back(self, *_: Any) -> None:
+        for number, handler in self._handlers.items():
+            signal.signal(number, handler)
+
+    # Lightning sets its own after `setup`.
+    on_sanity_check_start = on_train_start = on_test_start = _put_back
+
+
 @contextmanager
 def ending_together(strategy: Any) -> Iterator[None]:
-    """End the program in a few words when a certification was interrupted or failed, or cannot write its records.
+    """End the program in a few words when it was interrupted, cannot write, lacks memory or a data worker died.
 
     The exit status is 128 + the signal's number, or 2; the processes that this one started end with it.
 
@@ -64,10 +103,26 @@ def ending_together(strategy: Any) -> Iterator[None]:
     except Interrupted as interrupted:
         _end_others(strategy)
         raise SystemExit(128 + interrupted.signal) from None
-    except (OSError, ValueError) as error:
-        print(f"\nerror: {error}", file=sys.stderr, flush=True)  # On every process: it may be the only one that failed.
+    except Exception as error:
+        if (line := _explained(error)) is None:
+            raise
         _end_others(strategy)
+        print(f"\nerror: {line}", file=sys.stderr, flush=True)  # On every process: it may be the only one that failed.
         raise SystemExit(2) from None
+
+
+def _explained(error: Exception) -> str | None:
+    """What a user can mend, in one line; None for anything else."""
+    text = str(error)
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:
+        return f"there is not enough memory: give a smaller batch_size ({' '.join(text.split())[:200]})"
+    if isinstance(error, RuntimeError) and "DataLoader worker" in text:
+        return f"a process that loads data ended: {' '.join(text.split())[:200]}; memory may be short, see num_workers"
+    if not isinstance(error, (OSError, ValueError, MisconfigurationException)):
+        return None
+    # What a data worker raised comes with its traceback.
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if text.startswith("Caught ") else " ".join(lines)
 
 
 def _end_others(strategy: Any) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -140,6 +142,23 @@ class SmoothingModule(ResumableRandomState, ABC):
     def configure_optimizers(self) -> dict[str, Any]:
         optimizer = self.optimizer.build(self.parameters())
         return {"optimizer": optimizer, **self.schedule.build(optimizer, self)}
+
+    def logged(self) -> list[str]:
+        """The names of all that is logged but the parts of the loss; empty where a subclass logs for itself."""
+        steps = ("training_step", "validation_step")
+        if any(getattr(type(self), step) is not getattr(SmoothingModule, step) for step in steps):
+            return []
+        return ["train/loss", "train/noisy_accuracy", "val/loss", "val/noisy_accuracy", "val/clean_accuracy"]
+
+    def logged_parts(self, images: Sequence[tuple[Tensor, int]]) -> list[str]:
+        """The names under which the parts of the loss are logged, found by computing it of a few images.
+
+        Neither the module nor any random state changes.
+        """
+        x, y = torch.stack([image for image, _ in images]), torch.tensor([label for _, label in images])
+        with torch.random.fork_rng():
+            parts, _ = copy.deepcopy(self).loss(x, y)
+        return [f"train/{name}" for name in parts] if len(parts) > 1 else []
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         from lightning_rs import __version__

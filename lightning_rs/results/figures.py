@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -118,12 +118,20 @@ def logged(run: Run, radii: Sequence[float], prefix: str) -> dict[str, float]:
     """The figures by the names under which they are logged, e.g. `certify/cohen/accuracy@0.25`."""
     named = {f"{prefix}/clean_accuracy": clean_accuracy(run), f"{prefix}/noisy_accuracy": noisy_accuracy(run)}
     for found in figures(run, radii):
-        base = f"{prefix}/{found.mechanism}"
-        named |= {f"{base}/accuracy@{r:g}": share for r, share in zip(radii, found.certified, strict=True)}
-        named[f"{base}/acr"] = found.acr
-        named[f"{base}/abstention_rate"] = found.abstained
-        named[f"{base}/smoothed_accuracy"] = found.smoothed
+        values = (*found.certified, found.acr, found.abstained, found.smoothed)
+        named |= zip(_names(prefix, found.mechanism, radii), values, strict=True)
     return named
+
+
+def logged_names(mechanisms: Iterable[str], radii: Sequence[float], prefix: str = "certify") -> list[str]:
+    """The names of what `logged` gives, and of the time that it took."""
+    names = [f"{prefix}/{what}" for what in ("clean_accuracy", "noisy_accuracy", "seconds")]
+    return [*names, *(name for mechanism in mechanisms for name in _names(prefix, mechanism, radii))]
+
+
+def _names(prefix: str, mechanism: str, radii: Sequence[float]) -> list[str]:
+    shares = (f"accuracy@{r:g}" for r in radii)
+    return [f"{prefix}/{mechanism}/{what}" for what in (*shares, "acr", "abstention_rate", "smoothed_accuracy")]
 
 
 def default_radii(sigma: float) -> tuple[float, ...]:

@@ -42,19 +42,18 @@ def strategy(other):
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_signal_ends_this_process_and_those_that_it_started(number, status, strategy, other, capsys):
     before = handlers()
-    with pytest.raises(SystemExit) as left, ending_together(strategy), stopping_cleanly("runs/a", say=True):
+    with pytest.raises(SystemExit) as left, ending_together(strategy), stopping_cleanly(lambda: "kept", say=True):
         send(number)
     assert left.value.code == status
     assert other.wait(timeout=30) == -signal.SIGTERM
     assert handlers() == before
-    line = "finished examples are kept in runs/a; start the same command again to go on"
-    assert capsys.readouterr().err == f"\nstopped by {number.name}: {line}\n"
+    assert capsys.readouterr().err == f"\nstopped by {number.name}: kept\n"
 
 
 @pytest.mark.parametrize("error", [OSError(28, "No space left on device", "records-0.jsonl"), ValueError("no draws")])
 def test_a_failure_ends_all_in_one_line(error, strategy, other, capsys):
     before = handlers()
-    with pytest.raises(SystemExit) as left, ending_together(strategy), stopping_cleanly("runs/a", say=True):
+    with pytest.raises(SystemExit) as left, ending_together(strategy), stopping_cleanly(lambda: "kept", say=True):
         raise error
     assert left.value.code == 2
     assert other.wait(timeout=30) == -signal.SIGTERM
@@ -64,7 +63,7 @@ def test_a_failure_ends_all_in_one_line(error, strategy, other, capsys):
 
 def test_who_asks_again_is_not_held_up_and_only_the_first_process_speaks(capsys):
     before = handlers()
-    with stopping_cleanly("runs/a", say=False):
+    with stopping_cleanly(lambda: "kept", say=False):
         with pytest.raises(Interrupted, match="^SIGTERM$") as interrupted:
             send(signal.SIGTERM)
         assert interrupted.value.signal == signal.SIGTERM
@@ -76,7 +75,7 @@ def test_who_asks_again_is_not_held_up_and_only_the_first_process_speaks(capsys)
 def test_other_errors_and_good_ends_pass_and_end_nobody(strategy, other):
     with pytest.raises(KeyError), ending_together(strategy):
         raise KeyError("a")
-    with ending_together(strategy), stopping_cleanly("runs/a", say=True):
+    with ending_together(strategy), stopping_cleanly(lambda: "kept", say=True):
         pass
     with pytest.raises(subprocess.TimeoutExpired):
         other.wait(timeout=0.5)
@@ -84,6 +83,6 @@ def test_other_errors_and_good_ends_pass_and_end_nobody(strategy, other):
 
 def test_one_process_has_no_others_to_end():
     strategy = SingleDeviceStrategy()
-    with pytest.raises(SystemExit) as left, ending_together(strategy), stopping_cleanly("runs/a", say=False):
+    with pytest.raises(SystemExit) as left, ending_together(strategy), stopping_cleanly(lambda: "kept", say=False):
         send(signal.SIGTERM)
     assert left.value.code == 143

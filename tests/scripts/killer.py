@@ -1,4 +1,4 @@
-"""Callbacks that tests name on the command line: a process that dies, and weights that become NaN."""
+"""Callbacks that tests name on the command line: a process that gets a signal, and weights that become NaN."""
 
 import os
 import signal
@@ -8,14 +8,15 @@ from pytorch_lightning import Callback
 
 
 class Killer(Callback):
-    """Kills its own process before the given step."""
+    """Sends its own process a signal before the given step."""
 
-    def __init__(self, step: int) -> None:
+    def __init__(self, step: int, number: int = signal.SIGKILL) -> None:
         self.step = step
+        self.number = number
 
     def on_train_batch_start(self, trainer, *_):
         if trainer.global_step == self.step:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), self.number)
 
 
 class Poison(Callback):

@@ -1,0 +1,92 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import ROOT
+
+from lightning_rs.checkpoints import RunCheckpoints, progress_of
+
+CONTENT = {"epoch": 3, "weights": torch.arange(4.0)}
+
+
+def test_a_checkpoint_is_whole_and_loads(tmp_path):
+    path = tmp_path / "run" / "checkpoints" / "last.ckpt"
+    files = RunCheckpoints(tmp_path / "run")
+    files.save_checkpoint(CONTENT, path)
+    files.save_checkpoint({**CONTENT, "epoch": 4}, str(path))
+    assert files.load_checkpoint(path, weights_only=True)["epoch"] == 4
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_a_disk_that_is_full_keeps_the_former_one(tmp_path):
+    """No file above 64 KiB can be written."""
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    RunCheckpoints(tmp_path).save_checkpoint(CONTENT, path)
+    code = (
+        "import sys, torch; from lightning_rs.checkpoints import RunCheckpoints\n"
+        "RunCheckpoints(sys.argv[1]).save_checkpoint({'weights': torch.zeros(10**6)}, sys.argv[2])"
+    )
+    command = f"trap '' XFSZ; ulimit -f 64; exec {sys.executable} -c \"$0\" {tmp_path} {path}"
+    done = subprocess.run(["bash", "-c", command, code], env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=-1)
+    assert done.returncode == 1
+    assert b"last.ckpt cannot be written" in done.stderr
+    assert list(path.parent.iterdir()) == [path]
+    assert torch.load(path, weights_only=True)["epoch"] == 3
+
+
+def test_a_kill_in_the_middle_of_writing_keeps_the_former_one(tmp_path):
+    """The process is killed when the file that takes the place is written, and not yet renamed."""
+    path = tmp_path / "checkpoints" / "last.ckpt"
+    RunCheckpoints(tmp_path).save_checkpoint(CONTENT, path)
+    code = (
+        "import os, sys, torch; from lightning_rs.checkpoints import RunCheckpoints\n"
+        "os.replace = lambda *_: os.kill(os.getpid(), 9)\n"
+        "RunCheckpoints(sys.argv[1]).save_checkpoint({'weights': torch.zeros(10**6)}, sys.argv[2])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, tmp_path, path], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    assert done.returncode == -signal.SIGKILL
+    assert any(".part" in file.name for file in path.parent.iterdir())
+    assert torch.load(path, weights_only=True)["epoch"] == 3
+
+
+@pytest.mark.parametrize("link", [False, True])
+def test_nothing_outside_the_folder_is_removed(link, tmp_path):
+    victim = tmp_path / "victim"
+    (victim / "inner").mkdir(parents=True)
+    (victim / "file").touch()
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    if link:
+        (run / "checkpoints" / "link").symlink_to(victim)
+    files = RunCheckpoints(run)
+    places = ["checkpoints/../../victim", "../victim", "checkpoints/../../victim/file", "checkpoints/link/file"]
+    for path in [victim, victim / "file", run, run / "checkpoints", *(run / place for place in places)]:
+        files.remove_checkpoint(path)
+    assert (victim / "inner").is_dir() and (victim / "file").is_file()
+    own = run / "checkpoints" / "epoch=1.ckpt"
+    own.touch()
+    files.remove_checkpoint(str(own))
+    assert not own.exists()
+    files.remove_checkpoint(own)
+
+
+def at(ready, processed, last):
+    return {
+        "epoch": 4,
+        "global_step": 70,
+        "loops": {
+            "fit_loop": {
+                "epoch_progress": {"current": {"ready": ready, "processed": processed}},
+                "epoch_loop.batch_progress": {"is_last_batch": last},
+            }
+        },
+    }
+
+
+def test_only_the_end_of_an_epoch_is_one():
+    assert progress_of(at(5, 5, True)) == (5, 70, True)
+    assert progress_of(at(5, 4, True)) == (4, 70, False)  # After the validation.
+    assert progress_of(at(5, 5, False)) == (4, 70, False)  # Ended by max_steps.

@@ -1,0 +1,154 @@
+import copy
+
+import pytest
+import yaml
+
+from lightning_rs.cli import run_config
+from lightning_rs.cli.run_config import sealed
+
+RUN = {
+    "seed_everything": 0,
+    "trainer": {"accelerator": "auto", "devices": [0, 1], "max_epochs": 3, "logger": None, "precision": "16-mixed"},
+    "model": {
+        "class_path": "lightning_rs.objectives.Gaussian",
+        "init_args": {"architecture": "digits_cnn", "optimizer": {"name": "sgd", "lr": 0.1}, "stages": ["net"]},
+    },
+    "data": {"class_path": "lightning_rs.data.MNIST", "init_args": {"data_dir": "/my.data", "download": False}},
+    "name": "v1.b",
+    "checkpoint": {"monitor": "certify/salman:bound=betting/accuracy@0.25", "dirpath": None},
+    "certification": {"mechanisms": ["cohen", "cohen_two_sided:top_share=0.5"], "noise": "grid_gaussian:levels=255"},
+}
+WITNESS = "open('ran', 'w').close()\nclass C:\n    pass\ndef call(*_, **__):\n    pass\n"
+
+
+@pytest.fixture
+def written(tmp_path, monkeypatch):
+    """Writes the configuration with a change to it into a folder that also holds a module that leaves a witness."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "evil.py").write_text(WITNESS)
+
+    def write(*keys, value=None, seal=sealed):
+        config = copy.deepcopy(RUN)
+        inner = config
+        for key in keys[:-1]:
+            inner = inner.setdefault(key, {})
+        if keys:
+            inner[keys[-1]] = value
+        (tmp_path / "config.yaml").write_text(seal(yaml.safe_dump(config)), encoding="utf-8")
+        return tmp_path
+
+    yield write
+    assert not (tmp_path / "ran").exists()
+
+
+def test_what_a_run_wrote_is_read_without_where_it_wrote(written):
+    read = run_config(written("certification", "output", value="../../elsewhere"))
+    assert read["model"] == RUN["model"]
+    assert read["trainer"] == RUN["trainer"]
+    assert "output" not in read["certification"]
+    assert "dirpath" not in read["checkpoint"]
+    assert read["data"]["init_args"] == {"data_dir": "/my.data"}
+
+
+EVIL = {
+    "a callback": ("trainer", "callbacks", [{"class_path": "runs.x.evil.C"}]),
+    "a callback by its path alone": ("trainer", "callbacks", "evil.C"),
+    "a list of paths": ("trainer", "callbacks", ["evil.C"]),
+    "a writing callback of Lightning": (
+        "trainer",
+        "callbacks",
+        [{"class_path": "pytorch_lightning.callbacks.ModelCheckpoint", "init_args": {"dirpath": "/"}}],
+    ),
+    "an importable callable": (
+        "trainer",
+        "callbacks",
+        [{"class_path": "pytorch_lightning.callbacks.EarlyStopping", "init_args": {"monitor": "evil.call"}}],
+    ),
+    "a class in an argument": (
+        "trainer",
+        "callbacks",
+        [{"class_path": "callbacks.EMA", "init_args": {"decay": {"class_path": "evil.C"}}}],
+    ),
+    "a logger": ("trainer", "logger", [{"class_path": "pytorch_lightning.loggers.CSVLogger"}]),
+    "a strategy": ("trainer", "strategy", {"class_path": "evil.C"}),
+    "a strategy by its path": ("trainer", "strategy", "evil.C"),
+    "a file of callbacks": ("trainer", "callbacks", "/elsewhere/callbacks"),
+    "a file of a strategy": ("trainer", "strategy", "/elsewhere/strategy"),
+    "plug-ins": ("plugins", ["evil"]),
+    "one plug-in": ("plugins", "evil"),
+    "an objective": ("model", "class_path", "evil.C"),
+    "an architecture": ("model", "init_args", "architecture", "evil.call"),
+    "a stage": ("model", "init_args", "stages", ["net", "evil.call:a=1"]),
+    "a noise": ("model", "init_args", "noise", "evil.C:scale=1"),
+    "a data set": ("data", "class_path", "evil.C"),
+    "a mechanism": ("certification", "mechanisms", ["evil.C"]),
+    "a file for a group": ("data", "init_args", "transform", {"class_path": "torchvision.transforms.ToTensor"}),
+}
+
+
+@pytest.mark.parametrize("case", EVIL)
+def test_what_could_run_code_or_write_elsewhere_needs_trust(case, written):
+    *keys, value = EVIL[case]
+    folder = written(*keys, value=value)
+    with pytest.raises(ValueError, match="which is no part of this project: if you trust .* resume with --trust$"):
+        run_config(folder)
+    read = run_config(folder, trust=True)
+    for key in keys:
+        read = read[key]
+    assert read == value
+
+
+def test_the_command_line_replaces_or_vouches(written):
+    folder = written("trainer", "callbacks", value=[{"class_path": "evil.C"}])
+    assert "callbacks" not in run_config(folder, ["--resume", "x", "--trainer.callbacks=[]"])["trainer"]
+    assert run_config(folder, ["--plugins", "evil"])["trainer"]["callbacks"] == [{"class_path": "evil.C"}]
+    with pytest.raises(ValueError, match="trainer.callbacks.0..class_path is 'evil.C'"):
+        run_config(folder, ["--plugins", "other"])
+    folder = written("model", "init_args", "architecture", value="evil.call")
+    assert "architecture" not in run_config(folder, ["--model.architecture=lenet"])["model"]["init_args"]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "expected a mapping, got None"),
+        (b"[1, 2]", "expected a mapping"),
+        (b"a: [", "is not YAML"),
+        (b"\xff\xfe", "is no text"),
+        (b"model: {x: \x00}", "is not YAML"),
+        (b"[" * 100_000, "too deeply nested"),
+        (b"[" * 900, "is not YAML"),
+        (b"a: &a [1]\nb: *a\nmodel: {}", "has YAML aliases"),
+        (b"model: /etc/other.yaml", "expected model to be a mapping, got '/etc/other.yaml'"),
+        (b"model: {init_args: other.yaml}", "expected model.init_args to be a mapping"),
+        (b"trainer: {1: 2}\nmodel: {}", "expected trainer to be a mapping"),
+        (b"1: {}", "is not the configuration of a run"),
+        (b"model: {}\n", "is cut off, or was changed since it was written"),
+    ],
+)
+def test_what_is_no_configuration_is_named(content, message, tmp_path):
+    (tmp_path / "config.yaml").write_bytes(content)
+    with pytest.raises(ValueError, match=message) as caught:
+        run_config(tmp_path)
+    assert str(tmp_path / "config.yaml") in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_file_that_is_cut_off_anywhere_or_changed_is_found(written):
+    path = written() / "config.yaml"
+    whole = path.read_text()
+    for end in range(0, len(whole), 7):
+        path.write_text(whole[:end])
+        with pytest.raises(ValueError, match=r"config\.yaml"):
+            run_config(path.parent)
+    path.write_text(whole.replace("max_epochs: 3", "max_epochs: 9"))
+    with pytest.raises(ValueError, match="or train anew with --config"):
+        run_config(path.parent)
+
+
+def test_no_folder_and_an_old_run(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no run to resume: there is no .*none/config.yaml"):
+        run_config(tmp_path / "none")
+    (tmp_path / "config.yaml").write_text("model: {init_args: {optimizer: sgd}}")
+    with pytest.raises(ValueError, match="is of version 0.1: it can be certified"):
+        run_config(tmp_path)
