@@ -1,14 +1,20 @@
 """Checkpoints of train.py and of other programs, loaded without running anything in them."""
 
+from lightning_rs.checkpoints.archive import read_checkpoint
 from lightning_rs.checkpoints.foreign import doubt_about_normalization, foreign_classifier, parse_normalization
-from lightning_rs.checkpoints.ours import Checkpoint, check_continues, data_of, load_checkpoint
+from lightning_rs.checkpoints.ours import Checkpoint, data_of, load_checkpoint
+from lightning_rs.checkpoints.resuming import Resumable, check_continues, resumable, without_paths
 
 __all__ = [
     "Checkpoint",
+    "Resumable",
     "check_continues",
     "data_of",
     "doubt_about_normalization",
     "foreign_classifier",
     "load_checkpoint",
     "parse_normalization",
+    "read_checkpoint",
+    "resumable",
+    "without_paths",
 ]
