@@ -22,7 +22,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 
 from callbacks import CertificationCallback, TrainingProgress
-from lightning_rs.checkpoints import Progress, RunCheckpoints, check_continues, load_checkpoint
+from lightning_rs.checkpoints import Resumable, RunCheckpoints, load_checkpoint, read_checkpoint, resumable
 from lightning_rs.cli import (
     KeepHandlers,
     SaveConfig,
@@ -57,10 +57,12 @@ class TrainCLI(LightningCLI):
     Attributes:
         directory: of the run.
         resumed_from: the checkpoint to go on from, of a run that is resumed.
+        resumed: its content.
     """
 
     directory: Path
     resumed_from: Path | None = None
+    resumed: Resumable | None = None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, default=None, help="Name of the run and of its directory.")
@@ -110,7 +112,8 @@ class TrainCLI(LightningCLI):
         self._check_monitors()
         resumed_at = self._resume() if self.config.resume else self._start()
         kwargs["default_root_dir"] = str(self.directory)
-        kwargs["plugins"] = [*_listed(self.config_init.trainer.plugins), RunCheckpoints(self.directory)]
+        files = RunCheckpoints(self.directory / "checkpoints", self.resumed)
+        kwargs["plugins"] = [*_listed(self.config_init.trainer.plugins), files]
         if self.config.trainer.logger is None or self.config.trainer.logger is True:
             wandb = self.config.wandb
             kwargs["logger"] = make_loggers(self.directory, wandb.project, wandb.mode, resumed_at)
@@ -181,12 +184,12 @@ class TrainCLI(LightningCLI):
             raise ValueError("a run that is resumed keeps its name: leave --name out, or rename its directory first")
         self.directory, self.resumed_from = _run_and_checkpoint(self.config.resume)
         self._lock = only_writer(self.directory, "training") if not rank_zero_only.rank else None
-        done = check_continues(self.resumed_from, self.model, self.datamodule)
+        self.resumed = done = resumable(self.resumed_from, self.model, self.datamodule)
         trainer = self.config.trainer
         self._check_schedule(self.directory, done)
         self.config.resume, self.config.trust = None, False  # The saved configuration repeats the run.
         # An interrupted certification goes on; one of weights that are trained further stays as it is.
-        finished = done.epochs == trainer.max_epochs or 0 <= trainer.max_steps <= done.step
+        finished = done.epochs == trainer.max_epochs or 0 <= trainer.max_steps <= done.steps
         if not finished and not done.at_end_of_epoch and not rank_zero_only.rank:
             print(
                 f"{self.resumed_from} was saved in the middle of epoch {done.epochs}: the rest of it draws other "
@@ -196,9 +199,9 @@ class TrainCLI(LightningCLI):
         self._write_to(
             self.directory / "certification" if finished else free_directory(self.directory, "certification")
         )
-        return done.step
+        return done.steps
 
-    def _check_schedule(self, directory: Path, done: Progress) -> None:
+    def _check_schedule(self, directory: Path, done: Resumable) -> None:
         now, planned = self.config.trainer, run_config(directory, trust=True)["trainer"]
         if now.max_epochs is not None and 0 <= now.max_epochs < done.epochs:
             raise ValueError(f"{directory} has done {done.epochs} epochs, got --trainer.max_epochs {now.max_epochs}")
@@ -304,8 +307,9 @@ def main() -> None:
             fail(f"{error}; " + (f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"))
         best = checkpoint is not None and checkpoint.monitor and not trainer.fast_dev_run
         path = checkpoint and (checkpoint.best_model_path if best else checkpoint.last_model_path)
-        where = "best" if best else None
-        trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path=where, verbose=False, weights_only=True)
+        if best and path:
+            cli.model.load_state_dict(read_checkpoint(path)["state_dict"])
+        trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
     if trainer.is_global_zero and path:
         print(f"Certify again, or otherwise: python certify.py --checkpoint {path}")
 

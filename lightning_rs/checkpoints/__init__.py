@@ -1,18 +1,21 @@
 """Checkpoints of train.py and of other programs, loaded without running anything in them."""
 
+from lightning_rs.checkpoints.archive import read_checkpoint
 from lightning_rs.checkpoints.foreign import doubt_about_normalization, foreign_classifier, parse_normalization
-from lightning_rs.checkpoints.ours import Checkpoint, check_continues, data_of, load_checkpoint
-from lightning_rs.checkpoints.run_files import Progress, RunCheckpoints, progress_of
+from lightning_rs.checkpoints.ours import Checkpoint, data_of, load_checkpoint
+from lightning_rs.checkpoints.resuming import Resumable, resumable, without_paths
+from lightning_rs.checkpoints.run_files import RunCheckpoints
 
 __all__ = [
     "Checkpoint",
-    "Progress",
+    "Resumable",
     "RunCheckpoints",
-    "check_continues",
     "data_of",
     "doubt_about_normalization",
     "foreign_classifier",
     "load_checkpoint",
     "parse_normalization",
-    "progress_of",
+    "read_checkpoint",
+    "resumable",
+    "without_paths",
 ]

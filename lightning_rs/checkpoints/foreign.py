@@ -7,7 +7,13 @@ Read are, by what the file holds:
   E. Rosenfeld, J. Z. Kolter, 2019; Consistency, J. Jeong and J. Shin, 2020; SmoothMix, J. Jeong et al., 2021) or only
   centres (H. Salman et al., 2019), keeps its numbers out of the file, and so has to be named.
 - `{net, epoch}`: MACER (R. Zhai et al., 2020), which does not normalise, and whose net is recognised by its weights.
-- Weights alone, for example torchvision's: the architecture has to be named.
+- Weights alone, for example torchvision's, in a dictionary of torch's or as safetensors; or under one of the names
+  `state_dict`, `model_state_dict`, `model`, `net`, `params`: the architecture has to be named. Averages of the weights
+  beside them (`state_dict_ema` and the like) are another net, and not read.
+
+What all keys begin with (`module.`, `_orig_mod.`, `model.`, `backbone.`, ...) is taken off as far as it must be for
+the keys to be those of the architecture. Thin ResNets whose shortcuts are padded with zeros (option A of K. He et al.,
+2015) are told apart by their weights.
 
 Nothing in a file runs: it was loaded as tensors and plain values, and names are looked up.
 """
@@ -15,7 +21,9 @@ Nothing in a file runs: it was loaded as tensors and plain values, and names are
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +32,15 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from lightning_rs.checkpoints.fitting import fitted, outline
+from lightning_rs.checkpoints.schema import shown
 from lightning_rs.data import ImageDataModule
 from lightning_rs.models import ImageFacts, build_base_classifier, get_architecture
 from lightning_rs.smoothing.classifier import device_of
 
-# What a parallel or compiled net puts in front of its keys.
-_WRAPPERS = ("module.", "_orig_mod.")
+# What holds the weights, and what another program calls the parts of our thin ResNets.
+_PLACES = ("state_dict", "model_state_dict", "model", "net", "params")
+_RENAMED = ((re.compile(r"^linear\."), "fc."), (re.compile(r"\.shortcut\."), ".downsample."))
 _MEANS, _STDS = ("0.means", "0.mean"), ("0.sds", "0.stds", "0.std")
 _ADVICE = (
     "standardize (Cohen et al., Consistency, SmoothMix), center (Salman et al.), none (MACER, MNIST), "
@@ -59,27 +70,41 @@ def foreign_classifier(
             neither the file nor the arguments say.
     """
     weights, named = _weights(path, content)
-    layer, net = _layer_and_net(weights)
-    arch = arch or named or _recognized(net)
+    candidates = list(_candidates(weights))
+    arch = arch or named or next(filter(None, (_recognized(net) for _, net in candidates)), None)
     if arch is None:
         raise ValueError(f"{path} does not name its architecture: give arch, for example cifar_resnet110")
-    get_architecture(arch)
+    entry = get_architecture(arch)
     if data is None:
         raise ValueError(f"{path} does not say which data set it was trained on: give data, for example CIFAR10")
     facts = data.facts
     macer = "net" in content and set(content) <= {"net", "epoch", "optimizer", "scheduler"}
+    fitting = f"{path} does not fit {arch} for {type(data).__name__}"
+    with _one_line(fitting):
+        expected = outline(partial(entry.build, facts.num_classes)).keys()
+    layer, net = min(candidates, key=lambda candidate: len(expected ^ candidate[1].keys()))
     mean, std = _normalization(path, layer, normalization, facts, macer)
-    classifier = build_base_classifier(arch, facts.num_classes, facts.shape, mean, std)
-    try:
-        classifier.net.load_state_dict(net)
+    normalize = {"mean": torch.tensor(mean).view(-1, 1, 1), "std": torch.tensor(std).view(-1, 1, 1)}
+    parts = {"net": net, "normalize": normalize}
+    weights = {f"{stage}.{key}": value for stage, held in parts.items() for key, value in held.items()}
+    with _one_line(fitting):
+        build = partial(build_base_classifier, arch, facts.num_classes, facts.shape, mean, std)
+        classifier = fitted(build, weights)
         with torch.inference_mode():
-            classifier.eval()(torch.zeros(1, *facts.shape))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise ValueError(f"{path} does not fit {arch} for {type(data).__name__}: {reason}") from None
+            answer = classifier(torch.zeros(1, *facts.shape))
+    if answer.shape != (1, facts.num_classes) or not answer.isfinite().all():
+        raise ValueError(f"{path} gives no {facts.num_classes} finite scores for an image of {type(data).__name__}")
     if not any(mean) and all(s == 1.0 for s in std):
         classifier.normalize = nn.Identity()
-    return classifier.eval(), arch
+    return classifier, arch
+
+
+@contextmanager
+def _one_line(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (RuntimeError, AssertionError, TypeError, ValueError) as error:
+        raise ValueError(f"{what}: {' '.join(str(error).split())[:400]}") from None
 
 
 def parse_normalization(text: str, facts: ImageFacts) -> tuple[list[float], list[float]]:
@@ -155,40 +180,58 @@ def _right(classifier: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 
 
 def _weights(path: Path, content: Any) -> tuple[dict[str, Tensor], str | None]:
-    """Weights with their keys freed of wrappers, and the architecture's name if the file has it."""
+    """The weights, and the architecture's name if the file has it."""
     held = content if isinstance(content, Mapping) else {}
-    state = next((held[key] for key in ("state_dict", "net") if isinstance(held.get(key), Mapping)), held)
-    if not state or not all(isinstance(k, str) and isinstance(v, Tensor) for k, v in state.items()):
-        kind = f"a dictionary with {', '.join(map(str, list(held)[:8]))}" if held else f"a {type(content).__name__}"
+    places = [key for key in _PLACES if _are_weights(held.get(key))]
+    if len(places) > 1:
+        raise ValueError(f"{path} holds the weights of more than one net: {', '.join(places)}; save the one to certify")
+    state = held[places[0]] if places else held
+    if not _are_weights(state):
+        kind = f"a dictionary with {', '.join(map(shown, list(held)[:8]))}" if held else f"a {type(content).__name__}"
         raise ValueError(
             f"{path} is not a checkpoint of a known form: expected one of train.py, {{arch, state_dict}}, "
-            f"{{net, epoch}} or weights alone, got {kind}"
+            f"{{net, epoch}}, {{model_state_dict}} or weights alone, got {kind}"
         )
     named = held.get("arch")
-    return _unwrapped(state), named if isinstance(named, str) else None
+    return dict(state), named if isinstance(named, str) else None
 
 
-def _unwrapped(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    for prefix in _WRAPPERS:
-        if state and all(key.startswith(prefix) for key in state):
-            return _unwrapped({key.removeprefix(prefix): value for key, value in state.items()})
-    return dict(state)
+def _candidates(state: dict[str, Tensor]) -> Iterator[tuple[dict[str, Tensor], dict[str, Tensor]]]:
+    """Weights of a first layer and of the net: as they are, and without what all keys begin with, part by part.
+
+    Of `Sequential(layer, net)` the layer's are set apart.
+    """
+    layer: dict[str, Tensor] = {}
+    while "" not in state:
+        yield layer, state
+        yield layer, _renamed(state)
+        firsts = {key.split(".")[0] for key in state}
+        if firsts == {"0", "1"} and not layer:
+            layer = {key: value for key, value in state.items() if key.startswith("0.")}
+        elif len(firsts) > 1:
+            return
+        state = {key.partition(".")[2]: value for key, value in state.items() if key not in layer}
 
 
-def _layer_and_net(weights: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """What `Sequential(layer, net)` holds of each; all belongs to the net where the keys are not of this form."""
-    if {key.split(".")[0] for key in weights} not in ({"1"}, {"0", "1"}):
-        return {}, weights
-    layer = {key: value for key, value in weights.items() if key.startswith("0.")}
-    return layer, _unwrapped({key.removeprefix("1."): weights[key] for key in weights if key not in layer})
+def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    for pattern, name in _RENAMED:
+        state = {pattern.sub(name, key): value for key, value in state.items()}
+    return state
+
+
+def _are_weights(value: Any) -> bool:
+    if not isinstance(value, Mapping) or not value:
+        return False
+    return all(isinstance(key, str) and isinstance(weight, Tensor) for key, weight in value.items())
 
 
 def _recognized(net: Mapping[str, Tensor]) -> str | None:
-    """MACER's files name no architecture: a thin ResNet for CIFAR-10 and SVHN, LeNet for MNIST."""
+    """A thin ResNet for CIFAR-10 and SVHN, or LeNet for MNIST: as MACER's files, which name no architecture."""
     blocks = {match.group(1) for key in net if (match := re.match(r"layer1\.(\d+)\.", key))}
     stages = {key.split(".")[0] for key in net}
     if blocks and "layer3" in stages and "layer4" not in stages:
-        return f"cifar_resnet{6 * len(blocks) + 2}"
+        projects = any(".downsample." in key or ".shortcut." in key for key in net)
+        return f"cifar_resnet{6 * len(blocks) + 2}{'' if projects else '_a'}"
     return "lenet" if stages == {"conv1", "conv2", "fc1", "fc2"} else None
 
 
@@ -203,7 +246,9 @@ def _normalization(
             raise ValueError(f"{path} does not say how images are normalised: give normalization, {_ADVICE}")
         return parse_normalization(given, facts)
     means, stds = (next((layer[key] for key in keys if key in layer), None) for keys in (_MEANS, _STDS))
-    if means is None or len(layer) != 1 + (stds is not None):
+    numbers = [held for held in (means, stds) if held is not None]
+    per_channel = all(held.is_floating_point() and held.numel() == facts.shape[0] for held in numbers)
+    if means is None or len(layer) != len(numbers) or not per_channel:
         raise ValueError(f"{path} begins with a layer that is no normalisation: it holds {', '.join(layer)}")
     if given is not None:
         raise ValueError(f"{path} holds its own normalisation: leave normalization out")

@@ -1,19 +1,20 @@
-"""Read checkpoints. Nothing in a file can run code: only tensors and plain values load, and names are looked up."""
+"""Checkpoints as trained classifiers: ours, which say everything about themselves, and those of the field."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from pytorch_lightning import LightningModule
-from torch import Tensor, nn
+from msgspec import UNSET
+from torch import nn
 
+from lightning_rs.checkpoints.archive import read_checkpoint
+from lightning_rs.checkpoints.fitting import fitted
 from lightning_rs.checkpoints.foreign import foreign_classifier
-from lightning_rs.checkpoints.run_files import Progress, progress_of
+from lightning_rs.checkpoints.schema import our_content
 from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.models import DEFAULT_STAGES, build_base_classifier, load_named
 
@@ -68,56 +69,45 @@ def load_checkpoint(
         data_args: arguments of the data set of a foreign file, such as `data_dir`; None counts as left out.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a checkpoint, one that needs code execution to load, one that names an unknown architecture or a
-            path that the user did not, or one that lacks what the other arguments must then say.
+        OSError: no such file, or one that cannot be read or does not fit into memory.
+        ValueError: not a checkpoint, a damaged one, one that needs code execution to load, one that names an unknown
+            architecture or a path that the user did not, or one that lacks what the other arguments must then say.
     """
     path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"no checkpoint at {path}")
-    try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch names no common class for what a broken or unsafe file raises.
-        # PyTorch's own words advise to load it without the safeguard.
-        needed = re.search(r"GLOBAL ([\w.]+)", str(error))
-        reason = (
-            f"to load it, {needed.group(1)} would have to be run" if needed else "it holds no tensors and plain values"
-        )
-        raise ValueError(f"{path} is not a checkpoint that loads safely: {reason}") from None
+    content = read_checkpoint(path)
     if not isinstance(content, dict) or "lightning_rs" not in content:
         return _load_foreign(path, content, arch, data, normalization, data_args or {})
     if (arch is not None and "." not in arch) or normalization is not None:
         raise ValueError(f"{path} is a checkpoint of train.py, which holds arch and normalization: leave them out")
-    missing = {"state_dict", "hyper_parameters"} - set(content)
-    if missing:
-        raise ValueError(f"{path} is not a checkpoint of train.py: it lacks {', '.join(sorted(missing))}")
-    h, about = content["hyper_parameters"], content["lightning_rs"]
+    held = our_content(path, content)
+    h, about = held.hyper_parameters, held.lightning_rs
     load_named(arch)
+    stages = DEFAULT_STAGES if h.stages is UNSET else h.stages
+    build = partial(build_base_classifier, h.architecture, h.num_classes, h.input_shape, h.mean, h.std, stages)
     try:
-        if arch not in (None, h["architecture"]):
-            raise ValueError(f"its architecture is {h['architecture']}, not {arch}")
-        stages = h.get("stages", DEFAULT_STAGES)
-        base_classifier = build_base_classifier(
-            h["architecture"], h["num_classes"], h["input_shape"], h["mean"], h["std"], stages
-        )
-        base_classifier.load_state_dict(_weights(content["state_dict"], version_0_1="stages" not in h))
-        return Checkpoint(
-            base_classifier=base_classifier.eval(),
-            architecture=h["architecture"],
-            num_classes=int(h["num_classes"]),
-            input_shape=tuple(h["input_shape"]),
-            sigma=float(h["sigma"]),
-            objective=str(about["objective"]),
-            data=None if about["data"] is None else dict(about["data"]),
-            noise=str(h.get("noise", "gaussian")),
-        )
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise ValueError(f"{path} does not fit the model that it names: {str(error).splitlines()[0]}") from None
+        if arch not in (None, h.architecture):
+            raise ValueError(f"its architecture is {h.architecture}, not {arch}")
+        base_classifier = fitted(build, _weights(held.state_dict, version_0_1=h.stages is UNSET))
+    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"{path} does not fit the model that it names: {reason}") from None
+    return Checkpoint(
+        base_classifier=base_classifier,
+        architecture=h.architecture,
+        num_classes=h.num_classes,
+        input_shape=h.input_shape,
+        sigma=h.sigma,
+        objective=about.objective,
+        data=None if about.data is None else content["lightning_rs"]["data"],
+        noise=h.noise,
+    )
 
 
-def _weights(state: Mapping[str, Tensor], version_0_1: bool) -> dict[str, Tensor]:
+def _weights(state: Mapping[str, Any], version_0_1: bool) -> dict[str, Any]:
     weights = {key[len(_PREFIX) :]: value for key, value in state.items() if key.startswith(_PREFIX)}
-    return {_VERSION_0_1[key[:2]] + key[2:]: value for key, value in weights.items()} if version_0_1 else weights
+    if not version_0_1:
+        return weights
+    return {_VERSION_0_1.get(key[:2], key[:2]) + key[2:]: value for key, value in weights.items()}
 
 
 def _load_foreign(
@@ -141,35 +131,6 @@ def _load_foreign(
         data={"name": data, "init_args": _given(data_args), "facts": datamodule.facts.plain()},
         foreign=True,
     )
-
-
-def check_continues(path: str | Path, module: LightningModule, data: ImageDataModule) -> Progress:
-    """The progress of the checkpoint at `path`, if training `module` on `data` continues it.
-
-    Raises:
-        FileNotFoundError: no such file.
-        ValueError: not a checkpoint of ours, one of version 0.1 or of weights alone, or one of another objective, data
-            set or recipe.
-    """
-    checkpoint = load_checkpoint(path)
-    content = torch.load(path, map_location="cpu", weights_only=True)
-    if "stages" not in content["hyper_parameters"]:
-        raise ValueError(f"{path} is of version 0.1: it can be certified, but its training cannot be resumed")
-    free = {"data_dir", "num_workers", "download"}  # What may differ without changing a batch.
-    now = {"objective": type(module).__name__, "data": data.description()["name"], **module.hparams}
-    then = {
-        "objective": checkpoint.objective,
-        "data": (checkpoint.data or {}).get("name"),
-        **content["hyper_parameters"],
-    }
-    now |= {key: value for key, value in data.hparams.items() if key not in free}
-    then |= {key: value for key, value in (checkpoint.data or {}).get("init_args", {}).items() if key not in free}
-    for key in sorted((now.keys() & then.keys()) - free, key=lambda key: (key not in ("objective", "data"), key)):
-        if now[key] != then[key]:
-            raise ValueError(f"{path} cannot be resumed with another {key}: it has {then[key]}, got {now[key]}")
-    if "loops" not in content:
-        raise ValueError(f"{path} holds weights alone (save_weights_only): it can be certified, but not resumed")
-    return progress_of(content)
 
 
 def data_of(checkpoint: Checkpoint, name: str | None = None, **overrides: Any) -> ImageDataModule:
@@ -203,7 +164,7 @@ def data_of(checkpoint: Checkpoint, name: str | None = None, **overrides: Any) -
 def _data_module(name: str, cls: type[ImageDataModule], init_args: Mapping[str, Any]) -> ImageDataModule:
     try:
         return cls(**_given(init_args))
-    except TypeError as error:
+    except (TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"{name} does not take these arguments: {error}") from None
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from lightning_rs.checkpoints.resuming import Resumable, without_paths
 from lightning_rs.files import sync_folder, write_whole
 
 
@@ -21,11 +21,18 @@ class RunCheckpoints(TorchCheckpointIO):
     the folder is removed, whatever a checkpoint says of former ones.
 
     Args:
-        folder: the run's directory.
+        folder: the run's checkpoints.
+        resumed: what the training goes on from, checked; no other file is loaded.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, resumed: Resumable | None = None) -> None:
         self.folder = Path(folder)
+        self.resumed = resumed
+
+    def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
+        if self.resumed is None:
+            raise ValueError(f"{path} is not what the training goes on from")
+        return without_paths(self.resumed.content, self.folder)
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
         path = Path(path)
@@ -39,28 +46,5 @@ class RunCheckpoints(TorchCheckpointIO):
     def remove_checkpoint(self, path: str | Path) -> None:
         path = Path(path)
         # A file's own name may be a link; where it lies may not lead elsewhere.
-        if self.folder.resolve() in path.parent.resolve().parents and not path.is_dir():
+        if path.parent.resolve() == self.folder.resolve() and not path.is_dir():
             path.unlink(missing_ok=True)
-
-
-class Progress(NamedTuple):
-    """How far a training was when a checkpoint was saved.
-
-    Attributes:
-        epochs: epochs done.
-        step: optimiser steps done.
-        at_end_of_epoch: whether it was saved at the very end of an epoch, from where a resumed run goes on exactly.
-    """
-
-    epochs: int
-    step: int
-    at_end_of_epoch: bool
-
-
-def progress_of(content: Mapping[str, Any]) -> Progress:
-    """The progress that a checkpoint of a training says."""
-    loop = content["loops"]["fit_loop"]
-    epoch = loop["epoch_progress"]["current"]
-    # Lightning counts an epoch as processed when its last hook is about to run, after the validation.
-    ended = epoch["processed"] == epoch["ready"] and loop["epoch_loop.batch_progress"]["is_last_batch"]
-    return Progress(int(content["epoch"]) + ended, int(content["global_step"]), bool(ended))

@@ -6,7 +6,7 @@ import pytest
 import torch
 from conftest import ROOT
 
-from lightning_rs.checkpoints import check_continues, data_of, load_checkpoint
+from lightning_rs.checkpoints import data_of, load_checkpoint, resumable
 from lightning_rs.data import Digits
 
 
@@ -124,4 +124,4 @@ def test_a_checkpoint_of_version_1_loads_and_is_not_resumed(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(own.values(), held, strict=True))
     assert data_of(loaded).facts.shape == (1, 8, 8)
     with pytest.raises(ValueError, match="is of version 0.1: it can be certified, but its training cannot be resumed"):
-        check_continues(path, None, data_of(loaded))
+        resumable(path, None, data_of(loaded))
