@@ -190,12 +190,10 @@ class TrainCLI(LightningCLI):
         self.config.resume, self.config.trust = None, False  # The saved configuration repeats the run.
         # An interrupted certification goes on; one of weights that are trained further stays as it is.
         finished = done.epochs == trainer.max_epochs or 0 <= trainer.max_steps <= done.steps
-        if not finished and not done.at_end_of_epoch and not rank_zero_only.rank:
-            print(
-                f"{self.resumed_from} was saved in the middle of epoch {done.epochs}: the rest of it draws other "
-                "images and noise than without the interruption, so the run will end with other weights",
-                file=sys.stderr,
-            )
+        if not finished and (not done.at_end_of_epoch or trainer.max_steps >= 0) and not rank_zero_only.rank:
+            amid = f"{self.resumed_from} is from the middle of epoch {done.epochs}"
+            reason = "with max_steps Lightning takes the images in another order" if done.at_end_of_epoch else amid
+            print(f"not exactly resumed: {reason}, so the run will end with other weights", file=sys.stderr)
         self._write_to(
             self.directory / "certification" if finished else free_directory(self.directory, "certification")
         )
@@ -252,11 +250,18 @@ def _run_and_checkpoint(resume: str) -> tuple[Path, Path]:
         load_checkpoint(last)
     except (OSError, ValueError) as error:
         for other in sorted(last.parent.glob("*.ckpt"), key=lambda file: file.stat().st_mtime, reverse=True):
-            with suppress(OSError, ValueError):
-                load_checkpoint(other)
+            if _loads(other):
                 raise ValueError(f"{error}; this one is whole, to go on from it: --resume {other}") from None
         raise
     return path, last
+
+
+def _loads(path: Path) -> bool:
+    try:
+        load_checkpoint(path)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _base_config(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:

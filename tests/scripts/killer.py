@@ -10,7 +10,7 @@ from pytorch_lightning import Callback
 class Killer(Callback):
     """Sends its own process a signal before the given step."""
 
-    def __init__(self, step: int, number: int = signal.SIGKILL) -> None:
+    def __init__(self, step: int, number: int = int(signal.SIGKILL)) -> None:
         self.step = step
         self.number = number
 
