@@ -194,9 +194,8 @@ class TrainCLI(LightningCLI):
             amid = f"{self.resumed_from} is from the middle of epoch {done.epochs}"
             reason = "with max_steps Lightning takes the images in another order" if done.at_end_of_epoch else amid
             print(f"not exactly resumed: {reason}, so the run will end with other weights", file=sys.stderr)
-        self._write_to(
-            self.directory / "certification" if finished else free_directory(self.directory, "certification")
-        )
+        made = sorted(self.directory.glob("certification*"), key=lambda path: (len(path.name), path.name))
+        self._write_to(made[-1] if made and finished else free_directory(self.directory, "certification"))
         return done.steps
 
     def _check_schedule(self, directory: Path, done: Resumable) -> None:

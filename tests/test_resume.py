@@ -87,7 +87,7 @@ def test_paths_that_a_checkpoint_names_are_not_touched(runs):
             for key in ("last_model_path", "best_model_path", "kth_best_model_path"):
                 state[key] = "runs/part/checkpoints/../../../victim"
             state["dirpath"] = str(victim)
-            state["best_k_models"] = {str(victim): torch.tensor(1.0), "runs/part/../../victim/last.ckpt": 0.5}
+            state["best_k_models"] = {str(victim): torch.tensor(1.0), "runs/part/../../victim/last.ckpt": torch.tensor(0.5)}
 
     changed(runs / "part", evil)
     train(runs.parent, *RESUMED)
@@ -124,7 +124,8 @@ def test_a_torn_checkpoint_is_named_beside_one_that_is_whole(runs):
     assert line.endswith(f"; this one is whole, to go on from it: --resume {whole}")
     train(runs.parent, f"--resume={whole}", "--trainer.callbacks=[]")
     names = sorted(path.name for path in (runs / "part" / "checkpoints").iterdir())
-    assert names == ["epoch=2-step=48.ckpt", "last.ckpt"]
+    # What a training was resumed from is never removed.
+    assert names == ["epoch=1-step=32.ckpt", "epoch=2-step=48.ckpt", "last.ckpt"]
     assert equal(weights(runs / "whole"), weights(runs / "part"))
 
 
