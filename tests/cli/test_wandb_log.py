@@ -22,6 +22,7 @@ FEW = ("--live_certification.limit=5", "--certification.n=100", "--certification
 @pytest.fixture
 def loggers(tmp_path):
     yield make_loggers(tmp_path / "run", "project", "offline")
+    wandb.finish()
     wandb.teardown()
 
 
@@ -44,7 +45,7 @@ def rows(directory):
 def test_a_run_of_its_own_is_logged(loggers, tmp_path, capsys):
     work(loggers, tmp_path / "run")
     assert capsys.readouterr().err == ""
-    loggers[1].experiment.finish()
+    wandb.teardown()  # The service ends, and with it the file.
     (path,) = tmp_path.glob("run/wandb/offline-run-*/*.wandb")
     assert any("certify/cohen/acr" in row for row in wandb_reader.history(path))
     assert wandb_id(tmp_path / "run") in path.name
@@ -60,14 +61,9 @@ def test_a_service_that_was_killed_is_said_once_and_stops_nothing(loggers, tmp_p
     loggers[1].experiment.config.update({"sigma": 0.5})
     assert time.perf_counter() - start < 10
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("W&B: ConnectionResetError (") and line.endswith("): it is off from here on; all else goes on")
+    assert line.startswith("W&B: ConnectionResetError (")
+    assert line.endswith("): it is off from here on; all else goes on")
     assert [row["step"] for row in rows(tmp_path / "run")] == ["0", "0", "1", "1", "2", "2", "3", "3"]
-    # Another run of the same process is logged.
-    again = make_loggers(tmp_path / "again", "project", "offline")
-    work(again, tmp_path / "run")
-    again[1].experiment.finish()
-    assert capsys.readouterr().err == ""
-    assert wandb_id(tmp_path / "again")
 
 
 def test_files_that_cannot_be_sent_stop_nothing(loggers, tmp_path, capsys, monkeypatch):
@@ -102,21 +98,23 @@ def test_without_wandb_there_is_the_other_log(tmp_path, capsys, monkeypatch):
 def test_a_training_whose_service_is_killed_ends_as_it_would(tmp_path):
     killers = ["--trainer.callbacks+=killer.ServiceKiller", "--trainer.callbacks.step=5"]
     done = run_script("train.py", *SHORT, *FEW, *killers, cwd=tmp_path, PYTHONPATH=str(ROOT / "tests" / "scripts"))
-    said = [line for line in done.stderr.splitlines() if line.startswith("W&B: ")]
-    assert [line.split()[1] for line in said] == ["no", "ConnectionResetError"]
+    assert done.stderr.count("W&B: no API key") == done.stderr.count("W&B: ConnectionResetError (") == 1
     assert "Traceback" not in done.stderr
     assert (tmp_path / "runs" / "run" / "checkpoints" / "last.ckpt").is_file()
     assert [row["epoch"] for row in rows(tmp_path / "runs" / "run") if row["certify/cohen/acr"]] == ["0", "1"]
     assert (tmp_path / "runs" / "run" / "certification" / "table.csv").is_file()
 
 
-def test_a_home_that_cannot_be_written_costs_no_log(tmp_path):
+def test_a_home_that_cannot_be_written_costs_no_log(loggers, tmp_path, capfd, monkeypatch):
     """wandb keeps files that are to be sent there, and its service its log, which it otherwise prints."""
-    home = tmp_path / "home"
-    home.touch()
-    done = run_script("train.py", *SHORT, *FEW, cwd=tmp_path, HOME=str(home))
-    said = [line for line in done.stderr.splitlines() if line.startswith("W&B: ")]
-    assert [line.split()[1] for line in said] == ["no"]
-    assert "Traceback" not in done.stderr and "server: accepting" not in done.stderr
-    (path,) = tmp_path.glob("runs/run/wandb/offline-run-*/*.wandb")
-    assert len([row for row in wandb_reader.history(path) if "certify/cohen/acr" in row]) == 2
+    (tmp_path / "home").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    for variable in ("WANDB_CACHE_DIR", "WANDB_DATA_DIR"):
+        monkeypatch.setenv(variable, "")  # What is set is put back.
+        monkeypatch.delenv(variable)
+    work(loggers, tmp_path / "run")
+    wandb.teardown()  # The service ends, and with it the file.
+    assert capfd.readouterr().err == ""
+    (path,) = tmp_path.glob("run/wandb/offline-run-*/*.wandb")
+    assert any("certify/cohen/acr" in row for row in wandb_reader.history(path))
+    assert wandb_reader.artifacts(path)
