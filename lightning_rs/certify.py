@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -139,9 +140,15 @@ def default_directory(checkpoint: Path, run: RunDescription) -> Path:
     return folder / f"certify-sigma{run.sigma:g}-n{run.n}-{run.digest[:8]}"
 
 
-if __name__ == "__main__":
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Certify, or run a subcommand, as the arguments say; those of the command line when left out."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     quiet_libraries()
-    if len(sys.argv) > 1 and not sys.argv[1].startswith("-"):
-        run_command(sys.argv[1:])
-        raise SystemExit
-    auto_cli(certify, as_positional=False, parser_class=CertifyParser, description=__doc__)
+    if arguments and not arguments[0].startswith("-"):
+        run_command(arguments)
+    else:
+        auto_cli(certify, args=arguments, as_positional=False, parser_class=CertifyParser, description=__doc__)
+
+
+if __name__ == "__main__":
+    main()

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 
-from callbacks import CertificationCallback, TrainingProgress
+from lightning_rs.callbacks import CertificationCallback, TrainingProgress
 from lightning_rs.checkpoints import check_continues
 from lightning_rs.cli import (
     TrainParser,
@@ -179,16 +180,19 @@ def _base_config(arguments: list[str]) -> Path:
     return DEFAULT_CONFIG
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, as the arguments say; those of the command line when left out."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
     quiet_libraries()
     with clean_exit():
-        base_config = _base_config(sys.argv[1:])
-        configs = filter(os.path.isfile, (base_config, *words_after(sys.argv[1:], "--config", "-c")))
+        base_config = _base_config(arguments)
+        configs = filter(os.path.isfile, (base_config, *words_after(arguments, "--config", "-c")))
         contents = [content for path in configs for content in config_layers(path).values()]
-        plug_in(told("plugins", sys.argv[1:], contents))
+        plug_in(told("plugins", arguments, contents))
         cli = TrainCLI(
             SmoothingModule,
             ImageDataModule,
+            args=arguments,
             subclass_mode_model=True,
             subclass_mode_data=True,
             run=False,
@@ -212,7 +216,8 @@ def main() -> None:
     with ending_together(cli.trainer.strategy):
         cli.trainer.test(cli.model, datamodule=cli.datamodule, ckpt_path="best" if best else None, verbose=False)
     if cli.trainer.is_global_zero and path:
-        print(f"Certify again, or otherwise: python certify.py --checkpoint {path}")
+        program = "python certify.py" if Path(sys.argv[0]).name == "train.py" else "lightning-rs certify"
+        print(f"Certify again, or otherwise: {program} --checkpoint {path}")
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch.utils.data import Dataset
 
-from callbacks.readiness import check_certification, check_module, check_monitors, why_never
+from lightning_rs.callbacks.readiness import check_certification, check_module, check_monitors, why_never
 from lightning_rs.certification import Certification, CertificationSettings, certify_together
 from lightning_rs.checks import check_at_least, check_known
 from lightning_rs.cli import log_run, say

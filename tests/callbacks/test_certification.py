@@ -8,8 +8,8 @@ from pytorch_lightning import LightningModule, Trainer, seed_everything
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from callbacks import CertificationCallback
 from lightning_rs import SmoothedClassifier
+from lightning_rs.callbacks import CertificationCallback
 from lightning_rs.data import Digits
 from lightning_rs.objectives import Gaussian, Optimizer
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.data import DataLoader, Dataset, TensorDataset
 from torchvision.transforms import Normalize
 
-from callbacks import CertificationCallback
+from lightning_rs.callbacks import CertificationCallback
 from lightning_rs.data import Digits
 
 IMAGES = TensorDataset(torch.rand(8, 1, 8, 8), torch.arange(8))
