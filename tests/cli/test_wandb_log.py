@@ -22,6 +22,11 @@ FEW = ("--live_certification.limit=5", "--certification.n=100", "--certification
 @pytest.fixture
 def loggers(tmp_path):
     yield make_loggers(tmp_path / "run", "project", "offline")
+    end_service()
+
+
+def end_service():
+    """Only then all is on the disk."""
     wandb.finish()
     wandb.teardown()
 
@@ -45,7 +50,7 @@ def rows(directory):
 def test_a_run_of_its_own_is_logged(loggers, tmp_path, capsys):
     work(loggers, tmp_path / "run")
     assert capsys.readouterr().err == ""
-    wandb.teardown()  # The service ends, and with it the file.
+    end_service()
     (path,) = tmp_path.glob("run/wandb/offline-run-*/*.wandb")
     assert any("certify/cohen/acr" in row for row in wandb_reader.history(path))
     assert wandb_id(tmp_path / "run") in path.name
@@ -113,7 +118,7 @@ def test_a_home_that_cannot_be_written_costs_no_log(loggers, tmp_path, capfd, mo
         monkeypatch.setenv(variable, "")  # What is set is put back.
         monkeypatch.delenv(variable)
     work(loggers, tmp_path / "run")
-    wandb.teardown()  # The service ends, and with it the file.
+    end_service()
     assert capfd.readouterr().err == ""
     (path,) = tmp_path.glob("run/wandb/offline-run-*/*.wandb")
     assert any("certify/cohen/acr" in row for row in wandb_reader.history(path))
