@@ -10,7 +10,7 @@ from pytorch_lightning.callbacks import RichProgressBar
 from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch.utils.data import Dataset
 
-from lightning_rs.callbacks.readiness import check_certification, check_module, check_monitors, why_never
+from lightning_rs.callbacks.readiness import check_certification, check_module, check_monitors, check_tested, why_never
 from lightning_rs.certification import Certification, CertificationSettings, certify_together
 from lightning_rs.checks import check_at_least, check_known
 from lightning_rs.cli import log_run, say
@@ -81,11 +81,9 @@ class CertificationCallback(Callback):
         self._ready = False
         if not self._wanted(stage):
             return
-        check_monitors(trainer, self._prefix)
-        if self.split == "test" and trainer.limit_test_batches == 0:
-            raise ValueError(
-                "limit_test_batches 0 leaves out the test split's certification too: give at least 1, or certify none"
-            )
+        check_monitors(trainer.callbacks)
+        if self.split == "test":
+            check_tested(trainer.limit_test_batches)
         # What these hooks make of the module comes later.
         if not (is_overridden("setup", pl_module) or is_overridden("configure_model", pl_module)):
             check_module(pl_module)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterable
 from typing import Any
 
 import torch
-from pytorch_lightning import LightningModule, Trainer
+from pytorch_lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
 from lightning_rs.certification import Certification
@@ -86,22 +87,30 @@ def check_certification(certification: Certification) -> None:
         set_random_state(state)
 
 
-def check_monitors(trainer: Trainer, prefix: str) -> None:
+def check_monitors(callbacks: Iterable[Callback]) -> None:
     """Refuse checkpoints and early stopping that take the worst of a certified figure for the best.
-
-    Args:
-        trainer: with its callbacks.
-        prefix: of the figures' names.
 
     Raises:
         ValueError: names the figure and the mode.
     """
-    for callback in trainer.callbacks:
+    for callback in callbacks:
         monitor, mode = getattr(callback, "monitor", None), getattr(callback, "mode", None)
-        if isinstance(monitor, str) and monitor.startswith(f"{prefix}/"):
+        if isinstance(monitor, str) and monitor.startswith(("certify/", "certify_test/")):
             better = "min" if monitor.endswith(_LESS_IS_BETTER) else "max"
             if mode in ("min", "max") and mode != better:
                 raise ValueError(f"{type(callback).__name__} monitors {monitor}: its mode must be {better}, got {mode}")
+
+
+def check_tested(limit_test_batches: float | None) -> None:
+    """Refuse a test loop of no batches, which Lightning leaves out with all that belongs to it.
+
+    Raises:
+        ValueError: says so.
+    """
+    if limit_test_batches == 0:
+        raise ValueError(
+            "limit_test_batches 0 leaves out the test split's certification too: give at least 1, or certify none"
+        )
 
 
 def why_never(trainer: Trainer, every_n_epochs: int) -> str | None:
