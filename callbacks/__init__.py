@@ -1,7 +1,5 @@
-"""Lightning callbacks, one a file."""
+"""Short names of the Lightning callbacks, as in `--trainer.callbacks+=callbacks.EMA`: see `lightning_rs.callbacks`."""
 
-from callbacks.averaging import EMA
-from callbacks.certification import CertificationCallback
-from callbacks.progress import TrainingProgress
+from lightning_rs.callbacks import EMA, CertificationCallback, TrainingProgress
 
 __all__ = ["EMA", "CertificationCallback", "TrainingProgress"]

@@ -87,7 +87,9 @@ def test_paths_that_a_checkpoint_names_are_not_touched(runs):
             for key in ("last_model_path", "best_model_path", "kth_best_model_path"):
                 state[key] = "runs/part/checkpoints/../../../victim"
             state["dirpath"] = str(victim)
-            state["best_k_models"] = {str(victim): torch.tensor(1.0), "runs/part/../../victim/last.ckpt": torch.tensor(0.5)}
+            paths = (str(victim), "runs/part/../../victim/last.ckpt")
+            state["best_k_models"] = dict.fromkeys(paths, torch.tensor(0.5))
+            state["best_model_score"] = torch.tensor(0.5)
 
     changed(runs / "part", evil)
     train(runs.parent, *RESUMED)

@@ -2,7 +2,6 @@
 
 import csv
 import json
-import sys
 
 import pytest
 import torch
@@ -11,6 +10,7 @@ import yaml
 from conftest import ROOT, run_script
 from PIL import Image
 
+from lightning_rs import train
 from lightning_rs.certification import weights_digest
 from lightning_rs.checkpoints import load_checkpoint
 
@@ -359,11 +359,7 @@ def test_configs_are_accepted(data, tmp_path):
 
 
 def test_without_arguments_it_is_the_digits_job():
-    sys.path.insert(0, str(ROOT))
-    try:
-        import train
-    finally:
-        sys.path.remove(str(ROOT))
     assert train._base_config([]) == train._base_config(["--name", "x"]) == train.DEFAULT_CONFIG
+    assert train.DEFAULT_CONFIG.samefile(ROOT / "configs" / "default.yaml")
     with pytest.raises(FileNotFoundError, match="no run to resume: there is no runs/none/config.yaml"):
         train._base_config(["--name", "x", "--resume", "runs/none"])

@@ -238,4 +238,8 @@ def _normalization(module: nn.Module) -> dict[str, list[float]] | None:
     layer = getattr(module, "normalize", first)
     if not (hasattr(layer, "mean") and hasattr(layer, "std")):
         return None
-    return {"mean": layer.mean.flatten().tolist(), "std": layer.std.flatten().tolist()}
+    try:  # Tensors, as in ours, or numbers, as in torchvision's.
+        said = {name: torch.as_tensor(getattr(layer, name), dtype=torch.float64) for name in ("mean", "std")}
+    except (TypeError, ValueError, RuntimeError):  # Methods of those names, say.
+        return None
+    return {name: numbers.flatten().tolist() for name, numbers in said.items()}

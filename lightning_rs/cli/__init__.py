@@ -3,18 +3,12 @@
 from lightning_rs.cli.commands import list_commands, run_command
 from lightning_rs.cli.exits import CertifyParser, TrainParser, clean_exit, fail
 from lightning_rs.cli.interruption import KeepHandlers, ending_together, stopping_cleanly
-from lightning_rs.cli.loggers import (
-    WandbMode,
-    free_directory,
-    log_hyperparameters,
-    log_records,
-    log_run,
-    make_loggers,
-    wandb_id,
-)
+from lightning_rs.cli.loggers import free_directory, log_hyperparameters, log_records, log_run, make_loggers
 from lightning_rs.cli.plugins import plug_in, told, words_after
 from lightning_rs.cli.quiet import quiet_libraries
+from lightning_rs.cli.remarks import say
 from lightning_rs.cli.run_config import SaveConfig, run_config
+from lightning_rs.cli.wandb_log import WandbMode, wandb_id
 
 __all__ = [
     "CertifyParser",
@@ -35,6 +29,7 @@ __all__ = [
     "quiet_libraries",
     "run_command",
     "run_config",
+    "say",
     "stopping_cleanly",
     "told",
     "wandb_id",

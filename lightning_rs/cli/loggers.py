@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import csv
 import os
-import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
-from pytorch_lightning.loggers import CSVLogger, Logger, WandbLogger
-from pytorch_lightning.loggers.logger import rank_zero_experiment
+from pytorch_lightning.loggers import Logger, WandbLogger
 from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import Dataset
 
+from lightning_rs.cli.csv_log import CsvLog
+from lightning_rs.cli.remarks import say
+from lightning_rs.cli.wandb_log import WandbLog, WandbMode, available_mode, has_key, wandb_id
 from lightning_rs.results import Record, RunDescription, logged, run_of_records
 from lightning_rs.results.wandb_payload import log_certification, log_figures
-
-WandbMode = Literal["auto", "online", "offline", "disabled"]
 
 
 def free_directory(parent: Path, name: str) -> Path:
@@ -34,94 +32,26 @@ def make_loggers(directory: Path, project: str, mode: WandbMode, resumed_at: int
 
     `auto` is online if wandb finds an API key and offline otherwise. Nothing prompts; without a key nothing waits.
     A run that is resumed at the step `resumed_at` keeps its rows up to there (-1: none of them), and its W&B id.
+    Whatever fails in W&B is said once and stops no work: the run goes on without it.
     """
-    loggers: list[Logger] = [_csv_logger(directory, resumed_at)]
+    loggers: list[Logger] = [CsvLog(directory, resumed_at)]
+    if mode == "disabled":
+        return loggers
+    try:
+        import wandb  # noqa: F401
+    except Exception as error:  # What does not fit together may raise anything.
+        say(f"W&B: it cannot be imported ({type(error).__name__}: {error}): it is off")
+        return loggers
     if mode == "auto":
-        mode = _available_mode()
+        mode = available_mode()
         if mode == "offline":
             reason = "WANDB_MODE is set" if os.environ.get("WANDB_MODE") else "no API key found"
-            _say(f"W&B: {reason}, logging offline; upload with: wandb sync {directory}/wandb/offline-run-*")
-    elif mode == "online" and not rank_zero_only.rank and not _has_key():
+            say(f"W&B: {reason}, logging offline; upload with: wandb sync {directory}/wandb/offline-run-*")
+    elif mode == "online" and not rank_zero_only.rank and not has_key():
         raise ValueError("W&B mode is online but wandb finds no API key: run wandb login, or use auto or offline")
     if mode != "disabled":
-        loggers.append(_Wandb(directory, project, mode, None if resumed_at is None else wandb_id(directory)))
+        loggers.append(WandbLog(directory, project, mode, None if resumed_at is None else wandb_id(directory)))
     return loggers
-
-
-def wandb_id(directory: Path) -> str | None:
-    """Id of the W&B run that logged to `directory` last, from the name of its folder; None without one."""
-    folders = sorted(directory.glob("wandb/*run-*-*"), key=lambda path: path.name.removeprefix("offline-"))
-    return folders[-1].name.removeprefix("offline-").split("-", 2)[2] if folders else None
-
-
-def _csv_logger(directory: Path, resumed_at: int | None) -> CSVLogger:
-    logger = CSVLogger(directory.parent, name=directory.name, version="")
-    path = directory / "metrics.csv"
-    if resumed_at is not None and resumed_at >= 0 and not rank_zero_only.rank and path.is_file():
-        with path.open(newline="") as file:
-            # A row that was cut off when the run was killed has no step.
-            rows = [r for r in csv.DictReader(file) if (r.get("step") or "").isdigit() and int(r["step"]) <= resumed_at]
-        # Lightning's writer starts by deleting the file.
-        logger.experiment.metrics.extend({key: value for key, value in row.items() if value != ""} for row in rows)
-        logger.save()
-    return logger
-
-
-class _Wandb(WandbLogger):
-    """Lightning's W&B logger, which goes on offline if the server does not answer."""
-
-    def __init__(self, directory: Path, project: str, mode: str, run_id: str | None = None) -> None:
-        import wandb
-
-        # Our own lines say what a user needs; the start-up and closing summaries of wandb would bury the table.
-        settings = wandb.Settings(silent=True, console="off", init_timeout=30)
-        super().__init__(
-            name=directory.name, project=project, save_dir=directory, id=run_id, mode=mode, settings=settings
-        )
-        del self._wandb_init["anonymous"]  # wandb warns about the argument, whatever its value.
-
-    @property
-    @rank_zero_experiment
-    def experiment(self) -> Any:
-        import wandb
-
-        if self._experiment is None:
-            # wandb falls back to the system's temporary folder if its directory does not exist.
-            Path(self._wandb_init["dir"]).mkdir(parents=True, exist_ok=True)
-            try:
-                run = super().experiment
-            except wandb.errors.CommError as error:
-                reason = str(error).split("\n")[0]
-                _say(f"W&B: the server does not answer ({reason}), logging offline to {self._wandb_init['dir']}/wandb")
-                self._wandb_init["mode"] = "offline"
-                run = super().experiment
-            if self._wandb_init["mode"] == "online" and getattr(run, "url", None):
-                _say(f"W&B: {run.url}")
-        return super().experiment
-
-
-def _available_mode() -> WandbMode:
-    """`online` if wandb finds an API key in the environment, its settings or netrc; WANDB_MODE comes first."""
-    asked = os.environ.get("WANDB_MODE")
-    if asked:
-        return {"online": "online", "disabled": "disabled"}.get(asked, "offline")
-    if rank_zero_only.rank:
-        return "disabled"  # Only the first process logs.
-    return "online" if _has_key() else "offline"
-
-
-def _has_key() -> bool:
-    import wandb
-
-    try:
-        return bool(wandb.login(prompt=False, verify=False))
-    except wandb.errors.Error:
-        return False
-
-
-@rank_zero_only
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
 
 
 def log_run(
@@ -150,8 +80,8 @@ def log_run(
     figures = logged(run, radii, prefix) | {f"{prefix}/seconds": seconds}
     for logger in loggers:
         logger.log_metrics(figures | beside, step=step)
-        if isinstance(logger, WandbLogger) and not rank_zero_only.rank and records:
-            log_figures(logger.experiment, run, prefix, step)
+        if records:
+            _send(logger, lambda wandb_run: log_figures(wandb_run, run, prefix, step))
     return figures
 
 
@@ -171,6 +101,14 @@ def log_records(
 ) -> None:
     """Send records and a table of examples to W&B (see `log_certification`), and close the logs."""
     for logger in loggers:
-        if isinstance(logger, WandbLogger):
-            log_certification(logger.experiment, records, description, directory, dataset, examples)
+        _send(logger, lambda run: log_certification(run, records, description, directory, dataset, examples))
         logger.finalize("success")
+
+
+def _send(logger: Logger, send: Callable[[Any], None]) -> None:
+    """Send what W&B alone takes; Lightning's own logger of a user's may fail as it does elsewhere."""
+    if isinstance(logger, WandbLogger) and not rank_zero_only.rank:
+        if isinstance(logger, WandbLog):
+            logger.attempt(lambda: send(logger.experiment))
+        else:
+            send(logger.experiment)

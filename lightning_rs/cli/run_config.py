@@ -30,9 +30,9 @@ _NOT_TAKEN = (
     "certification.output",
     "data.init_args.download",
 )
-_OWN_CALLBACKS = ("callbacks.EMA", "callbacks.TrainingProgress")
-# Of Lightning's those that write no files and call nothing by name.
-_CALLBACKS = (
+# Those that write no files and call nothing by name.
+_OWN_CALLBACKS = ("EMA", "TrainingProgress")
+_LIGHTNINGS = (
     "DeviceStatsMonitor",
     "EarlyStopping",
     "GradientAccumulationScheduler",
@@ -177,8 +177,10 @@ def _named_by_trainer(trainer: Mapping[str, Any], vouched: frozenset[str]) -> It
 
 def _is_known_callback(path: Any, vouched: frozenset[str]) -> bool:
     folder, _, name = str(path).rpartition(".")
-    known = path in _OWN_CALLBACKS or (folder.startswith("pytorch_lightning.callbacks") and name in _CALLBACKS)
-    return known or folder.partition(".")[0] in vouched
+    root = folder.partition(".")[0]
+    ours = f"{folder}.".startswith(("callbacks.", "lightning_rs.callbacks.")) and name in _OWN_CALLBACKS
+    lightnings = f"{folder}.".startswith("pytorch_lightning.callbacks.") and name in _LIGHTNINGS
+    return ours or lightnings or root in vouched
 
 
 def _listed(value: Any) -> list[Any]:

@@ -3,7 +3,7 @@ import torch
 from pytorch_lightning import Callback, Trainer, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
 
-from callbacks import EMA, CertificationCallback
+from lightning_rs.callbacks import EMA, CertificationCallback
 from lightning_rs.checkpoints import load_checkpoint
 from lightning_rs.data import Digits
 from lightning_rs.objectives import Gaussian, Optimizer, Schedule

@@ -8,8 +8,8 @@ from pytorch_lightning import LightningModule, Trainer, seed_everything
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
 
-from callbacks import CertificationCallback
 from lightning_rs import SmoothedClassifier
+from lightning_rs.callbacks import CertificationCallback
 from lightning_rs.data import Digits
 from lightning_rs.objectives import Gaussian, Optimizer
 
@@ -68,9 +68,9 @@ def test_it_runs_every_n_epochs_is_silent_in_the_sanity_check_and_logs_what_can_
     calls = []
 
     class Watched(CertificationCallback):
-        def _certify(self, trainer, pl_module, prefix):
-            calls.append((trainer.current_epoch, trainer.sanity_checking, prefix))
-            super()._certify(trainer, pl_module, prefix)
+        def _certify(self, trainer, pl_module):
+            calls.append((trainer.current_epoch, trainer.sanity_checking, self._prefix))
+            super()._certify(trainer, pl_module)
 
     callback = Watched(every_n_epochs=2, limit=5, n=100, radii=[0.0, 0.1])
     trainer = make_trainer(callback, max_epochs=5, num_sanity_val_steps=1)

@@ -2,7 +2,7 @@ import torch
 from pytorch_lightning import Trainer
 from torch.utils.data import DataLoader, TensorDataset
 
-from callbacks import TrainingProgress
+from lightning_rs.callbacks import TrainingProgress
 from lightning_rs.objectives import Gaussian
 
 

@@ -4,7 +4,7 @@ import inspect
 import pytest
 from jsonargparse import ArgumentParser
 
-from callbacks import CertificationCallback
+from lightning_rs.callbacks import CertificationCallback
 from lightning_rs.certification import CertificationSettings
 from lightning_rs.noise import Gaussian, GridGaussian, Purpose
 from lightning_rs.smoothing import Preparation

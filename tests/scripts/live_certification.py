@@ -11,7 +11,7 @@ import torch
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import LambdaCallback
 
-from callbacks import CertificationCallback
+from lightning_rs.callbacks import CertificationCallback
 from lightning_rs.data import Digits
 from lightning_rs.objectives import Gaussian
 

@@ -7,13 +7,14 @@ from typing import Any
 
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.callbacks import RichProgressBar
+from pytorch_lightning.utilities.model_helpers import is_overridden
 from torch.utils.data import Dataset
 
+from lightning_rs.callbacks.readiness import check_certification, check_module, check_monitors, check_tested, why_never
 from lightning_rs.certification import Certification, CertificationSettings, certify_together
 from lightning_rs.checks import check_at_least, check_known
-from lightning_rs.cli.loggers import log_run
+from lightning_rs.cli import log_run, say
 from lightning_rs.data import SPLITS, ImageDataModule
-from lightning_rs.noise import as_noise
 from lightning_rs.results import Record, RunDescription, write_report
 
 
@@ -30,6 +31,10 @@ class CertificationCallback(Callback):
 
     Training is the same to the bit with and without it: it draws noise from its own generators, keeps the weights and
     puts every submodule back into its mode. It is silent during the sanity check.
+
+    What it needs is checked before the first step: the module, an image through the base classifier, the settings, what
+    `run.json` will say, and that monitors of certified figures have the right mode. A training that will never come to
+    a live certification is told in one line.
 
     The LightningModule needs `base_classifier` (images with pixels in [0, 1] in, scores out), `num_classes` and
     `sigma`, and `noise_distribution` if that is not Gaussian. The data come from an `ImageDataModule`'s
@@ -66,21 +71,47 @@ class CertificationCallback(Callback):
         self.output = output
         self.records: list[Record] = []
         self._run: RunDescription | None = None
+        self._ready = False
 
     @property
     def state_key(self) -> str:
         return self._generate_state_key(split=self.split)
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self._ready = False
+        if not self._wanted(stage):
+            return
+        check_monitors(trainer.callbacks)
+        if self.split == "test":
+            check_tested(trainer.limit_test_batches)
+        # What these hooks make of the module comes later.
+        if not (is_overridden("setup", pl_module) or is_overridden("configure_model", pl_module)):
+            check_module(pl_module)
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._check(trainer, pl_module)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._check(trainer, pl_module)
+        if self.split == "val" and self.every_n_epochs and (reason := why_never(trainer, self.every_n_epochs)):
+            say(f"warning: the live certification never runs: {reason}")
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._check(trainer, pl_module)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._check(trainer, pl_module)
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.split != "val" or trainer.sanity_checking or not self.every_n_epochs:
             return
         if trainer.state.fn == "fit" and (trainer.current_epoch + 1) % self.every_n_epochs:
             return
-        self._certify(trainer, pl_module, "certify")
+        self._certify(trainer, pl_module)
 
     def on_test_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self.split == "test":
-            self._certify(trainer, pl_module, "certify_test")
+            self._certify(trainer, pl_module)
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # Here rather than at the end of the epoch, when the progress bar would still write over the table.
@@ -96,7 +127,7 @@ class CertificationCallback(Callback):
         fast_dev_run: bool = False,
     ) -> Certification:
         """What is certified of this module: for checks before any work, too."""
-        trained = getattr(pl_module, "noise_distribution", None) or as_noise(float(pl_module.sigma))
+        trained = check_module(pl_module)
         classifier = pl_module.base_classifier
         return Certification(
             base_classifier=classifier,
@@ -109,7 +140,24 @@ class CertificationCallback(Callback):
             settings=self.settings.only_first(len(dataset)) if fast_dev_run else self.settings,
         )
 
-    def _certify(self, trainer: Trainer, pl_module: LightningModule, prefix: str) -> None:
+    @property
+    def _prefix(self) -> str:
+        """Of the names under which figures are logged."""
+        return "certify" if self.split == "val" else "certify_test"
+
+    def _wanted(self, stage: str) -> bool:
+        """Whether there will be a certification in, or after, this stage."""
+        if self.split == "test":
+            return stage in ("fit", "test")
+        return bool(self.every_n_epochs) and stage in ("fit", "validate")
+
+    def _check(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Check once what is to be certified, as soon as its data set is known."""
+        if not self._ready and self._wanted(trainer.state.fn) and (data := self._dataset(trainer)):
+            check_certification(self.certification(pl_module, *data, bool(trainer.fast_dev_run)))
+            self._ready = True
+
+    def _certify(self, trainer: Trainer, pl_module: LightningModule) -> None:
         start = time.perf_counter()
         certification = self.certification(pl_module, *self._dataset(trainer), bool(trainer.fast_dev_run))
         certification.check()
@@ -121,14 +169,19 @@ class CertificationCallback(Callback):
         radii = self.settings.radii_for(certification.noise.scale)
         seconds = time.perf_counter() - start
         place = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-        figures = log_run(trainer.loggers, self.records, self._run, radii, prefix, seconds, **place)
+        figures = log_run(trainer.loggers, self.records, self._run, radii, self._prefix, seconds, **place)
         # Monitors read Lightning's float32 copies; the logs have the figures as they are.
         self.log_dict(figures, logger=False, sync_dist=True)
 
-    def _dataset(self, trainer: Trainer) -> tuple[Dataset, str, int | None]:
+    def _dataset(self, trainer: Trainer) -> tuple[Dataset, str, int | None] | None:
+        """The data set, its name and levels; None as long as there are no loaders."""
         data = trainer.datamodule
         if isinstance(data, ImageDataModule):
             return data.dataset(self.split), data.name, data.facts.levels
         loader = trainer.val_dataloaders if self.split == "val" else trainer.test_dataloaders
         loader = loader[0] if isinstance(loader, (list, tuple)) else loader
+        if loader is None:
+            return None
+        if not hasattr(loader, "dataset"):
+            raise ValueError(f"what is certified is the data set of a loader; a {type(loader).__name__} has none")
         return loader.dataset, type(loader.dataset).__name__, None

@@ -1,0 +1,331 @@
+"""Train a base classifier under noise, certify it live, and certify the result.
+
+python train.py                                          the digits job of configs/default.yaml
+python train.py --config configs/cifar10/gaussian.yaml --data.data_dir /path/to/data
+python train.py --model.sigma 0.5 --trainer.max_epochs 200 --name my-run
+python train.py --resume runs/my-run                     go on where it was interrupted
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pytorch_lightning import Trainer
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
+from pytorch_lightning.utilities import rank_zero_only
+
+from lightning_rs.callbacks import CertificationCallback, TrainingProgress
+from lightning_rs.checkpoints import Resumable, RunCheckpoints, load_checkpoint, read_checkpoint, resumable
+from lightning_rs.cli import (
+    KeepHandlers,
+    SaveConfig,
+    TrainParser,
+    WandbMode,
+    clean_exit,
+    ending_together,
+    fail,
+    free_directory,
+    make_loggers,
+    plug_in,
+    quiet_libraries,
+    run_config,
+    say,
+    stopping_cleanly,
+    told,
+    words_after,
+)
+from lightning_rs.cli.config_bases import config_layers, expand_config_options, merge_configs
+from lightning_rs.data import DATASETS, ImageDataModule
+from lightning_rs.files import new_directory, only_writer
+from lightning_rs.models import load_named
+from lightning_rs.noise import NOISES
+from lightning_rs.objectives import SmoothingModule
+from lightning_rs.results.figures import logged_names
+
+DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "default.yaml"
+
+
+class TrainCLI(LightningCLI):
+    """LightningCLI with the data set's facts linked into the model, and one directory for all that is written.
+
+    Attributes:
+        directory: of the run.
+        resumed_from: the checkpoint to go on from, of a run that is resumed.
+        resumed: its content.
+    """
+
+    directory: Path
+    resumed_from: Path | None = None
+    resumed: Resumable | None = None
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--name", type=str | None, default=None, help="Name of the run and of its directory.")
+        parser.add_argument("--runs", type=str, default="runs", help="Folder of all runs.")
+        parser.add_argument(
+            "--resume",
+            type=str | None,
+            default=None,
+            help="Directory of an interrupted run: go on from its last checkpoint, with its config.yaml; or another "
+            "checkpoint of a run.",
+        )
+        parser.add_argument(
+            "--trust", action="store_true", help="Resume with all that config.yaml names, others' classes too."
+        )
+        parser.add_argument("--wandb.project", type=str, default="lightning_rs", help="W&B project.")
+        parser.add_argument(
+            "--wandb.mode",
+            type=WandbMode,
+            default="auto",
+            help="auto: online if there is an API key, otherwise offline.",
+        )
+        parser.add_argument(
+            "--plugins", type=list[str] | str | None, default=None, help="Modules that define a user's own objects."
+        )
+        parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
+        parser.add_lightning_class_args(CertificationCallback, "live_certification")
+        parser.add_lightning_class_args(CertificationCallback, "certification")
+        for target in ("num_classes", "input_shape", "mean", "std"):
+            fact = partial(_fact, target.removeprefix("input_"))
+            parser.link_arguments("data", f"model.init_args.{target}", compute_fn=fact, apply_on="instantiate")
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
+        self.arguments = args
+        self.config = parser.parse_args(expand_config_options(args))
+
+    def before_instantiate_classes(self) -> None:
+        self._check_places()
+        # The user named them, on the command line or in a configuration.
+        model = self.config.model.init_args
+        load_named(model.architecture, model.stages)
+        NOISES.load(model.noise.partition(":")[0])
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        DATASETS.add(type(self.datamodule))
+        if not rank_zero_only.rank:
+            # Missing files, and images and settings that do not fit, are found before anything is written.
+            self._check_data()
+        self._check_monitors()
+        resumed_at = self._resume() if self.config.resume else self._start()
+        kwargs["default_root_dir"] = str(self.directory)
+        files = RunCheckpoints(self.directory / "checkpoints", self.resumed)
+        kwargs["plugins"] = [*_listed(self.config_init.trainer.plugins), files]
+        if self.config.trainer.logger is None or self.config.trainer.logger is True:
+            wandb = self.config.wandb
+            kwargs["logger"] = make_loggers(self.directory, wandb.project, wandb.mode, resumed_at)
+        self._add_callbacks()
+        try:
+            return super().instantiate_trainer(**kwargs)
+        except Exception as error:
+            with suppress(OSError):
+                self.directory.rmdir()  # If it is empty, as that of a new run.
+            raise ValueError(str(error)) from None if isinstance(error, TypeError) else error
+
+    def _check_places(self) -> None:
+        """Refuse options that would have to be ignored."""
+        config = self.config
+        if config.checkpoint.dirpath is not None or config.certification.output is not None:
+            raise ValueError(
+                "a run writes to RUNS/NAME/checkpoints and RUNS/NAME/certification: leave checkpoint.dirpath and "
+                "certification.output out, and choose --runs and --name"
+            )
+        file = Path(config.checkpoint.filename or "")
+        if file.is_absolute() or ".." in file.parts:
+            raise ValueError(f"checkpoint.filename must be the name of a file, got {config.checkpoint.filename!r}")
+
+    def _check_data(self) -> None:
+        self.datamodule.prepare_data()
+        self.datamodule.description()
+        self.datamodule.dataset("train")
+        for callback in (self.config_init.live_certification, self.config_init.certification):
+            dataset = self.datamodule.dataset(callback.split)
+            name, levels = self.datamodule.name, self.datamodule.facts.levels
+            callback.certification(self.model, dataset, name, levels).check()
+
+    def _check_monitors(self) -> None:
+        """Refuse to monitor what will not be logged, which Lightning finds only when it was trained."""
+        callbacks = [callback.get("init_args", {}) for callback in _listed(self.config.trainer.callbacks)]
+        monitors = [options.get("monitor") for options in (self.config.checkpoint, *callbacks)]
+        epochs = self.config.live_certification.every_n_epochs
+        for monitor in filter(None, monitors):
+            if monitor.startswith("certify/") and epochs != 1:
+                raise ValueError(f"monitoring {monitor} needs --live_certification.every_n_epochs 1, got {epochs}")
+            if monitor not in (known := self._logged(monitor)) and known:
+                raise ValueError(f"nothing to monitor is logged as {monitor!r}; there are {', '.join(known)}")
+
+    def _logged(self, monitor: str) -> list[str]:
+        """The names under which there will be figures; empty if only a user's own code knows them."""
+        live = self.config_init.live_certification
+        names = self.model.logged()
+        if monitor.startswith("train/") and monitor not in names:
+            images = [self.datamodule.dataset("train")[i] for i in range(2)]
+            names += self.model.logged_parts(images)
+        return names and [*names, *logged_names(live.settings.mechanism_set, live.settings.radii_for(self.model.sigma))]
+
+    def _start(self) -> None:
+        """Choose the directory of a new run."""
+        name = self.config.name
+        if name is not None and (Path(name).name != name or name in ("", ".", "..")):
+            raise ValueError(f"name must be the name of a folder, got {name!r}")
+        parts = (type(self.datamodule).__name__.lower(), type(self.model).__name__.lower())
+        name = name or "-".join([*parts, f"sigma{self.model.sigma:g}"])
+        first = not rank_zero_only.rank
+        self.directory = new_directory(self.config.runs, name) if first else Path(self.config.runs) / name
+        self._lock = only_writer(self.directory, "training") if first else None
+        self._write_to(self.directory / "certification")
+
+    def _resume(self) -> int:
+        """Go on in the directory of an interrupted run; returns the step that it reached."""
+        if words_after(self.arguments, "--name"):
+            raise ValueError("a run that is resumed keeps its name: leave --name out, or rename its directory first")
+        self.directory, self.resumed_from = _run_and_checkpoint(self.config.resume)
+        self._lock = only_writer(self.directory, "training") if not rank_zero_only.rank else None
+        self.resumed = done = resumable(self.resumed_from, self.model, self.datamodule)
+        trainer = self.config.trainer
+        self._check_schedule(self.directory, done)
+        self.config.resume, self.config.trust = None, False  # The saved configuration repeats the run.
+        # An interrupted certification goes on; one of weights that are trained further stays as it is.
+        finished = done.epochs == trainer.max_epochs or 0 <= trainer.max_steps <= done.steps
+        if not finished and (not done.at_end_of_epoch or trainer.max_steps >= 0):
+            amid = f"{self.resumed_from} is from the middle of epoch {done.epochs}"
+            reason = "with max_steps Lightning takes the images in another order" if done.at_end_of_epoch else amid
+            say(f"not exactly resumed: {reason}, so the run will end with other weights")
+        made = sorted(self.directory.glob("certification*"), key=lambda path: (len(path.name), path.name))
+        self._write_to(made[-1] if made and finished else free_directory(self.directory, "certification"))
+        return done.steps
+
+    def _check_schedule(self, directory: Path, done: Resumable) -> None:
+        now, planned = self.config.trainer, run_config(directory, trust=True)["trainer"]
+        if now.max_epochs is not None and 0 <= now.max_epochs < done.epochs:
+            raise ValueError(f"{directory} has done {done.epochs} epochs, got --trainer.max_epochs {now.max_epochs}")
+        for limit in ("max_epochs", "max_steps"):
+            if self.model.schedule.name == "cosine" and now[limit] != planned[limit]:
+                raise ValueError(
+                    f"the cosine schedule of {directory} ends after {limit} = {planned[limit]}; with {now[limit]} the "
+                    "rate would rise again: train anew, or with another schedule"
+                )
+
+    def _write_to(self, certification: Path) -> None:
+        self.config_init.checkpoint.dirpath = str(self.directory / "checkpoints")
+        self.config_init.certification.output = str(certification)
+
+    def _add_callbacks(self) -> None:
+        trainer = self.config_init.trainer
+        trainer.callbacks = [*_listed(trainer.callbacks), KeepHandlers()]
+        chosen = any("ProgressBar" in callback.class_path for callback in self.config.trainer.callbacks or [])
+        if self.config.trainer.enable_progress_bar is not False and not chosen:
+            trainer.callbacks += [TrainingProgress()]
+
+    def how_to_go_on(self) -> str:
+        """What is kept of the run, in one line."""
+        if not any(self.directory.glob("checkpoints/*.ckpt")):
+            return f"no epoch was finished, so {self.directory} holds nothing to go on from"
+        return f"what was finished is kept; go on with: {_command('train')} --resume {self.directory}"
+
+
+def _fact(name: str, data: ImageDataModule) -> Any:
+    return data.facts.plain()[name]
+
+
+def _command(name: str) -> str:
+    """How the command is called here."""
+    return f"python {name}.py" if Path(sys.argv[0]).name == "train.py" else f"lightning-rs {name}"
+
+
+def _listed(value: Any) -> list[Any]:
+    return [] if value is None else value if isinstance(value, list) else [value]
+
+
+def _run_and_checkpoint(resume: str) -> tuple[Path, Path]:
+    """The directory of a run to resume, and the checkpoint to go on from: its last, or the one that was named.
+
+    Raises:
+        ValueError: a last checkpoint that cannot be read; it names another that can.
+    """
+    path = Path(resume)
+    if path.is_file():
+        return path.parent.parent, path
+    last = path / "checkpoints" / "last.ckpt"
+    try:
+        load_checkpoint(last)
+    except (OSError, ValueError) as error:
+        for other in sorted(last.parent.glob("*.ckpt"), key=lambda file: file.stat().st_mtime, reverse=True):
+            if _loads(other):
+                raise ValueError(f"{error}; this one is whole, to go on from it: --resume {other}") from None
+        raise
+    return path, last
+
+
+def _loads(path: Path) -> bool:
+    try:
+        load_checkpoint(path)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _base_config(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
+    """The content of the configuration that the arguments change, and the arguments that give it.
+
+    It is that of the run to resume, whose file is read once and not again, or the digits job.
+    """
+    for resume in words_after(arguments, "--resume"):
+        path = Path(resume)
+        directory = path.parent.parent if path.is_file() else path
+        content = run_config(directory, arguments, trust="--trust" in arguments)
+        return content, [f"--config={yaml.safe_dump(content)}"]
+    return merge_configs(config_layers(DEFAULT_CONFIG).values()), []
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Train, as the arguments say; those of the command line when left out."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    quiet_libraries()
+    with clean_exit():
+        base, base_arguments = _base_config(arguments)
+        configs = filter(os.path.isfile, words_after(arguments, "--config", "-c"))
+        contents = [content for path in configs for content in config_layers(path).values()]
+        plug_in(told("plugins", arguments, [base, *contents]))
+        cli = TrainCLI(
+            SmoothingModule,
+            ImageDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            run=False,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            load_from_checkpoint_support=False,
+            trainer_defaults={"enable_model_summary": False},
+            save_config_callback=SaveConfig,
+            parser_class=TrainParser,
+            parser_kwargs={
+                "default_config_files": [] if base_arguments else [str(DEFAULT_CONFIG)],
+                "description": __doc__,
+            },
+            args=[*base_arguments, *arguments],
+        )
+    trainer, checkpoint = cli.trainer, cli.trainer.checkpoint_callback
+    with ending_together(trainer.strategy), stopping_cleanly(cli.how_to_go_on, say=trainer.is_global_zero):
+        try:
+            trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.resumed_from, weights_only=True)
+        except FloatingPointError as error:
+            last = checkpoint and checkpoint.last_model_path
+            fail(f"{error}; " + (f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"))
+        best = checkpoint is not None and checkpoint.monitor and not trainer.fast_dev_run
+        path = checkpoint and (checkpoint.best_model_path if best else checkpoint.last_model_path)
+        if best and path:
+            cli.model.load_state_dict(read_checkpoint(path)["state_dict"])
+        trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
+    if trainer.is_global_zero and path:
+        print(f"Certify again, or otherwise: {_command('certify')} --checkpoint {path}")
+
+
+if __name__ == "__main__":
+    main()
