@@ -1,6 +1,6 @@
 """Data sets as LightningDataModules, and the registry that names them."""
 
-from lightning_rs.data.base import SPLITS, ImageDataModule, certification_indices, check_image
+from lightning_rs.data.base import SPLITS, ImageDataModule, certification_indices, check_image, check_subset
 from lightning_rs.data.cifar10 import CIFAR10
 from lightning_rs.data.digits import Digits
 from lightning_rs.data.imagenet import ImageNet
@@ -17,4 +17,5 @@ __all__ = [
     "ImageNet",
     "certification_indices",
     "check_image",
+    "check_subset",
 ]

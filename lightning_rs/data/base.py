@@ -16,7 +16,7 @@ from pytorch_lightning import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from lightning_rs.checks import check_at_least, check_known
+from lightning_rs.checks import check_at_least, check_known, check_several, shown
 from lightning_rs.models import ImageFacts
 
 SPLITS = ("train", "val", "test")
@@ -152,19 +152,33 @@ def certification_indices(
     """Indices of the examples to certify: every `skip`-th of a data set of `size`, at most `limit`, or those listed.
 
     Raises:
-        ValueError: skip or limit below 1; an index twice or outside the data set; indices together with skip or limit.
+        ValueError: see `check_subset`; or an index outside the data set.
+    """
+    chosen = check_subset(skip, limit, indices)
+    if chosen is None:
+        return list(range(0, size, skip))[:limit]
+    outside = [i for i in chosen if i >= size]
+    if outside:
+        raise ValueError(f"indices must be one or more in [0, {size - 1}], got {shown(outside)}")
+    return chosen
+
+
+def check_subset(skip: int = 1, limit: int | None = None, indices: Sequence[int] | None = None) -> list[int] | None:
+    """Return the `indices`, if any, as integers if they, `skip` and `limit` can be a subset of a data set.
+
+    Raises:
+        ValueError: skip or limit below 1; no index, one twice or below 0; indices together with skip or limit.
     """
     check_at_least("skip", skip, 1)
     if limit is not None:
         check_at_least("limit", limit, 1)
     if indices is None:
-        return list(range(0, size, skip))[:limit]
+        return None
     if skip != 1 or limit is not None:
         raise ValueError("give either indices, or skip and limit")
-    chosen = [int(i) for i in indices]
-    outside = [i for i in chosen if not 0 <= i < size]
-    if not chosen or outside:
-        raise ValueError(f"indices must be one or more in [0, {size - 1}], got {outside or chosen}")
+    chosen = [check_at_least("each of indices", i, 0) for i in check_several("indices", indices)]
+    if not chosen:
+        raise ValueError("indices must be one or more, got []")
     if len(set(chosen)) < len(chosen):
         raise ValueError("indices must not repeat")
     return chosen

@@ -22,7 +22,7 @@ def test_certification_subset():
         ({"skip": 0}, "skip must be an integer of at least 1, got 0"),
         ({"limit": 0}, "limit must be an integer of at least 1, got 0"),
         ({"indices": [3, 10]}, r"indices must be one or more in \[0, 9\], got \[10\]"),
-        ({"indices": []}, r"indices must be one or more in \[0, 9\], got \[\]"),
+        ({"indices": []}, r"indices must be one or more, got \[\]"),
         ({"indices": [1, 1]}, "indices must not repeat"),
         ({"indices": [1], "limit": 1}, "either indices, or skip and limit"),
     ],
