@@ -44,9 +44,8 @@ def check_sigma(sigma: float) -> float:
 def check_at_least(name: str, value: int, least: int) -> int:
     """Return the integer `value` if it is no less than `least`."""
     try:
-        # A truth value is an integer to Python, and as a number a mistake.
-        fits = not isinstance(value, bool) and int(value) == value and value >= least
-    except (TypeError, ValueError, OverflowError, RuntimeError):
+        fits = not math.isnan(as_number(value)) and int(value) == value and value >= least
+    except OverflowError:  # Of infinity.
         fits = False
     if not fits:
         raise ValueError(f"{name} must be an integer of at least {least}, got {shown(value)}")
@@ -120,7 +119,10 @@ def check_not_negative(name: str, value: float) -> float:
 
 
 def as_number(value: object) -> float:
-    """`value` as a float; NaN, which lies in no range, for what is no real number: a text, a truth value, a list."""
+    """`value` as a float; NaN, which lies in no range, for what is no real number: a text, a truth value, a list.
+
+    To Python a truth value is an integer, but where a number is expected it is a mistake.
+    """
     if isinstance(value, (bool, str, bytes)) or (isinstance(value, Complex) and not isinstance(value, Real)):
         return math.nan
     try:

@@ -8,7 +8,16 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from lightning_rs.checks import check_alpha, check_at_least, check_draws, check_flag, check_radii, check_several, check_word, shown
+from lightning_rs.checks import (
+    check_alpha,
+    check_at_least,
+    check_draws,
+    check_flag,
+    check_radii,
+    check_several,
+    check_word,
+    shown,
+)
 from lightning_rs.data import certification_indices, check_subset
 from lightning_rs.mechanisms import MechanismSet
 from lightning_rs.noise import NOISES, Noise, Purpose, make_noise
@@ -43,8 +52,8 @@ class CertificationSettings:
         compile: compile the base classifier, on a GPU with CUDA graphs.
 
     Raises:
-        ValueError: a value of another type or out of range (n0, n < 2**31, seed < 2**64), an unknown mechanism, sequential mechanisms beside others, or an n too small
-            to certify anything.
+        ValueError: a value of another type or out of range (n0, n < 2**31, seed < 2**64), an unknown mechanism,
+            sequential mechanisms beside others, or an n too small to certify anything.
     """
 
     n0: int = 100

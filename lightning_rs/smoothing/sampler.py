@@ -186,7 +186,7 @@ class SamplingRun:
                     f"example {index} has {tuple(x.shape)} {x.dtype}"
                 )
             try:
-                self.sampler.noise.check_input(x)
+                self.sampler.noise.check_input(x.detach())
             except ValueError as error:
                 raise ValueError(f"example {index}: {error}") from None
             yield index, self._on_its_way(x.detach())
