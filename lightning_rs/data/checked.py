@@ -62,8 +62,9 @@ def read_image(
         raise ImageError(f"{name} image {index} cannot be read: {reason}") from error
     try:
         check_image(image, shape)
-        if check_at_least("label", label, 0) >= num_classes:
-            raise ValueError(f"label must be less than the number of classes, {num_classes}, got {shown(label)}")
+        number = label.item() if isinstance(label, Tensor) and label.ndim == 0 else label
+        if check_at_least("label", number, 0) >= num_classes:
+            raise ValueError(f"label must be less than the number of classes, {num_classes}, got {shown(number)}")
     except ValueError as error:
         raise ImageError(f"{name} image {index}: {error}") from None
     return image, label

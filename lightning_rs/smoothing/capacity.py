@@ -16,6 +16,9 @@ from lightning_rs.smoothing.plan import Plan, RowKind
 # Bytes a draw that a bound on single scores takes at its work: 90 for betting, as measured.
 _BOUND = 90
 
+# Bytes, more than any GPU has.
+_MOST_OF_A_GPU = 2**39
+
 # What PyTorch and the libraries that it calls say where they have no exception of their own for it.
 _OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "std::bad_alloc", "ALLOC_FAILED")
 
@@ -35,7 +38,7 @@ def check_capacity(
         batch_size: rows of a batch.
         num_classes: number of classes.
         shape, dtype: of one input.
-        device: where it would be held; whichever of the machine's has most when left out.
+        device: where it would be held; when left out wherever on this machine there is most room, as far as is known.
 
     Raises:
         ValueError: says what needs how much, how much there is, and what to change.
@@ -75,8 +78,8 @@ def first_line(error: BaseException) -> str:
 def _available(device: torch.device | None) -> float:
     """Bytes that a device has left; infinitely many if the system does not say."""
     if device is None:
-        devices = [torch.device("cpu"), *(torch.device("cuda", i) for i in range(torch.cuda.device_count()))]
-        return max(map(_available, devices))
+        # To ask a GPU would begin its use in this process, which may have to fork yet.
+        return max(_available(torch.device("cpu")), _MOST_OF_A_GPU if torch.cuda.device_count() else 0)
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + cached

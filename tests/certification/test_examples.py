@@ -11,6 +11,7 @@ from lightning_rs import SmoothedClassifier
 from lightning_rs.certification import certify_examples, weights_digest
 from lightning_rs.models import build_base_classifier
 from lightning_rs.noise import GridGaussian
+from lightning_rs.smoothing import capacity
 
 
 def plain(records):
@@ -136,10 +137,11 @@ def test_an_image_that_cannot_be_read_is_named():
         list(certify_examples(certification, [3, 4]))
 
 
-def test_batches_that_no_memory_holds_are_refused_before_any_work():
+def test_batches_that_no_memory_holds_are_refused_before_any_work(monkeypatch):
     """Whichever device will classify: a training checks while the model is still on the CPU."""
     with pytest.raises(ValueError, match=r"not enough memory: .* most of all for a batch of 1000000000000 rows"):
         make_certification(batch_size=10**12).check()
+    monkeypatch.setattr(capacity, "_available", lambda device: 2**35)
     with pytest.raises(ValueError, match="most of all for a bound on 2147483647 single scores"):
         make_certification(mechanisms=["salman:bound=betting"], n=2**31 - 1).check()
     make_certification(batch_size="auto").check()

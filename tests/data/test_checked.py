@@ -54,6 +54,7 @@ DAMAGES = [
     ((torch.zeros(3, 2, 2), 0), r": images must have the shape \(1, 2, 2\), got \(3, 2, 2\)$"),
     ((GOOD, -1), ": label must be an integer of at least 0, got -1$"),
     ((GOOD, 2), ": label must be less than the number of classes, 2, got 2$"),
+    ((GOOD, torch.tensor(-1)), ": label must be an integer of at least 0, got -1$"),
     ((GOOD, 0.5), ": label must be an integer of at least 0, got 0.5$"),
     ((GOOD, None), ": label must be an integer of at least 0, got None$"),
     ((GOOD, "cat"), ": label must be an integer of at least 0, got 'cat'$"),

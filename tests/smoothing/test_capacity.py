@@ -19,7 +19,6 @@ CPU = torch.device("cpu")
         (Plan((100,), 10), 10**12, 10, r"a batch of 10{12} rows of shape \(3, 8, 8\): take a smaller batch_size"),
         (Plan((100,), 10), 10**400, 10, r"a batch of 1000.*\.\.\. rows of shape \(3, 8, 8\)"),
         (Plan((100,), 10), 100, 10**11, "the votes for 100000000000 classes"),
-        (Plan((2**31 - 1,), 9, fields={"scores"}), 100, 9, "2147483647 single scores: take a smaller n or"),
     ],
 )
 @pytest.mark.parametrize("device", [CPU, None])
@@ -42,12 +41,20 @@ def test_needs_are_those_of_the_buffers(monkeypatch):
                 next(run)
 
 
-def test_single_scores_that_memory_does_not_hold_are_refused_before_sampling():
+def test_single_scores_that_memory_does_not_hold_are_refused_before_sampling(monkeypatch):
+    monkeypatch.setattr(capacity, "_available", lambda device: 2**35)
     calls = []
     smoothed = SmoothedClassifier(lambda x: calls.append(x) or x[:, :2], 2, 0.5)
     with pytest.raises(ValueError, match="a bound on 2147483647 single scores: take a smaller n or another bound"):
         smoothed.certify(torch.zeros(1, 2), n=2**31 - 1, mechanisms=["salman:bound=betting"])
     assert not calls
+
+
+def test_gpus_are_not_asked_before_one_is_chosen(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert capacity._available(None) >= 2**39
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    assert capacity._available(None) < 2**60
 
 
 def test_systems_that_do_not_say_hold_anything(monkeypatch):
