@@ -7,6 +7,7 @@ from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
 from lightning_rs.bounds.hoeffding import _minus_logarithm
+from lightning_rs.checks import check_alpha
 
 
 def sequential_log_wealth(
@@ -173,8 +174,7 @@ def union_bound_schedule(max_trials: int, alpha: float) -> tuple[NDArray[np.int6
     """
     if not (max_trials >= 1 and max_trials == int(max_trials)):
         raise ValueError(f"max_trials must be an integer >= 1, got {max_trials}")
-    if not 0.0 < alpha < 1.0:
-        raise ValueError(f"alpha must lie in (0, 1), got {alpha}")
+    check_alpha(alpha)
     times: list[int] = []
     numerator, denominator = 11**11, 10**11
     while numerator // denominator + 1 <= max_trials:
@@ -287,9 +287,7 @@ def _far_log_mixture(a: NDArray, n: NDArray, p: NDArray, far: NDArray) -> NDArra
 
 
 def _log_level(alpha: float) -> float:
-    if not 0.0 < alpha < 1.0:
-        raise ValueError(f"alpha must lie in (0, 1), got {alpha}")
-    return float(np.log(1.0 / alpha)) * (1.0 + 1e-15)
+    return float(np.log(1.0 / check_alpha(alpha))) * (1.0 + 1e-15)
 
 
 def _check_proportion(p: NDArray) -> None:

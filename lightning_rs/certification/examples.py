@@ -18,10 +18,11 @@ from torch.utils.data import Dataset
 
 import lightning_rs
 from lightning_rs.certification.settings import CertificationSettings
-from lightning_rs.data import check_image
+from lightning_rs.data import read_image
 from lightning_rs.noise import Noise, Purpose, Stage
 from lightning_rs.results import Record, RunDescription
 from lightning_rs.smoothing import PreparedClassifier, find_batch_size, prepare
+from lightning_rs.smoothing.capacity import check_capacity
 from lightning_rs.smoothing.classifier import device_of
 from lightning_rs.smoothing.sampler import Sampler, evaluating
 
@@ -78,11 +79,16 @@ class Certification:
         """Refuse what cannot be certified, before any work, and before the base classifier is where it will run.
 
         Raises:
-            ValueError: an index outside the data set, settings that do not suit the noise or the images, or one of a
-                hundred images that does not lie on the noise's levels.
+            ValueError: an index outside the data set, settings that do not suit the noise or the images, batches that
+                no memory of this machine holds, or one of a hundred images to certify that cannot be read, does not lie
+                on the noise's levels or has no class for a label.
         """
         indices = self.indices
-        self.settings.check(self.noise, self.dataset[indices[0]][0].shape)
+        image, _ = self._read(indices[0])
+        self.settings.check(self.noise, image.shape)
+        if self.settings.batch_size != "auto":
+            plan = self.settings.plan(self.noise, image.shape, self.purpose)
+            check_capacity(plan, self.settings.batch_size, self.num_classes, image.shape, image.dtype)
         # Reading all of a large data set would take minutes; the others are checked when their turn comes.
         for index in indices[:: -(-len(indices) // _CHECKED)]:
             self.image(index)
@@ -131,10 +137,10 @@ class Certification:
         """The image to certify, at its levels if it is to be rounded, and its label.
 
         Raises:
-            ValueError: not a floating-point tensor in [0, 1], or not on the noise's levels.
+            ValueError: an image that cannot be read, is not a floating-point tensor in [0, 1] or not on the noise's
+                levels, or a label that is no class; the message names it.
         """
-        image, label = self.dataset[index]
-        check_image(image)
+        image, label = self._read(index)
         image = self.noise.quantize(image) if self.settings.quantize else image
         try:
             self.noise.check_input(image)
@@ -144,6 +150,9 @@ class Certification:
                 "certify with quantize true, or with noise gaussian"
             ) from None
         return image, int(label)
+
+    def _read(self, index: int) -> tuple[Tensor, int]:
+        return read_image(self.dataset, index, f"{self.data}, {self.split}", self.num_classes)
 
     def settled(self) -> Certification:
         """The same with a drawn seed in the place of `random`, and in that of `auto` the fastest batch size.

@@ -8,8 +8,17 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Literal
 
-from lightning_rs.checks import check_alpha, check_at_least, check_radii, check_word
-from lightning_rs.data import certification_indices
+from lightning_rs.checks import (
+    check_alpha,
+    check_at_least,
+    check_draws,
+    check_flag,
+    check_radii,
+    check_several,
+    check_word,
+    shown,
+)
+from lightning_rs.data import certification_indices, check_subset
 from lightning_rs.mechanisms import MechanismSet
 from lightning_rs.noise import NOISES, Noise, Purpose, make_noise
 from lightning_rs.results.figures import default_radii
@@ -43,8 +52,8 @@ class CertificationSettings:
         compile: compile the base classifier, on a GPU with CUDA graphs.
 
     Raises:
-        ValueError: a value out of range, an unknown mechanism, sequential mechanisms beside others, or an n too small
-            to certify anything.
+        ValueError: a value of another type or out of range (n0, n < 2**31, seed < 2**64), an unknown mechanism,
+            sequential mechanisms beside others, or an n too small to certify anything.
     """
 
     n0: int = 100
@@ -65,17 +74,21 @@ class CertificationSettings:
     compile: bool = False
 
     def __post_init__(self) -> None:
-        if not all(isinstance(mechanism, str) for mechanism in self.mechanisms):
+        named = [self.mechanisms] if isinstance(self.mechanisms, str) else check_several("mechanisms", self.mechanisms)
+        if not all(isinstance(mechanism, str) for mechanism in named):
             raise ValueError("mechanisms must be given by name, as in cohen_two_sided:top_share=0.5")
-        # Any size serves to check the subset's own values before there is a data set.
-        self.subset(max([1, *(i + 1 for i in self.indices or ())]))
-        check_at_least("n0", self.n0, 1)
-        check_at_least("n", self.n, 1)
+        check_subset(self.skip, self.limit, self.indices)
+        check_draws("n0", self.n0, 1)
+        check_draws("n", self.n, 1)
         check_alpha(self.alpha)
         if self.batch_size != "auto":
             check_at_least("batch_size", self.batch_size, 1)
         if self.seed != "random":
             check_word("seed", self.seed)
+        for name in ("quantize", "channels_last", "fold_batch_norm", "compile"):
+            check_flag(name, getattr(self, name))
+        if not isinstance(self.noise, (str, type(None))):
+            raise ValueError(f"noise must be given by name, as in grid_gaussian:levels=255, got {shown(self.noise)}")
         if self.noise is not None:
             NOISES.load(self.noise.partition(":")[0])
         if self.radii is not None:

@@ -1,6 +1,7 @@
 """Data sets as LightningDataModules, and the registry that names them."""
 
-from lightning_rs.data.base import SPLITS, ImageDataModule, certification_indices, check_image
+from lightning_rs.data.base import SPLITS, ImageDataModule, certification_indices, check_subset
+from lightning_rs.data.checked import ImageError, check_image, read_image
 from lightning_rs.data.cifar10 import CIFAR10
 from lightning_rs.data.digits import Digits
 from lightning_rs.data.imagenet import ImageNet
@@ -14,7 +15,10 @@ __all__ = [
     "SPLITS",
     "Digits",
     "ImageDataModule",
+    "ImageError",
     "ImageNet",
     "certification_indices",
     "check_image",
+    "check_subset",
+    "read_image",
 ]

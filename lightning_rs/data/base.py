@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 import torch
 from pytorch_lightning import LightningDataModule
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from lightning_rs.checks import check_at_least, check_known
+from lightning_rs.checks import check_at_least, check_known, check_several, shown
+from lightning_rs.data.checked import CheckedImages, read_image
 from lightning_rs.models import ImageFacts
 
 SPLITS = ("train", "val", "test")
@@ -83,16 +83,19 @@ class ImageDataModule(LightningDataModule, ABC):
         """The data set of one split: index to (image tensor in [0, 1], int label)."""
 
     def dataset(self, split: str) -> Dataset:
-        """The data set of `split`, loaded once and checked.
+        """The data set of `split`, loaded once, its first image checked; the loaders check every image as they read it.
 
         Raises:
-            ValueError: an unknown split, or images that are not what the facts say.
+            ValueError: an unknown split, none or an unreadable image, or one that is not what the facts say.
             FileNotFoundError: the files are not there; the message says how to get them.
         """
         check_known("split", split, SPLITS)
         if split not in self._datasets:
-            dataset = self.load(split)
-            check_image(dataset[0][0], self.facts.shape)
+            dataset, facts = self.load(split), self.facts
+            if not len(dataset):
+                raise ValueError(f"{self.name} has no {split} images")
+            # Reading all of a large data set would take minutes; the others are checked when their turn comes.
+            read_image(dataset, 0, f"{self.name}, {split}", facts.num_classes, facts.shape)
             self._datasets[split] = dataset
         return self._datasets[split]
 
@@ -127,8 +130,9 @@ class ImageDataModule(LightningDataModule, ABC):
         return {"name": self.name, "init_args": init_args, "facts": self.facts.plain()}
 
     def _loader(self, split: str, **options: Any) -> DataLoader:
+        dataset, facts = self.dataset(split), self.facts
         return DataLoader(
-            self.dataset(split),
+            CheckedImages(dataset, f"{self.name}, {split}", facts.num_classes, facts.shape),
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             # Workers that live on would carry augmentation's random state past the checkpoint of an epoch's end.
@@ -152,37 +156,36 @@ def certification_indices(
     """Indices of the examples to certify: every `skip`-th of a data set of `size`, at most `limit`, or those listed.
 
     Raises:
-        ValueError: skip or limit below 1; an index twice or outside the data set; indices together with skip or limit.
+        ValueError: see `check_subset`; or an index outside the data set.
+    """
+    chosen = check_subset(skip, limit, indices)
+    if chosen is None:
+        return list(range(0, size, skip))[:limit]
+    outside = [i for i in chosen if i >= size]
+    if outside:
+        raise ValueError(f"indices must be one or more in [0, {size - 1}], got {shown(outside)}")
+    return chosen
+
+
+def check_subset(skip: int = 1, limit: int | None = None, indices: Sequence[int] | None = None) -> list[int] | None:
+    """Return the `indices`, if any, as integers if they, `skip` and `limit` can be a subset of a data set.
+
+    Raises:
+        ValueError: skip or limit below 1; no index, one twice or below 0; indices together with skip or limit.
     """
     check_at_least("skip", skip, 1)
     if limit is not None:
         check_at_least("limit", limit, 1)
     if indices is None:
-        return list(range(0, size, skip))[:limit]
+        return None
     if skip != 1 or limit is not None:
         raise ValueError("give either indices, or skip and limit")
-    chosen = [int(i) for i in indices]
-    outside = [i for i in chosen if not 0 <= i < size]
-    if not chosen or outside:
-        raise ValueError(f"indices must be one or more in [0, {size - 1}], got {outside or chosen}")
+    chosen = [check_at_least("each of indices", i, 0) for i in check_several("indices", indices)]
+    if not chosen:
+        raise ValueError("indices must be one or more, got []")
     if len(set(chosen)) < len(chosen):
         raise ValueError("indices must not repeat")
     return chosen
-
-
-def check_image(image: Tensor, shape: Sequence[int] | None = None) -> None:
-    """Refuse an image that is not a floating-point tensor of `shape` with pixels in [0, 1].
-
-    Sigma and radii are in units of that range, so an image in [0, 255] or a normalised one would be certified for
-    radii that mean something else.
-    """
-    if not (isinstance(image, Tensor) and image.is_floating_point()):
-        raise ValueError(f"images must be floating-point tensors, got {getattr(image, 'dtype', type(image).__name__)}")
-    if shape is not None and tuple(image.shape) != tuple(shape):
-        raise ValueError(f"images must have the shape {tuple(shape)}, got {tuple(image.shape)}")
-    low, high = float(image.min()), float(image.max())
-    if not (low >= 0.0 and high <= 1.0):
-        raise ValueError(f"pixels must lie in [0, 1], got [{low:g}, {high:g}]")
 
 
 def held_out(size: int, count: int) -> tuple[list[int], list[int]]:

@@ -9,7 +9,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from lightning_rs.checks import alpha_left
+from lightning_rs.checks import alpha_left, check_inside
 from lightning_rs.statistics import Statistics, fields_from
 from lightning_rs.statistics.fields import Source
 
@@ -163,9 +163,7 @@ def top_and_rival(statistics: Statistics) -> tuple[NDArray[np.int64], NDArray[np
 
 def check_share(name: str, share: float) -> float:
     """Return `share` of alpha if it lies in (0, 1), so that both parts are positive and add up to alpha."""
-    if not 0.0 < share < 1.0:
-        raise ValueError(f"{name} must lie in (0, 1), got {share}")
-    return float(share)
+    return check_inside(name, share)
 
 
 def certificate_of_selected(

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_rs.bounds import binomial_survival_lower, dkw_survival_lower, hoeffding_lower
-from lightning_rs.checks import check_known
+from lightning_rs.checks import as_number, check_known, shown
 from lightning_rs.mechanisms.base import Certificate, Mechanism, certificate_of_selected
 from lightning_rs.radii.confidence import certified_confidence, confidence_radius
 from lightning_rs.statistics import Statistics
@@ -46,8 +46,8 @@ class ConfidenceMechanism(Mechanism):
     def __init__(self, confidence: float, band: str = "grid") -> None:
         # Below these values the class that keeps its confidence need not be the one with the largest expected score.
         least = (self.low + 1.0) / 2.0
-        if not least <= confidence < 1.0:
-            raise ValueError(f"confidence must lie in [{least:g}, 1) for {self.name}, got {confidence}")
+        if not least <= as_number(confidence) < 1.0:
+            raise ValueError(f"confidence must lie in [{least:g}, 1) for {self.name}, got {shown(confidence)}")
         self.confidence = float(confidence)
         self.band = check_known("band", band, ("naive", "dkw", "grid"))
         self.requires = frozenset({"counts", "selection_counts", self.fields[band != "naive"]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from lightning_rs.checks import as_number, shown
 from lightning_rs.mechanisms.score_pair import ScorePairMechanism
 from lightning_rs.radii.margin import lipschitz_radius
 
@@ -30,8 +31,8 @@ class Lipschitz(ScorePairMechanism):
         self, base_lipschitz: float | None = None, bound: str = "hoeffding_kl", top_share: float = 0.5
     ) -> None:
         super().__init__(bound, top_share)
-        if base_lipschitz is not None and not base_lipschitz > 0:
-            raise ValueError(f"base_lipschitz must be positive, got {base_lipschitz}")
+        if base_lipschitz is not None and not as_number(base_lipschitz) > 0:
+            raise ValueError(f"base_lipschitz must be positive, got {shown(base_lipschitz)}")
         self.base_lipschitz = base_lipschitz
 
     def check_noise(self, noise: str) -> None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lightning_rs.checks import check_alpha, check_radii
+from lightning_rs.checks import check_alpha, check_radii, check_several, shown
 from lightning_rs.mechanisms.base import Certificate, Mechanism
 from lightning_rs.mechanisms.registry import load_mechanism
 from lightning_rs.mechanisms.sequential import SequentialMechanism
@@ -35,14 +35,15 @@ class MechanismSet(Mapping[str, Mechanism]):
         mechanisms: texts of the user's (see `load_mechanism`) and objects.
 
     Raises:
-        ValueError: none at all, an unknown name, the same mechanism with the same options twice, or some that let
-            drawing stop early beside others that need a fixed number of draws.
+        ValueError: none at all, what is neither a name nor a mechanism, an unknown name, the same mechanism with the
+            same options twice, or some that let drawing stop early beside others that need a fixed number of draws.
     """
 
     def __init__(self, mechanisms: Sequence[str | Mechanism]) -> None:
-        if isinstance(mechanisms, str):
-            mechanisms = [mechanisms]
+        mechanisms = check_several("mechanisms", [mechanisms] if isinstance(mechanisms, str) else mechanisms)
         resolved = [load_mechanism(m) if isinstance(m, str) else m for m in mechanisms]
+        if others := [m for m in resolved if not isinstance(m, Mechanism)]:
+            raise ValueError(f"mechanisms must be names or Mechanism objects, got {shown(others[0])}")
         labels = [m.label or m.name for m in resolved]
         if not labels or len(set(labels)) < len(labels):
             raise ValueError(f"mechanisms must be one or more different ones, got {labels}")

@@ -17,7 +17,7 @@ from lightning_rs.bounds import (
     union_bound_schedule,
     union_bound_thresholds,
 )
-from lightning_rs.checks import check_alpha
+from lightning_rs.checks import as_number, check_alpha, shown
 from lightning_rs.mechanisms.base import Certificate, Mechanism, certificate_of_selected
 from lightning_rs.radii.neyman_pearson import radius_from_quantiles
 from lightning_rs.statistics import Statistics
@@ -100,8 +100,8 @@ class SequentialMechanism(Mechanism):
     requires: ClassVar[frozenset[str]] = frozenset({"counts", "look_counts"})
 
     def __init__(self, refusal: float = 0.03) -> None:
-        if not 0.0 <= refusal < 1.0:
-            raise ValueError(f"refusal must lie in [0, 1), got {refusal}")
+        if not 0.0 <= as_number(refusal) < 1.0:
+            raise ValueError(f"refusal must lie in [0, 1), got {shown(refusal)}")
         self.refusal = float(refusal)
 
     def stopping_rule(self, radii: Sequence[float], sigma: float, n: int, alpha: float) -> StoppingRule:

@@ -101,12 +101,16 @@ class Noise(ABC):
         return join_options(self.name, {option: getattr(self, option) for option in self._options})
 
     def check_input(self, x: Tensor) -> None:
-        """Refuse an input that does not lie on the levels, up to the rounding of float32.
+        """Refuse an input that is not finite, or does not lie on the levels, up to the rounding of float32.
 
         Raises:
             ValueError: names the first pixel that does not, its place and its value.
         """
         if self.levels is None:
+            off = (~x.isfinite()).nonzero()
+            if len(off):
+                place = tuple(off[0].tolist())
+                raise ValueError(f"{self.name} noise needs finite inputs; pixel {place} is {float(x[place])}")
             return
         exact = x.double()
         distance = (exact - (exact * self.levels).round().clamp(0, self.levels) / self.levels).abs()

@@ -52,5 +52,18 @@ class Gaussian(Noise):
     name = "gaussian"
     source_class = GaussianSource
 
+    def check_input(self, x: Tensor) -> None:
+        """As `Noise`, and refuse an input that is so large that noise of this scale is rounded away.
+
+        Raises:
+            ValueError: says how large.
+        """
+        super().check_input(x)
+        largest = float(x.abs().max()) if x.numel() else 0.0
+        if largest * torch.finfo(x.dtype).eps > self.scale:
+            raise ValueError(
+                f"noise of sigma = {self.scale:g} is rounded away beside inputs of {largest:g} in {x.dtype}: scale them"
+            )
+
     def draw(self, x: Tensor, copies: int = 1, generator: torch.Generator | None = None) -> Tensor:
         return self.scale * x.new_empty((copies * len(x), *x.shape[1:])).normal_(generator=generator)

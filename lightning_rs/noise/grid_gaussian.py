@@ -18,6 +18,8 @@ from lightning_rs.noise.base import BLOCK, Noise, NoiseSource, Stage
 _BITS = 64
 _REACH = 9.2
 """Standard deviations beyond which a draw lies with less probability than 2**-64."""
+_MOST_REACH = 2**22
+"""The same in steps of the grid, at most: tables are as long."""
 _POINT = 9.0
 """Half a step of the grid in standard deviations from which all draws are 0, up to a probability of a few 2**-64."""
 
@@ -158,7 +160,8 @@ class GridGaussian(Noise):
         reach: K, the largest |k|: beyond 9.2 standard deviations, all tails together, lies less than 2**-64.
 
     Raises:
-        ValueError: sigma <= 0, levels outside [1, 65535], or a sigma so small that every draw is rounded to 0.
+        ValueError: sigma <= 0, levels outside [1, 65535], a sigma so small that every draw is rounded to 0, or so large
+            that its table would take hours to compute.
     """
 
     name = "grid_gaussian"
@@ -170,10 +173,12 @@ class GridGaussian(Noise):
         self.levels = check_at_least("levels", levels, 1)
         if self.levels >= 2**16:
             raise ValueError(f"levels must be less than 65536, those of 16-bit images, got {self.levels}")
-        least = 0.5 / _POINT / self.levels
+        least, most = 0.5 / _POINT / self.levels, _MOST_REACH / _REACH / self.levels
         if self.scale < least:
             grid = f"the grid of 1/{self.levels}"
             raise ValueError(f"sigma = {self.scale:g} is rounded away on {grid}: it must be at least {least:.2g}")
+        if self.scale > most:
+            raise ValueError(f"sigma = {self.scale:g} on the grid of 1/{self.levels} must be at most {most:.2g}")
 
     @property
     def reach(self) -> int:

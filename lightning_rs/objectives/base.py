@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
-from lightning_rs.data.base import check_image
+from lightning_rs.data.checked import check_image
 from lightning_rs.models import build_base_classifier
 from lightning_rs.noise import make_noise
 from lightning_rs.objectives.optimization import Optimizer, Schedule, settings_of
@@ -130,6 +130,8 @@ class SmoothingModule(ResumableRandomState, ABC):
 
     def _evaluation_step(self, stage: str, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         x, y = batch
+        if batch_idx == 0:
+            check_image(x)
         # The same draws every epoch, so that epochs compare; a generator of its own leaves training's random state be.
         generator = torch.Generator(x.device).manual_seed(batch_idx)
         logits = self(x + self.noise(x, generator=generator))

@@ -10,7 +10,16 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor, nn
 
-from lightning_rs.checks import alpha_left, check_at_least, check_known, check_word
+from lightning_rs.checks import (
+    alpha_left,
+    check_at_least,
+    check_draws,
+    check_flag,
+    check_known,
+    check_several,
+    check_word,
+    shown,
+)
 from lightning_rs.mechanisms import ABSTAIN, Certificate, Mechanism, MechanismSet
 from lightning_rs.noise import Noise, Purpose, as_noise
 from lightning_rs.smoothing.plan import Plan, certification_plan
@@ -45,7 +54,8 @@ class SmoothedClassifier:
             did not know it.
 
     Raises:
-        ValueError: sigma <= 0, fewer than two classes, batch_size < 1, seed < 0, or levels beside a noise object.
+        ValueError: a base classifier that cannot be called; sigma <= 0, fewer than two classes, batch_size < 1, seed
+            outside [0, 2**64), or what is no number for one of them; or levels beside a noise object.
 
     Example:
         >>> import torch
@@ -66,6 +76,8 @@ class SmoothedClassifier:
         batch_size: int = 1000,
         seed: int = 0,
     ) -> None:
+        if not callable(base_classifier):
+            raise ValueError(f"base_classifier must be a module or a function, got {shown(base_classifier)}")
         self.base_classifier = base_classifier
         self.num_classes = check_at_least("num_classes", num_classes, 2)
         self.noise = as_noise(sigma, levels)
@@ -87,7 +99,7 @@ class SmoothedClassifier:
         """Statistics of n0 selection and n estimation draws of every example.
 
         Args:
-            x: (B, *shape) inputs, float32 or float64.
+            x: (B, *shape) inputs, a dense tensor of finite float32 or float64 numbers; B may be 0.
             index: (B,) their indices, which with seed and purpose determine their noise. When left out, numbers that no
                 input of this purpose has had yet: what is certified in parts gets the same noise as in one.
             n0: draws that select the class. 0 selects by the estimation votes; mechanisms then spend half of alpha.
@@ -100,12 +112,14 @@ class SmoothedClassifier:
             Statistics of the B examples.
 
         Raises:
-            ValueError: n < 1, n0 < 0, as many indices as examples are not given, unknown fields, fields that depend on
-                the selected class without selection draws, or the base classifier fails.
+            ValueError: x is anything else; n outside [1, 2**31), n0 outside [0, 2**31), as many indices as examples are
+                not given, unknown fields, fields that depend on the selected class without selection draws, no
+                purpose; memory that does not hold the batches; or the base classifier fails, or does not return
+                (rows, num_classes) real scores.
         """
-        for field in fields:
-            check_known("field of Statistics", field, FIELDS)
-        n0, n = check_at_least("n0", n0, 0), check_at_least("n", n, 1)
+        _check_inputs(x)
+        fields = [check_known("field of Statistics", field, FIELDS) for field in check_several("fields", fields)]
+        n0, n = check_draws("n0", n0, 0), check_draws("n", n, 1)
         return self._statistics(x, index, Plan((n,), n0, purpose, fields=frozenset(fields)))
 
     def certify(
@@ -129,10 +143,12 @@ class SmoothedClassifier:
                 certified; n is the most that they draw.
 
         Raises:
-            ValueError: an unknown mechanism, alpha outside (0, 1), an n with which a mechanism always abstains,
-                sequential mechanisms beside others or without radii, or inputs that are not on the noise's levels.
+            ValueError: as `sample`; an unknown mechanism, alpha outside (0, 1), an n with which a mechanism always
+                abstains, radii that do not increase from 0, sequential mechanisms beside others or without radii, or
+                inputs that are not on the noise's levels.
         """
-        n0, n = check_at_least("n0", n0, 0), check_at_least("n", n, 1)
+        _check_inputs(x)
+        n0, n = check_draws("n0", n0, 0), check_draws("n", n, 1)
         chosen = MechanismSet(mechanisms)
         chosen.check_noise(self.noise.name)
         chosen.check_trials(n, alpha)
@@ -166,11 +182,13 @@ class SmoothedClassifier:
             seed: seed of the noise. When left out a secret one, so that nobody can have chosen x to suit its noise.
 
         Raises:
-            ValueError: n < 1, alpha outside (0, 1), or an unknown test.
+            ValueError: as `sample`; alpha outside (0, 1), an unknown test, or a seed outside [0, 2**64).
         """
+        _check_inputs(x)
+        check_flag("sequential", sequential)
         seed = secrets.randbits(64) if seed is None else check_word("seed", seed)
-        draws = check_at_least("n", n, 1) + SELECTION_DRAWS
-        alpha = alpha_left(alpha, self.noise.sampling_error(draws, tuple(x.shape[1:])))
+        n = check_draws("n", n, 1)
+        alpha = alpha_left(alpha, self.noise.sampling_error(n + SELECTION_DRAWS, tuple(x.shape[1:])))
         plan = prediction_plan(n, alpha, test, sequential)
         answers = np.full(len(x), ABSTAIN)
         for sample in self._run(x, _indices(x, index, 0), plan, seed):
@@ -181,9 +199,11 @@ class SmoothedClassifier:
         of_selected = sorted(name for name in plan.fields.intersection(ARRAYS) if ARRAYS[name].of_selected)
         if of_selected and not plan.n0:
             raise ValueError(f"n0 must be at least 1 to collect {', '.join(of_selected)}, got 0")
+        if not isinstance(plan.purpose, Purpose):
+            raise ValueError(f"purpose must be a lightning_rs.noise.Purpose, got {shown(plan.purpose)}")
         indices = _indices(x, index, self._next_index[plan.purpose])
         samples = sorted(self._run(x, indices, plan, self.seed), key=lambda sample: sample.position)
-        self._next_index[plan.purpose] = max([self._next_index[plan.purpose], *(indices + 1).tolist()])
+        self._next_index[plan.purpose] = max([self._next_index[plan.purpose], *(i + 1 for i in indices.tolist())])
         if not samples:
             names = {"counts", *plan.fields, *(("selection_counts",) if plan.n0 else ())}
             sizes = Sizes(self.num_classes, plan.looks[-1], len(plan.looks), tuple(x.shape[1:]))
@@ -200,11 +220,23 @@ class SmoothedClassifier:
         return sampler.run(zip(indices.tolist(), x, strict=True), plan)
 
 
+def _check_inputs(x: Tensor) -> None:
+    if not isinstance(x, Tensor):
+        raise ValueError(f"x must be a tensor (B, *shape), got {type(x).__name__}: {shown(x)}")
+    if x.is_nested or x.layout is not torch.strided or x.is_quantized or x.device.type == "meta":
+        raise ValueError("x must be a dense tensor of numbers, got a nested, sparse, quantized or meta one")
+    if not x.ndim:
+        raise ValueError("x must be a tensor (B, *shape) of B inputs, got a single number")
+
+
 def _indices(x: Tensor, index: ArrayLike | None, first: int) -> NDArray[np.integer]:
     """Those that are given, checked; otherwise numbers from `first` on."""
-    indices = np.arange(first, first + len(x)) if index is None else np.atleast_1d(np.asarray(index))
+    try:
+        indices = np.arange(first, first + len(x)) if index is None else np.atleast_1d(np.asarray(index))
+    except (TypeError, ValueError, RuntimeError):  # Ragged lists, and tensors that are none of NumPy's.
+        indices = np.empty(0)
     if indices.shape != (len(x),) or not np.issubdtype(indices.dtype, np.integer):
-        raise ValueError(f"index must hold one integer for each of the {len(x)} examples, got {index}")
+        raise ValueError(f"index must hold one integer for each of the {len(x)} examples, got {shown(index)}")
     if len(indices):
         check_word("index", indices.min())
     return indices

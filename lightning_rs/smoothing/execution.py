@@ -12,7 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_rs.checks import check_known
+from lightning_rs.smoothing.capacity import is_out_of_memory
 from lightning_rs.smoothing.memory import keep_freed_memory
+from lightning_rs.smoothing.scores import ask
 
 PRECISIONS = {"float32": None, "tf32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -127,6 +129,9 @@ def find_batch_size(classifier: Callable[[Tensor], Tensor], x: Tensor, longest: 
         classifier: maps (rows, *shape) to scores.
         x: one input, on the classifier's device.
         longest: seconds that a call may take.
+
+    Raises:
+        ValueError: see `ask`.
     """
     best, best_speed, without_gain, size = 50, 0.0, 0, 50
     on_cuda = x.device.type == "cuda"
@@ -134,7 +139,7 @@ def find_batch_size(classifier: Callable[[Tensor], Tensor], x: Tensor, longest: 
         while without_gain < 2:
             try:
                 rows = x.expand(size, *x.shape).contiguous()
-                classifier(rows)
+                ask(classifier, rows)
                 seconds, calls = 0.0, 0
                 while calls < 3 or (seconds < 0.1 and calls < 50):
                     start = time.perf_counter()
@@ -144,8 +149,8 @@ def find_batch_size(classifier: Callable[[Tensor], Tensor], x: Tensor, longest: 
                     seconds, calls = seconds + time.perf_counter() - start, calls + 1
                     if seconds > longest:
                         break
-            except (torch.cuda.OutOfMemoryError, RuntimeError) as error:
-                if not isinstance(error, torch.cuda.OutOfMemoryError) and "can't allocate memory" not in str(error):
+            except (RuntimeError, MemoryError) as error:
+                if not is_out_of_memory(error):
                     raise
                 break
             speed = size * calls / seconds

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
-from lightning_rs.checks import alpha_left
+from lightning_rs.checks import alpha_left, check_radii
 from lightning_rs.mechanisms import MechanismSet
 from lightning_rs.noise import Noise, Purpose
 from lightning_rs.smoothing.sample import Sample
@@ -75,10 +75,11 @@ def certification_plan(
     """The draws under a noise to certify an example of a shape with: n0 and n, with sequential mechanisms n at most.
 
     Raises:
-        ValueError: see `MechanismSet.schedule` and `alpha_left`.
+        ValueError: see `MechanismSet.schedule`, `check_radii` and `alpha_left`.
     """
     # What a mechanism will spend when it certifies is never less: radii for which drawing stops are certified.
     alpha = alpha_left(alpha, noise.sampling_error(n0 + n, tuple(shape)))
+    radii = None if radii is None else check_radii(radii)
     schedule = mechanisms.schedule(noise.scale, n0, n, alpha, radii)
     enough = schedule.finished
     finished = None if enough is None else lambda sample: enough(sample.path)

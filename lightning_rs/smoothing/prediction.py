@@ -7,7 +7,7 @@ import math
 import numpy as np
 
 from lightning_rs.bounds import sequential_log_wealth, top_class_p_value, top_two_p_value
-from lightning_rs.checks import check_alpha, check_at_least, check_known
+from lightning_rs.checks import check_alpha, check_draws, check_known
 from lightning_rs.mechanisms import ABSTAIN, betting_looks
 from lightning_rs.noise import Purpose
 from lightning_rs.smoothing.plan import Plan
@@ -22,7 +22,7 @@ def prediction_plan(n: int, alpha: float, test: str, sequential: bool) -> Plan:
     Raises:
         ValueError: n < 1, alpha outside (0, 1), or an unknown test.
     """
-    n = check_at_least("n", n, 1)
+    n = check_draws("n", n, 1)
     check_alpha(alpha)
     check_known("test", test, ("top_two", "top_class"))
     if not sequential:

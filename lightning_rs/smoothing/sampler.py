@@ -17,10 +17,12 @@ from torch import Tensor, nn
 
 from lightning_rs.noise import Noise, Purpose, Stage, as_noise, uniform
 from lightning_rs.smoothing.batches import Batcher, Job, Layout, Segment
+from lightning_rs.smoothing.capacity import check_capacity, first_line, is_out_of_memory
 from lightning_rs.smoothing.gradient_tally import GRADIENT_FIELDS, GradientTally
 from lightning_rs.smoothing.memory import keep_freed_memory
 from lightning_rs.smoothing.plan import Plan, RowKind
 from lightning_rs.smoothing.sample import Sample
+from lightning_rs.smoothing.scores import ask
 from lightning_rs.smoothing.tally import Tally
 
 
@@ -32,7 +34,8 @@ class Sampler:
     example comes to a look, in one transfer for all examples of a batch. Memory does not depend on the number of
     draws, unless single scores are asked for.
 
-    If the device's memory does not hold a batch, it is classified in two halves from then on, once, with a warning.
+    If the device's memory does not hold a call with a whole batch, calls are halved from then on, as often as it takes,
+    with a warning. As with another batch size, the last bits of the scores may then be others, but not the noise.
 
     Args:
         base_classifier: maps (rows, *shape) to (rows, num_classes) logits; the largest is the vote, the lowest index
@@ -68,48 +71,62 @@ class Sampler:
         With one look, examples finish in the order in which they came.
 
         Raises:
-            ValueError: inputs of different shapes, or a base classifier that returns another shape than
-                (rows, num_classes), NaN for all draws of an example, or that is random or mixes the rows of a batch.
+            ValueError: inputs of different shapes, that are not finite or not on the noise's levels; memory that does
+                not hold the batches, or not one row's activations; or a base classifier that fails, returns anything
+                but (rows, num_classes) real scores, NaN for all draws of an example, or is random or mixes the rows of
+                a batch.
         """
         examples = iter(examples)
         first = next(examples, None)
         if first is None:
             return
-        if plan.looks[-1] >= 2**31:
-            raise ValueError(f"n must be less than 2**31, so that sums fit 64 bits; got {plan.looks[-1]}")
+        if self.device.type == "meta":
+            raise ValueError("the base classifier is on the meta device, where tensors hold no numbers")
+        x = first[1]
+        check_capacity(plan, self.batch_size, self.num_classes, x.shape, x.dtype, self.device)
         # On a CPU a thread makes the noise; elsewhere the device's own queue does.
         thread = ThreadPoolExecutor(1, "noise") if self.device.type == "cpu" else nullcontext()
-        with evaluating(self.base_classifier), keep_freed_memory(self.device), thread as executor:
-            yield from SamplingRun(self, chain([first], examples), first[1], plan, executor).samples()
+        try:
+            with evaluating(self.base_classifier), keep_freed_memory(self.device), thread as executor:
+                yield from SamplingRun(self, chain([first], examples), x, plan, executor).samples()
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            message = f"not enough memory to sample in batches of {self.batch_size} rows of shape {tuple(x.shape)}"
+            raise ValueError(f"{message}: {first_line(error)}") from error
 
     def classify(self, rows: Tensor) -> Tensor:
         """Logits of a batch, or of a part of one."""
-        try:
-            logits = [self._scores(part) for part in rows.split(self._rows_a_call)]
-        except (torch.cuda.OutOfMemoryError, RuntimeError) as error:
-            out_of_memory = isinstance(error, torch.cuda.OutOfMemoryError) or "can't allocate memory" in str(error)
-            if not out_of_memory or self._rows_a_call < self.batch_size or self.batch_size == 1:
-                raise
-            logits = None
-        if logits is None:  # Outside of the handler, which would keep the failed call's memory alive.
-            self._rows_a_call = (self.batch_size + 1) // 2
-            message = f"not enough memory for {self.batch_size} rows a call; going on with {self._rows_a_call}"
-            warnings.warn(message, stacklevel=2)
+        tried = self._rows_a_call
+        while (logits := self._logits(rows)) is None:
+            self._rows_a_call = (self._rows_a_call + 1) // 2
             if rows.device.type == "cuda":
                 torch.cuda.empty_cache()
-            return self.classify(rows)
-        result = logits[0] if len(logits) == 1 else torch.cat(logits)
-        if result.shape != (len(rows), self.num_classes):
-            raise ValueError(
-                f"the base classifier must return {self.num_classes} scores a row, "
-                f"({len(rows)}, {self.num_classes}) in all; got {tuple(result.shape)}"
-            )
-        return result
+        if self._rows_a_call < tried:
+            message = f"not enough memory for {tried} rows a call; going on with {self._rows_a_call}"
+            warnings.warn(message, stacklevel=2)
+        return logits
+
+    def _logits(self, rows: Tensor) -> Tensor | None:
+        """Those of a batch; None, with nothing of the failed call kept alive, if memory does not hold its calls."""
+        try:
+            logits = [self._scores(part) for part in rows.split(self._rows_a_call)]
+            return logits[0] if len(logits) == 1 else torch.cat(logits)
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
+            if self._rows_a_call == 1:
+                message = f"not enough memory to classify one noisy copy of shape {tuple(rows.shape[1:])}"
+                raise ValueError(f"{message}: {first_line(error)}") from error
+        return None
 
     def _scores(self, rows: Tensor) -> Tensor:
-        scores = self.base_classifier(rows)
-        if not isinstance(scores, Tensor):
-            raise ValueError(f"the base classifier must return one tensor of scores, got {type(scores).__name__}")
+        scores = ask(self.base_classifier, rows)
+        if scores.shape != (len(rows), self.num_classes):
+            raise ValueError(
+                f"the base classifier must return {self.num_classes} scores a row, "
+                f"({len(rows)}, {self.num_classes}) in all; got {tuple(scores.shape)}"
+            )
         # A copy: CUDA graphs, and classifiers with an output buffer of their own, write the next answer over this one.
         return scores.clone()
 
@@ -169,7 +186,7 @@ class SamplingRun:
                     f"example {index} has {tuple(x.shape)} {x.dtype}"
                 )
             try:
-                self.sampler.noise.check_input(x)
+                self.sampler.noise.check_input(x.detach())
             except ValueError as error:
                 raise ValueError(f"example {index}: {error}") from None
             yield index, self._on_its_way(x.detach())

@@ -5,12 +5,13 @@ import pytest
 import torch
 from cases import make_certification
 from torch import nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from lightning_rs import SmoothedClassifier
 from lightning_rs.certification import certify_examples, weights_digest
 from lightning_rs.models import build_base_classifier
 from lightning_rs.noise import GridGaussian
+from lightning_rs.smoothing import capacity
 
 
 def plain(records):
@@ -87,6 +88,63 @@ def test_images_of_another_kind_are_refused(images, message):
     )
     with pytest.raises(ValueError, match=message):
         list(certify_examples(certification, [0, 1]))
+
+
+@pytest.mark.parametrize("label", [-1, 10, 0.5])
+def test_a_label_that_is_no_class_is_refused_by_the_name_of_its_image(label):
+    """-1 is what an abstention is recorded as."""
+    images = torch.zeros(6, 1, 8, 8)
+    labels = torch.tensor([0.0, 1.0, 2.0, label, 4.0, 5.0])
+    certification = dataclasses.replace(make_certification(), dataset=TensorDataset(images, labels))
+    message = r"^Digits, test image 3: label must be .*, got "
+    with pytest.raises(ValueError, match=message):
+        certification.check()
+    with pytest.raises(ValueError, match=message):
+        list(certify_examples(certification, [2, 3]))
+
+
+class Counted(Dataset):
+    """Digits that count how often they are read, and of which one cannot be."""
+
+    def __init__(self, broken=None):
+        self.digits, self.read, self.broken = make_certification().dataset, [], broken
+
+    def __len__(self):
+        return len(self.digits)
+
+    def __getitem__(self, index):
+        self.read.append(index)
+        if index == self.broken:
+            raise OSError("broken data stream when reading image file")
+        return self.digits[index]
+
+
+def test_a_limit_bounds_the_images_that_are_read():
+    dataset = Counted()
+    certification = dataclasses.replace(make_certification(limit=1), dataset=dataset)
+    certification.check()
+    certification.describe()
+    assert len(list(certify_examples(certification, certification.indices))) == 1
+    assert set(dataset.read) == {0} and len(dataset.read) < 10
+
+
+def test_an_image_that_cannot_be_read_is_named():
+    certification = dataclasses.replace(make_certification(), dataset=Counted(broken=4))
+    message = "^Digits, test image 4 cannot be read: OSError: broken data stream when reading image file$"
+    with pytest.raises(ValueError, match=message):
+        certification.check()
+    with pytest.raises(ValueError, match=message):
+        list(certify_examples(certification, [3, 4]))
+
+
+def test_batches_that_no_memory_holds_are_refused_before_any_work(monkeypatch):
+    """Whichever device will classify: a training checks while the model is still on the CPU."""
+    with pytest.raises(ValueError, match=r"not enough memory: .* most of all for a batch of 1000000000000 rows"):
+        make_certification(batch_size=10**12).check()
+    monkeypatch.setattr(capacity, "_available", lambda device: 2**35)
+    with pytest.raises(ValueError, match="most of all for a bound on 2147483647 single scores"):
+        make_certification(mechanisms=["salman:bound=betting"], n=2**31 - 1).check()
+    make_certification(batch_size="auto").check()
 
 
 def test_an_index_outside_the_data_set_is_refused():

@@ -2,10 +2,14 @@ import dataclasses
 import inspect
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from jsonargparse import ArgumentParser
+from odd_values import ODD, odd
 
 from lightning_rs.callbacks import CertificationCallback
 from lightning_rs.certification import CertificationSettings
+from lightning_rs.mechanisms import MECHANISMS, list_mechanisms
 from lightning_rs.noise import Gaussian, GridGaussian, Purpose
 from lightning_rs.smoothing import Preparation
 
@@ -69,6 +73,14 @@ def test_the_first_example_alone():
         ({"noise": "poisson"}, "unknown noise 'poisson'; known: gaussian"),
         ({"noise": "no_such_module.Noise"}, "module no_such_module cannot be imported"),
         ({"indices": [1], "limit": 3}, "give either indices, or skip and limit"),
+        ({"n": 3_000_000_000}, r"n must be less than 2\*\*31, so that sums fit 64 bits, got 3000000000"),
+        ({"n0": 2**31}, r"n0 must be less than 2\*\*31"),
+        ({"seed": 2**64}, r"seed must be less than 2\*\*64, got 18446744073709551616"),
+        ({"seed": "12"}, "seed must be an integer of at least 0, got '12'"),
+        ({"quantize": "false"}, "quantize must be true or false, got 'false'"),
+        ({"noise": 0.5}, "noise must be given by name, as in grid_gaussian:levels=255, got 0.5"),
+        ({"indices": "12"}, "indices must be a list, got '12'"),
+        ({"alpha": "0.1"}, r"alpha must lie in \(0, 1\), got '0.1'"),
     ],
 )
 def test_bad_input(arguments, message):
@@ -83,3 +95,37 @@ def test_what_does_not_suit_the_images_or_the_noise_is_refused_before_any_work()
     sequential = CertificationSettings(mechanisms=["sequential_betting"], n=100, radii=[5.0])
     with pytest.raises(ValueError, match="cannot certify any of the radii"):
         sequential.check(Gaussian(0.25), (1, 8, 8))
+
+
+FIELDS = [field.name for field in dataclasses.fields(CertificationSettings)]
+
+
+def throw(name, value):
+    """Give a setting a value: whether that ends in one line. Any other error is raised."""
+    try:
+        CertificationSettings(**{name: value})
+    except ValueError as error:
+        assert "\n" not in str(error) and len(str(error)) < 500, error
+        return True
+    return False
+
+
+@pytest.mark.parametrize("name", FIELDS)
+def test_odd_values_end_in_one_line(name):
+    assert sum(throw(name, value) for value in ODD) > len(ODD) / 2
+
+
+@settings(max_examples=150, deadline=None)
+@given(name=st.sampled_from(FIELDS), value=odd)
+def test_any_value_serves_or_ends_in_one_line(name, value):
+    throw(name, value)
+
+
+@pytest.mark.parametrize("name", list_mechanisms())
+def test_odd_options_of_mechanisms_end_in_one_line(name):
+    for option in inspect.signature(MECHANISMS.get(name)).parameters:
+        for word in ("a", "-1", "0", "0.5", "2", "1e308", "nan", "-inf", "True", "None", "9" * 30, "[1]"):
+            try:
+                CertificationSettings(mechanisms=[f"{name}:{option}={word}"]).check(Gaussian(0.25), (3, 8, 8))
+            except ValueError as error:
+                assert "\n" not in str(error)

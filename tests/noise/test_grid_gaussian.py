@@ -281,7 +281,7 @@ def test_rounding_to_the_grid():
     [
         (lambda: GridGaussian(0.0, 255), "sigma must be positive and finite, got 0.0"),
         (lambda: GridGaussian(0.25, 0), "levels must be an integer of at least 1, got 0"),
-        (lambda: GridGaussian(0.25, "x"), "levels must be an integer of at least 1, got x"),
+        (lambda: GridGaussian(0.25, "x"), "levels must be an integer of at least 1, got .x."),
         (lambda: GridGaussian(0.25, 2**16), "levels must be less than 65536, those of 16-bit images, got 65536"),
         (lambda: GridGaussian(0.25, 2.5), "levels must be an integer of at least 1, got 2.5"),
         (

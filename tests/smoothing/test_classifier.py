@@ -2,10 +2,14 @@ import numpy as np
 import pytest
 import torch
 from draws import Draws
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from odd_values import ODD, odd
 from scipy.stats import norm
 from torch import nn
 
 from lightning_rs import SmoothedClassifier
+from lightning_rs.checks import as_number
 from lightning_rs.mechanisms import ABSTAIN
 from lightning_rs.noise import GridGaussian, Stage
 
@@ -281,3 +285,74 @@ def test_bad_input():
     ):
         with pytest.raises(ValueError, match=message):
             call()
+
+
+FEW = {"sample": {"n0": 5, "n": 30}, "certify": {"n0": 5, "n": 30, "alpha": 0.1}, "predict": {"n": 30, "alpha": 0.1}}
+PARAMETERS = [
+    *(("new", name) for name in ("base_classifier", "num_classes", "sigma", "levels", "batch_size", "seed")),
+    *((call, name) for call, few in FEW.items() for name in ("x", "index", *few)),
+    *(("sample", "fields"), ("sample", "purpose"), ("certify", "mechanisms"), ("certify", "radii")),
+    *(("certify", "purpose"), ("predict", "test"), ("predict", "sequential"), ("predict", "seed")),
+]
+
+
+def throw(call, parameter, value):
+    """Give a parameter a value: whether that ends in one line. Any other error is raised."""
+    new = {"base_classifier": lambda rows: rows[:, :2], "num_classes": 2, "sigma": 0.5, "batch_size": 40}
+    new |= {parameter: value} if call == "new" else {}
+    call = "sample" if call == "new" else call
+    arguments = {"x": torch.zeros(2, 2), **FEW[call]} | ({parameter: value} if parameter not in new else {})
+    try:
+        getattr(SmoothedClassifier(**new), call)(**arguments)
+    except ValueError as error:
+        assert "\n" not in str(error) and len(str(error)) < 500, error
+        return True
+    return False
+
+
+@pytest.mark.parametrize(("call", "parameter"), PARAMETERS)
+def test_odd_values_end_in_one_line(call, parameter):
+    assert sum(throw(call, parameter, value) for value in ODD) > len(ODD) / 3
+
+
+@settings(max_examples=60, deadline=None)
+@given(of=st.sampled_from(PARAMETERS), value=odd)
+def test_any_value_serves_or_ends_in_one_line(of, value):
+    assume(of[1] not in ("n", "n0") or not 1000 < as_number(value) < 2**31)  # As many draws would take long.
+    throw(*of, value)
+
+
+@pytest.mark.parametrize(
+    ("x", "message"),
+    [
+        ([[0.0, 0.0]], r"x must be a tensor \(B, \*shape\), got list"),
+        (np.zeros((1, 2), np.float32), "got ndarray"),
+        (torch.tensor(0.5), "got a single number"),
+        (torch.zeros(1, 2).to_sparse(), "must be a dense tensor of numbers"),
+        (torch.zeros(1, 2, device="meta"), "must be a dense tensor of numbers"),
+        (torch.zeros(1, 2, dtype=torch.complex64), "got inputs of torch.complex64"),
+        (torch.zeros(1, 2, dtype=torch.int64), "got inputs of torch.int64"),
+        (torch.tensor([[0.0, torch.nan]]), r"example 0: gaussian noise needs finite inputs; pixel \(1,\) is nan"),
+        (torch.tensor([[-torch.inf, 0.0]]), r"pixel \(0,\) is -inf"),
+        (torch.full((1, 2), 1e38), r"noise of sigma = 0.5 is rounded away beside inputs of 1e\+38 in torch.float32"),
+        (torch.zeros(1, 3), r"failed on \d+ rows of shape \(3,\), torch.float32 on cpu: RuntimeError: "),
+        (torch.zeros(1, 2, dtype=torch.float64), "torch.float64 on cpu, with weights in torch.float32 on cpu: Runtime"),
+    ],
+)
+def test_odd_inputs_end_in_one_line(x, message):
+    smoothed = SmoothedClassifier(nn.Linear(2, 2), 2, 0.5)
+    for call, arguments in FEW.items():
+        with pytest.raises(ValueError, match=message):
+            getattr(smoothed, call)(x, **arguments)
+
+
+def test_inputs_that_ask_for_gradients_get_none(net):
+    x = torch.zeros(2, 12, requires_grad=True)
+    smoothed = SmoothedClassifier(net, 5, 0.5)
+    without = smoothed.sample(x.detach(), [0, 1], n0=5, n=50).counts
+    assert (smoothed.sample(x, [0, 1], n0=5, n=50).counts == without).all() and x.grad is None
+
+
+def test_sigma_beyond_every_table_is_refused():
+    with pytest.raises(ValueError, match=r"sigma = 1e\+09 on the grid of 1/255 must be at most 1.8e\+03"):
+        SmoothedClassifier(lambda x: x, 2, 1e9, levels=255)

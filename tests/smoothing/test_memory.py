@@ -25,6 +25,8 @@ def kept_after_use():
 with keep_freed_memory(CPU):  # Leaves glibc's default thresholds, which no longer adapt to what is freed.
     pass
 seen = {"before": kept_after_use()}
+with keep_freed_memory(torch.device("cuda", 0)):  # First: what follows leaves a gap in the heap that may serve again.
+    seen["inside of another device"] = kept_after_use()
 outside = resident()
 with keep_freed_memory(CPU):
     seen["inside"] = kept_after_use()
@@ -37,8 +39,6 @@ try:
         raise KeyError
 except KeyError:
     seen["returned after an error"] = (resident() - outside) / SIZE
-with keep_freed_memory(torch.device("cuda", 0)):
-    seen["inside of another device"] = kept_after_use()
 print(json.dumps(seen))
 """
 

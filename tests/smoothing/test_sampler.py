@@ -1,5 +1,6 @@
 """The sampling engine: what it counts, and that nothing but the seed, the example and its draws matters."""
 
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -117,9 +118,9 @@ from lightning_rs.smoothing.sampler import Sampler
 torch.set_num_threads(1)
 torch.manual_seed(0)
 net = nn.Sequential(nn.Flatten(), nn.Linear(64, 160_000), nn.ReLU(inplace=True), nn.Linear(160_000, 3)).eval()
-if sys.argv[1] == "limited":
+if sys.argv[1] != "free":
     used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + 600_000_000,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (used + int(sys.argv[1]),) * 2)
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     x = torch.rand(1, 8, 8)
@@ -129,14 +130,29 @@ print(sample.counts.tolist(), [str(w.message) for w in caught])
 
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit on a process's memory is Linux's")
-def test_out_of_memory_halves_the_calls_once():
-    """In a process with really too little memory for one layer's output of a whole batch."""
+def test_out_of_memory_halves_the_calls_until_memory_is_enough():
+    """In a process with really too little memory for a quarter of one layer's output, which is 640 kB a row."""
     free, limited = (
         subprocess.run([sys.executable, "-c", LIMITED, how], capture_output=True, text=True, check=True).stdout.strip()
-        for how in ("free", "limited")
+        for how in ("free", "150000000")
     )
     assert free.endswith(" []")
-    assert limited == free[:-2] + "['not enough memory for 1000 rows a call; going on with 500']"
+    assert limited.startswith(free[:-2] + "['not enough memory for 1000 rows a call; going on with ")
+    assert int(re.findall(r"going on with (\d+)", limited)[-1]) < 250
+
+
+def test_one_row_that_memory_does_not_hold_ends_in_one_line():
+    def hungry(rows):
+        return torch.empty(2**50, len(rows))  # More than any address.
+
+    with pytest.raises(ValueError, match=r"^not enough memory to classify one noisy copy of shape \(2,\): Runtime"):
+        SmoothedClassifier(hungry, 2, 0.5).sample(torch.zeros(1, 2), n0=10, n=100)
+    asked = []
+    with pytest.raises(ValueError, match="one noisy copy of shape .*: MemoryError$"):
+        SmoothedClassifier(lambda x: asked.append(len(x)) or bytearray(2**62), 2, 0.5, batch_size=20).sample(
+            torch.zeros(1, 2), n0=10, n=100
+        )
+    assert asked == [20, 10, 5, 3, 2, 1]
 
 
 def test_classifiers_that_do_not_answer_to_each_row_alone_are_refused(images):
