@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_rs.certification import Certification, CertificationSettings, certify_examples
-from lightning_rs.certification.recertify import held_fields, num_classes_of, recertify
+from lightning_rs.certification import Certification, CertificationSettings, certify_examples, recertify
 from lightning_rs.data import Digits
 from lightning_rs.mechanisms import list_mechanisms
 from lightning_rs.noise import Gaussian
 from lightning_rs.results import Record, RunDescription, RunDirectory
+from lightning_rs.results.recomputation import held_fields, num_classes_of
 from lightning_rs.results.records import certificates_of
 
 SEQUENTIAL = ["sequential_betting", "sequential_union"]
