@@ -80,7 +80,7 @@ class RunDescription:
     seed: Annotated[int, Meta(ge=0)] | Literal["random"] | None = None
     seed_drawn: bool = False
     batch_size: Positive | Literal["auto"] | None = None
-    radii: tuple[NotNegative, ...] | None = _UNSAID
+    radii: Annotated[tuple[NotNegative, ...], Meta(min_length=1)] | None = _UNSAID
     weights: Word | None = None
     precision: Word | None = None
     channels_last: bool | None = None
@@ -91,10 +91,11 @@ class RunDescription:
     commit: Word | None = _UNSAID
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        said = {name: value for name, (value, default) in values.items() if (value, default) != (_UNSAID, _UNSAID)}
+        schema.check(said, _run_json())
+        for name, value in said.items():
             object.__setattr__(self, name, _tuples(value))
-        said = {field.name: getattr(self, field.name) for field in fields(self)}
-        schema.check({name: value for name, value in said.items() if value != _UNSAID}, _run_json())
         self._check_agreement()
 
     def _check_agreement(self) -> None:
