@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from functools import partial
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -126,8 +127,10 @@ def certify(
         with stopping_cleanly(lambda: kept, say=fabric.is_global_zero):
             start = time.perf_counter()
             about = {"architecture": loaded.architecture, "objective": loaded.objective, "sigma": sigma}
-            log_hyperparameters(loggers, about | {"training_sigma": loaded.sigma})
-            run, records = certify_together(certification, directory)
+            about["training_sigma"] = loaded.sigma
+            # Nothing is logged before the directory is this run's: one without run.json would be refused.
+            begun = partial(log_hyperparameters, loggers, about)
+            run, records = certify_together(certification, directory, begun=begun)
             if fabric.is_global_zero:
                 radii = chosen.radii_for(run.sigma)
                 log_run(loggers, records, run, radii, "certify_test", time.perf_counter() - start)

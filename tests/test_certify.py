@@ -197,6 +197,24 @@ def test_bad_input_gets_one_line_and_nothing_is_written(arguments, message, chec
     assert list(tmp_path.iterdir()) == []
 
 
+def test_the_directory_of_a_training_is_refused_and_stays_as_it_is(checkpoint, trained, tmp_path):
+    run = trained / "runs" / "short"
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    done = certify(checkpoint, run, "--limit=2", status=2)
+    assert done.stderr.startswith(f"error: {run} is not the directory of a certification: it holds ")
+    assert "and no run.json; name a new one" in done.stderr and len(done.stderr.splitlines()) == 1
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_run_json_edited_by_hand_is_refused(checkpoint, tmp_path):
+    certify(checkpoint, tmp_path / "out", "--limit=2")
+    path = tmp_path / "out" / "run.json"
+    path.write_text(path.read_text().replace('"sigma": 0.25', '"sigma": 0.50'))
+    for arguments in (("report", "out"), (f"--checkpoint={checkpoint}", "--output=out", "--limit=2", *QUICK)):
+        done = run_script("certify.py", *arguments, cwd=tmp_path, status=2)
+        assert done.stderr == "error: out/run.json cannot be read: its check sum does not fit\n"
+
+
 def test_both_noises_say_what_they_promise(checkpoint, tmp_path):
     some = ("--n=300", "--limit=3")
     grid = certify(checkpoint, tmp_path / "grid", *some)

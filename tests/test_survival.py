@@ -66,6 +66,17 @@ def test_a_full_disk_ends_it_in_one_line_and_it_goes_on(checkpoint, tmp_path):
     assert [r["index"] for r in records(out)] == list(range(40))
 
 
+def test_of_two_that_start_at_one_moment_one_goes_on(checkpoint, tmp_path):
+    out = tmp_path / "out"
+    arguments = ("--checkpoint", checkpoint, "--output", out, "--n=10000", "--limit=40", "--wandb_mode=disabled")
+    both = [start(*arguments, "--accelerator=cpu", "--devices=1") for _ in range(2)]
+    errors = {process.returncode: err for process in both for err in [process.communicate(timeout=300)[1]]}
+    assert sorted(errors) == [0, 2], errors
+    message = [line for line in errors[2].splitlines() if line]
+    assert len(message) == 1 and message[0].startswith(f"error: another certification is writing to {out}"), errors
+    assert [r["index"] for r in records(out)] == list(range(40)) and len(lines(out)) == 40
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_asked_to_stop_it_says_how_to_go_on(checkpoint, tmp_path, number):
     out = tmp_path / "out"

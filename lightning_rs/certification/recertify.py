@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
 
 from lightning_rs.checks import check_alpha
-from lightning_rs.data import DATASETS
 from lightning_rs.mechanisms import MechanismSet, parse_mechanism
 from lightning_rs.results import Record, RunDescription
-from lightning_rs.results.records import certificates_in
-from lightning_rs.statistics import Statistics
-
-# Bounds the memory: 1,000 classes and two histograms of 1,001 bins take some 60 MB.
-_CHUNK = 1000
+from lightning_rs.results.recomputation import held_fields, recompute
 
 
 def recertify(
@@ -59,38 +53,4 @@ def recertify(
         )
     chosen.check_noise(run.noise_name)
     chosen.check_trials(run.n, alpha)
-    return list(_certify(records, run, alpha, chosen)), replace(run, alpha=alpha, mechanisms=tuple(chosen))
-
-
-def held_fields(records: Sequence[Record]) -> frozenset[str]:
-    """Fields of `Statistics` that every record holds."""
-    return frozenset(set.intersection(*(set(record.plain_statistics) for record in records)))
-
-
-def num_classes_of(records: Sequence[Record], run: RunDescription) -> int:
-    """Number of classes: the run's, the data set's, or what the stored sums over classes show.
-
-    Raises:
-        ValueError: none of them says it.
-    """
-    if run.num_classes is not None:
-        return run.num_classes
-    known: Any = DATASETS.get(run.data) if run.data in DATASETS else None
-    if hasattr(known, "num_classes"):
-        return int(known.num_classes)
-    if "score_sum" in records[0].statistics:
-        return len(records[0].statistics["score_sum"])
-    raise ValueError(f"neither run.json nor the records say how many classes {run.data} has")
-
-
-def _certify(
-    records: Sequence[Record], run: RunDescription, alpha: float, mechanisms: MechanismSet
-) -> Iterator[Record]:
-    num_classes = num_classes_of(records, run)
-    for start in range(0, len(records), _CHUNK):
-        part = records[start : start + _CHUNK]
-        plain = [record.plain_statistics for record in part]
-        statistics = Statistics.from_plain(plain, run.sigma, num_classes, run.noise_name, run.sampling_error)
-        certificates = mechanisms.certify(statistics, alpha)
-        for row, record in enumerate(part):
-            yield replace(record, certificates=certificates_in(certificates, row))
+    return list(recompute(records, run, alpha, chosen)), replace(run, alpha=alpha, mechanisms=tuple(chosen))

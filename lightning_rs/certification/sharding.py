@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ def certify_together(
     output: str | Path | None = None,
     *,
     shown: bool = True,
+    begun: Callable[[], None] = lambda: None,
 ) -> tuple[RunDescription, list[Record]]:
     """Certify on all processes of this one's group; returns the run and the records of all of them, on every process.
 
@@ -31,9 +32,11 @@ def certify_together(
         certification: what is certified, the same on all processes.
         output: directory for the records, which goes on where it stopped; the first process's counts. None keeps none.
         shown: whether the first process shows a bar.
+        begun: called on every process once its first example is finished, or none is left: the directory is the run's
+            from then on, and others may write to it what belongs to it.
 
     Raises:
-        ValueError: see `certify_examples`; or a directory that holds another run.
+        ValueError: see `certify_examples`; or a directory that holds another run, or to which another program writes.
     """
     certification = dataclasses.replace(
         certification, base_classifier=_of_first_process(certification.base_classifier)
@@ -41,23 +44,27 @@ def certify_together(
     directory = RunDirectory(path) if (path := _broadcast(output)) else None
     certification = _settled_together(certification, directory)
     run = certification.describe()
-    finished = [] if directory is None else _open(directory, run)
-    known = {record.index for record in finished}
-    share = [i for i in run.indices if i not in known][rank() :: world_size()]
-    appender = nullcontext() if directory is None else directory.appender(rank())
     shown = shown and rank() == 0
     new = []
-    with (
-        _nothing_left_behind(directory),
-        appender as file,
-        progress(len(share), f"Certifying {certification.split}", "img", shown, leave=False) as bar,
-    ):
-        for record in certify_examples(certification, share):
-            if file is not None:
-                file.append(record)
-            new.append(record)
-            bar.update()
-    records = [record for part in _gather(new) for record in part]
+    with _alone(directory, run), _nothing_left_behind(directory):
+        finished = [] if directory is None else directory.read()
+        _gather(None)  # All have read before any appends.
+        known = {record.index for record in finished}
+        share = [i for i in run.indices if i not in known][rank() :: world_size()]
+        with (
+            nullcontext() if directory is None else directory.appender(rank()) as file,
+            progress(len(share), f"Certifying {certification.split}", "img", shown, leave=False) as bar,
+        ):
+            for record in certify_examples(certification, share):
+                if file is not None:
+                    file.append(record)
+                if not new:
+                    begun()
+                new.append(record)
+                bar.update()
+        if not new:
+            begun()
+        records = [record for part in _gather(new) for record in part]
     return run, sorted(finished + records, key=lambda record: record.index)
 
 
@@ -99,15 +106,22 @@ def _settled_together(certification: Certification, directory: RunDirectory | No
     return dataclasses.replace(certification, settings=dataclasses.replace(certification.settings, batch_size=size))
 
 
-def _open(directory: RunDirectory, run: RunDescription) -> list[Record]:
-    """Records of a run that was interrupted, and the directory made ready for more."""
-    directory.check(run)
-    finished = directory.read()
-    _gather(None)  # All have read before any appends.
-    if rank() == 0:
-        directory.create(run)
-    _gather(None)
-    return finished
+@contextmanager
+def _alone(directory: RunDirectory | None, run: RunDescription) -> Iterator[None]:
+    """The directory is this run's, and no other program writes to it meanwhile."""
+    with ExitStack() as stack:
+        refused = None
+        if directory is not None and rank() == 0:
+            try:
+                directory.check(run)
+                stack.enter_context(directory.locked())
+                directory.check(run)  # Another program may just have made it its own.
+                directory.create(run)
+            except (ValueError, OSError) as error:
+                refused = error
+        if refused := _broadcast(refused):
+            raise refused
+        yield
 
 
 @contextmanager

@@ -35,9 +35,11 @@ def recertify(
     if target.path.resolve() == Path(directory).resolve():
         raise ValueError(f"output must be another directory than {directory}, whose records stay as they are")
     target.check(about)
-    others = {record.index for record in target.read()} - {record.index for record in again}
-    if others:
-        raise ValueError(f"{target.path} holds {len(others)} examples that {directory} lacks: name another output")
-    target.create(about)
-    target.replace(again)
+    with target.locked():
+        target.check(about)
+        others = {record.index for record in target.read()} - {record.index for record in again}
+        if others:
+            raise ValueError(f"{target.path} holds {len(others)} examples that {directory} lacks: name another output")
+        target.create(about)
+        target.replace(again)
     write_report(again, about, radii or default_radii(about.sigma), target.path)

@@ -58,6 +58,7 @@ class Mechanism(ABC):
             assumes more of the base classifier, or reads the noise, has to say its noises itself.
         requires: the fields of `Statistics` that it reads.
         sound: True, or False with the reason in `unsound_because` for procedures kept as published.
+        costly: whether a certificate takes so long that of many records only some are verified when they are read.
         source: authors, title, year.
     """
 
@@ -69,6 +70,7 @@ class Mechanism(ABC):
     requires: frozenset[str] = frozenset({"counts"})
     sound: ClassVar[bool] = True
     unsound_because: ClassVar[str] = ""
+    costly: ClassVar[bool] = False
     source: ClassVar[str]
     label: str = ""
 

@@ -29,6 +29,7 @@ class Moutaouakil(Mechanism):
     """
 
     name = "moutaouakil"
+    costly = True
     source = _SOURCE + ", equations 7 to 9, repaired"
 
     def __init__(self, statistic: str = "phi") -> None:

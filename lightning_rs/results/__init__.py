@@ -1,8 +1,9 @@
 """Results of a certification: records on disk, figures, tables, plots and what is sent to W&B."""
 
 from lightning_rs.results.description import RunDescription
+from lightning_rs.results.directory import RunDirectory
 from lightning_rs.results.figures import Figures, figures, logged
-from lightning_rs.results.records import ExampleCertificate, Record, RunDirectory
+from lightning_rs.results.records import ExampleCertificate, Record
 from lightning_rs.results.report import write_report
 from lightning_rs.results.runs import Run, load_run, run_of_records
 

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zlib
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, fields
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
+import msgspec
+from msgspec import Meta
+
+from lightning_rs.checks import check_at_least, check_radii, check_sigma, check_word
 from lightning_rs.registry import split_options
+from lightning_rs.results import schema
+from lightning_rs.results.check_sums import FILE
+from lightning_rs.results.schema import Classes, Count, Finite, NotNegative, Positive, Share, Word
 
 # Of some fields None is an answer, null in run.json: no normalisation, say. This stands for no answer there.
 _UNSAID: Any = ()
@@ -52,45 +61,71 @@ class RunDescription:
         commit: of this package's own checkout.
     """
 
-    data: str
-    split: str
-    indices: tuple[int, ...] | None = None
-    architecture: str | None = None
-    num_classes: int | None = None
-    weights_sha256: str | None = None
-    normalization: dict[str, tuple[float, ...]] | None = _UNSAID
-    pixel_range: tuple[float, float] | None = None
-    noise: str = "gaussian"
-    sampling_error: float = 0.0
+    data: Word
+    split: Word
+    indices: Annotated[tuple[Count, ...], Meta(min_length=1)] | None = None
+    architecture: Word | None = None
+    num_classes: Classes | None = None
+    weights_sha256: Word | None = None
+    normalization: dict[Literal["mean", "std"], tuple[Finite, ...]] | None = _UNSAID
+    pixel_range: tuple[Finite, Finite] | None = None
+    noise: Word = "gaussian"
+    sampling_error: Share = 0.0
     quantized: bool = False
-    sigma: float
-    n0: int
-    n: int
-    alpha: float
-    mechanisms: tuple[str, ...] | None = None
-    seed: int | str | None = None
+    sigma: Annotated[float, Meta(gt=0.0)]
+    n0: Count
+    n: Positive
+    alpha: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    mechanisms: Annotated[tuple[Word, ...], Meta(min_length=1)] | None = None
+    seed: Annotated[int, Meta(ge=0)] | Literal["random"] | None = None
     seed_drawn: bool = False
-    batch_size: int | str | None = None
-    radii: tuple[float, ...] | None = _UNSAID
-    weights: str | None = None
-    precision: str | None = None
+    batch_size: Positive | Literal["auto"] | None = None
+    radii: Annotated[tuple[NotNegative, ...], Meta(min_length=1)] | None = _UNSAID
+    weights: Word | None = None
+    precision: Word | None = None
     channels_last: bool | None = None
     fold_batch_norm: bool | None = None
     compile: bool | None = None
-    device: str | None = None
-    versions: dict[str, str] | None = None
-    commit: str | None = _UNSAID
+    device: Word | None = None
+    versions: dict[Word, Word] | None = None
+    commit: Word | None = _UNSAID
 
     def __post_init__(self) -> None:
-        for name, value in vars(self).items():
+        values = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        said = {name: value for name, (value, default) in values.items() if (value, default) != (_UNSAID, _UNSAID)}
+        schema.check(said, _run_json())
+        for name, value in said.items():
             object.__setattr__(self, name, _tuples(value))
+        self._check_agreement()
+
+    def _check_agreement(self) -> None:
+        """What a type does not say."""
+        check_sigma(self.sigma)
+        if isinstance(self.seed, int):
+            check_word("seed", self.seed)
+        if self.radii:
+            check_radii(self.radii)
+        for name in ("indices", "mechanisms"):
+            values = getattr(self, name) or ()
+            if len(set(values)) < len(values):
+                raise ValueError(f"{name} must be different ones")
+        if self.pixel_range and not self.pixel_range[0] < self.pixel_range[1]:
+            raise ValueError(f"pixel_range must be the lowest and the highest value, got {list(self.pixel_range)}")
+        if self.normalization:
+            lengths = {len(self.normalization.get(name, ())) for name in ("mean", "std")}
+            if 0 in lengths or len(lengths) > 1 or min(self.normalization["std"]) <= 0:
+                raise ValueError("normalization must be a mean and a positive std of every channel")
+        name, options = split_options("noise", self.noise)
+        if name == "grid_gaussian":
+            check_at_least("levels of the noise", options.get("levels"), 1)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any], source: str = "the description") -> RunDescription:
         """The description with these values.
 
         Raises:
-            ValueError: keys that are unknown or lacking; it names them and the source.
+            ValueError: keys that are unknown or lacking, or values of another type or range; it names them and the
+                source.
         """
         values = values if isinstance(values, Mapping) else {}
         needed = {field.name for field in fields(cls) if field.default is MISSING}
@@ -101,28 +136,41 @@ class RunDescription:
             raise ValueError(
                 f"{source} does not describe a certification: unknown {', '.join(unknown)}; known: {', '.join(known)}"
             )
-        return cls(**values)
+        try:
+            return cls(**values)
+        except ValueError as error:
+            raise ValueError(f"{source} does not describe a certification: {error}") from None
 
     @classmethod
     def read(cls, path: str | Path) -> RunDescription:
-        """The description in a file as `to_json` gives it.
+        """The description in a file as `to_json` gives it; of older versions without a check sum.
 
         Raises:
-            ValueError: not a description; names the file.
+            OSError: the file cannot be read.
+            ValueError: not a description, or one that was changed; names the file.
         """
+        return cls.examine(path)[0]
+
+    @classmethod
+    def examine(cls, path: str | Path) -> tuple[RunDescription, bool]:
+        """As `read`, and whether the file has a check sum."""
         try:
-            values = json.loads(Path(path).read_text(encoding="utf-8"))
+            text, checked = FILE.take(Path(path).read_bytes())
+            values = schema.decode(text, Any)
         except ValueError as error:
             raise ValueError(f"{path} cannot be read: {error}") from None
-        return cls.from_dict(values, str(path))
+        return cls.from_dict(values, str(path)), checked
 
     def to_dict(self) -> dict[str, Any]:
         """What it says, in plain values as they come out of JSON."""
         return self._said()
 
     def to_json(self) -> str:
-        """The text of `run.json`. It always names the noise, which before there were several it did not."""
-        return json.dumps(self._said("noise"), indent=2) + "\n"
+        """The text of `run.json`, with its check sum.
+
+        It always names the noise, which before there were several it did not.
+        """
+        return FILE.add((json.dumps(self._said("noise"), indent=2) + "\n").encode()).decode()
 
     def _said(self, *always: str) -> dict[str, Any]:
         values = {f.name: (getattr(self, f.name), f.default) for f in fields(self)}
@@ -155,6 +203,11 @@ class RunDescription:
         """SHA-256 of what it says, by which directories are named."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
 
+    @cached_property
+    def number(self) -> int:
+        """What the check sums of its records begin at, so that they fit to no other run."""
+        return zlib.crc32(self.digest.encode())
+
     @property
     def title(self) -> str:
         """What was certified, in one line."""
@@ -177,3 +230,9 @@ def _tuples(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return tuple(map(_tuples, value))
     return {key: _tuples(v) for key, v in value.items()} if isinstance(value, Mapping) else value
+
+
+@cache
+def _run_json() -> type[msgspec.Struct]:
+    """The type of `run.json`."""
+    return schema.strict(RunDescription)

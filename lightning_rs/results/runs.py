@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_rs.results.description import RunDescription
-from lightning_rs.results.records import Record, RunDirectory, certificates_of
+from lightning_rs.results.directory import RunDirectory
+from lightning_rs.results.records import Record, certificates_of
 from lightning_rs.results.tsv import read_tsv
 
 UNNAMED = "as published"
@@ -126,7 +127,9 @@ def load_run(path: str | Path, name: str | None = None) -> Run:
         raise FileNotFoundError(f"no results at {path}")
     name = name or name_of(path)
     if path.is_dir():
-        return run_of_records(*read_directory(path), name)
+        records, description, notes = _examine(path)
+        run = run_of_records(records, description, name)
+        return replace(run, notes=(*run.notes, *(f"{name}: {note}" for note in notes)))
     results = read_tsv(path)
     order = np.argsort(results.index)
     notes = [
@@ -167,16 +170,21 @@ def read_directory(path: str | Path) -> tuple[list[Record], RunDescription]:
     """Records and description of a directory.
 
     Raises:
-        ValueError: not the directory of a run, or one without records.
+        ValueError: not the directory of a run, one without records, or see `RunDirectory.read`.
     """
+    return _examine(path)[:2]
+
+
+def _examine(path: str | Path) -> tuple[list[Record], RunDescription, list[str]]:
+    """As `read_directory`, and what could not be examined, in words."""
     directory = RunDirectory(path)
     description = directory.run()
     if description is None:
         raise ValueError(f"{directory.path} is not the directory of a certification: it holds no run.json")
-    records = directory.read()
+    records, notes = directory.examine()
     if not records:
         raise ValueError(f"{directory.path} holds no finished examples")
-    return records, description
+    return records, description, notes
 
 
 def name_of(path: Path) -> str:

@@ -50,12 +50,11 @@ class Dense:
         return values.tolist()
 
     @staticmethod
-    def from_json(stored: Any) -> Any:
-        return stored
-
-    @staticmethod
     def decode(rows: Sequence[Any], width: int) -> NDArray:
-        return np.array(rows, dtype=np.float64)
+        values = np.array(rows)
+        if values.dtype.kind not in "iuf":
+            raise ValueError("the records hold something else than numbers")
+        return values.astype(np.float64)
 
 
 class Sparse(Dense):
@@ -64,10 +63,6 @@ class Sparse(Dense):
     @staticmethod
     def encode(values: NDArray) -> dict[int, int]:
         return {int(place): int(values[place]) for place in np.flatnonzero(values)}
-
-    @staticmethod
-    def from_json(stored: dict[str, int]) -> dict[int, int]:
-        return {int(place): number for place, number in stored.items()}
 
     @staticmethod
     def decode(rows: Sequence[dict[int, int]], width: int) -> NDArray[np.int64]:

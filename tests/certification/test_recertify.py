@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_rs.certification import Certification, CertificationSettings, certify_examples
-from lightning_rs.certification.recertify import held_fields, num_classes_of, recertify
+from lightning_rs.certification import Certification, CertificationSettings, certify_examples, recertify
 from lightning_rs.data import Digits
 from lightning_rs.mechanisms import list_mechanisms
 from lightning_rs.noise import Gaussian
-from lightning_rs.results import Record, RunDescription, RunDirectory
+from lightning_rs.results import ExampleCertificate, Record, RunDescription, RunDirectory
+from lightning_rs.results.recomputation import held_fields
 from lightning_rs.results.records import certificates_of
 
 SEQUENTIAL = ["sequential_betting", "sequential_union"]
@@ -132,18 +132,6 @@ def test_bad_input(stored):
         recertify([replace(records[0], counts={9: 400})], replace(run, num_classes=5), mechanisms=["cohen"])
 
 
-def test_number_of_classes(stored):
-    """A class without a vote counts as well: `delattre` shares alpha among the buckets."""
-    records, run = stored
-    assert num_classes_of(records, run) == 10
-    run = replace(run, num_classes=None)
-    assert num_classes_of(records, run) == 10
-    assert num_classes_of(records, replace(run, data="mine")) == 10
-    assert num_classes_of(records, replace(run, num_classes=12)) == 12
-    with pytest.raises(ValueError, match="how many classes mine has"):
-        num_classes_of([replace(r, statistics={}) for r in records], replace(run, data="mine"))
-
-
 def test_ten_thousand_examples(tmp_path):
     """Their records are read and certified again by mechanisms of votes in seconds; 1,000 classes, stored sparsely."""
     generator = np.random.default_rng(0)
@@ -155,7 +143,7 @@ def test_ten_thousand_examples(tmp_path):
         n0=100,
         n=100_000,
         alpha=0.001,
-        mechanisms=["cohen"],
+        mechanisms=["mine"],
     )
     directory = RunDirectory(tmp_path)
     directory.create(run)
@@ -163,7 +151,8 @@ def test_ten_thousand_examples(tmp_path):
         for index in range(10_000):
             top, rival = generator.integers(60_000, 100_000), int(generator.integers(1, 1000))
             counts = {0: int(top), rival: int(100_000 - top)}
-            file.write(Record(index, 0, 0, {0: 90, rival: 10}, counts, {}, 1.0).to_json() + "\n")
+            none = {"mine": ExampleCertificate(-1, 0.0)}
+            file.write(Record(index, 0, 0, {0: 90, rival: 10}, counts, none, 1.0).to_json() + "\n")
     assert (tmp_path / "records-0.jsonl").stat().st_size < 2_500_000
     start = time.process_time()
     again, _ = recertify(directory.read(), run, 0.01, HARD)

@@ -66,6 +66,35 @@ def test_a_random_seed_is_drawn_once_and_gone_on_with(tmp_path):
         certify_together(make_certification(limit=2, seed="random"), tmp_path / "known", shown=False)
 
 
+def test_nobody_else_writes_to_a_directory_in_use(tmp_path):
+    """Not even one that starts at the same moment; and it takes nothing away."""
+    certification, held, refused = make_certification(limit=2), [], []
+
+    def begun():
+        held.extend((tmp_path / "out").iterdir())
+        for other in (certification, make_certification(limit=3)):
+            with pytest.raises(ValueError) as error:
+                certify_together(other, tmp_path / "out", shown=False)
+            refused.append(str(error.value))
+
+    _, records = certify_together(certification, tmp_path / "out", shown=False, begun=begun)
+    # What others write into the directory comes after these, so that a kill at any time leaves a known one.
+    assert sorted(path.name for path in held) == ["records-0.jsonl", "run.json"]
+    assert refused[0].startswith(f"another certification is writing to {tmp_path}/out: let it end, or name another")
+    assert "holds another run; it differs in indices" in refused[1]
+    assert RunDirectory(tmp_path / "out").read() == records
+    again = []
+    certify_together(certification, tmp_path / "out", shown=False, begun=lambda: again.append(1))
+    assert again == [1] and RunDirectory(tmp_path / "out").read() == records
+
+
+def test_a_training_directory_is_refused(tmp_path):
+    (tmp_path / "metrics.csv").write_text("step\n1\n")
+    with pytest.raises(ValueError, match=r"is not the directory of a certification: it holds metrics.csv and no run"):
+        certify_together(make_certification(limit=2), tmp_path, shown=False)
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.csv"]
+
+
 def test_without_a_directory_nothing_is_written(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert len(certify_together(make_certification(limit=2), shown=False)[1]) == 2

@@ -44,6 +44,28 @@ def test_the_stored_votes_are_certified_with_another_alpha(work):
         assert (work / "fixed" / name).read_bytes() == (FIXED / name).read_bytes()
 
 
+def test_a_directory_that_is_being_written_is_refused_and_keeps_its_records(work, capsys):
+    run_command(["recertify", "fixed", "--alpha=0.01", "--mechanisms=[cohen]", "--output=running"])
+    running = RunDirectory("running")
+    before = running.read()
+    with running.appender(0), pytest.raises(SystemExit) as left:
+        run_command(["recertify", "fixed", "--alpha=0.01", "--mechanisms=[cohen]", "--output=running"])
+    assert left.value.code == 2
+    message = "error: another certification is writing to running/records-0.jsonl: let it end, or name another output\n"
+    assert capsys.readouterr().err == message
+    assert running.read() == before and len(before) == 8
+
+
+def test_a_changed_record_is_named(work, capsys):
+    path = work / "fixed" / "records-0.jsonl"
+    path.write_text(path.read_text().replace('"3":992,"9":8', '"3":999,"9":1', 1))
+    for command in (["recertify", "fixed", "--alpha=0.01", "--mechanisms=[cohen]"], ["report", "fixed"]):
+        with pytest.raises(SystemExit):
+            run_command(command)
+        err = capsys.readouterr().err
+        assert err.startswith("error: fixed/records-0.jsonl, line 1: ") and len(err.splitlines()) == 1
+
+
 @pytest.mark.parametrize(
     ("option", "message"),
     [

@@ -2,7 +2,9 @@
 
 from dataclasses import replace
 
+from lightning_rs.mechanisms import list_mechanisms, parse_mechanism
 from lightning_rs.results import ExampleCertificate, Record, RunDescription, RunDirectory
+from lightning_rs.results.recomputation import recompute
 
 ABOUT = {
     "data": "Digits",
@@ -30,12 +32,29 @@ RECORDS = [
     record(3, 2, 2, {2: 8, 1: 2}, 2, 0.1),
 ]
 BETTER = [replace(r, certificates={"cohen": ExampleCertificate(r.label, 0.4)}) for r in RECORDS]
+UNANIMOUS = [replace(r, counts={r.label: 10}) for r in RECORDS]
+
+
+def possible(records, run):
+    """The records as the run could have given them: with all of its draws, and what really follows from the votes.
+
+    Certificates of mechanisms that are not ours stay.
+    """
+    drawn = []
+    for r in records:
+        scale = run.n // sum(r.counts.values())
+        counts = {c: votes * scale for c, votes in r.counts.items()}
+        drawn.append(replace(r, selection=r.selection or {r.selected: run.n0}, counts=counts))
+    ours = {m: parse_mechanism(m) for m in records[0].certificates if m.partition(":")[0] in list_mechanisms()}
+    followed = recompute(drawn, run, run.alpha, ours)
+    return [replace(r, certificates=d.certificates | r.certificates) for r, d in zip(followed, drawn, strict=True)]
 
 
 def write_run(path, records=RECORDS, **changes):
+    run = replace(DESCRIPTION, **({"mechanisms": tuple(records[0].certificates)} if records else {}) | changes)
     directory = RunDirectory(path)
-    directory.create(replace(DESCRIPTION, **changes))
+    directory.create(run)
     with directory.appender(0) as file:
-        for r in records:
+        for r in possible(records, run) if records else []:
             file.append(r)
     return path

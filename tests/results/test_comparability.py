@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from run_cases import BETTER, DESCRIPTION, RECORDS, record, write_run
+from run_cases import BETTER, DESCRIPTION, RECORDS, possible, record, write_run
 
 from lightning_rs.results.comparability import comparable_groups, differences, remarks
 from lightning_rs.results.figures import figures
@@ -39,7 +39,7 @@ def test_sigma_weights_and_seeds_may_differ():
 
 
 def test_a_results_file_beside_a_run(tmp_path):
-    write_tsv(RECORDS, "cohen", tmp_path / "theirs.tsv")
+    write_tsv(possible(RECORDS, DESCRIPTION), "cohen", tmp_path / "theirs.tsv")
     ours, theirs = load_runs([write_run(tmp_path / "ours"), tmp_path / "theirs.tsv"])
     assert (ours.name, theirs.name) == ("ours", "theirs")
     assert comparable_groups([ours, theirs]) == [[ours, theirs]]

@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import ROOT
-from run_cases import ABOUT, BETTER, RECORDS, write_run
+from run_cases import ABOUT, BETTER, RECORDS, UNANIMOUS, write_run
 
 from lightning_rs import SmoothedClassifier
 from lightning_rs.cli.commands import run_command
@@ -44,12 +44,12 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     write_run(tmp_path / "a")
-    write_run(tmp_path / "b", BETTER)
-    write_run(tmp_path / "c", BETTER, sigma=0.5)
+    write_run(tmp_path / "b", UNANIMOUS)
+    write_run(tmp_path / "c", UNANIMOUS, sigma=0.5)
     write_run(tmp_path / "d", n=1000)
-    run_command(["report", "a", "b", "c", "d", "--radii", "[0,0.25]", "--names", "[one,two,three,four]"])
+    run_command(["report", "a", "b", "c", "d", "--radii", "[0,0.05]", "--names", "[one,two,three,four]"])
     out = capsys.readouterr().out
-    assert out.count("r=0.25") == 4  # Accuracies and limits, of both groups.
+    assert out.count("r=0.05") == 4  # Accuracies and limits, of both groups.
     assert "not comparable, so in tables of their own: n: 10 in one, 1,000 in four" in out
     first = tmp_path / "report" / "group-1"
     assert {p.name for p in first.iterdir()} == {
@@ -58,6 +58,7 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     assert "| 0.25 | two | cohen | **100.0** | **100.0** |" in (first / "table.md").read_text()
     run_command(["recertify", "a", "--alpha", "0.2", "--output", "again", "--radii", "[0]"])
     about = json.loads((tmp_path / "again" / "run.json").read_text())
+    assert about.pop("check")
     assert about == ABOUT | {"alpha": 0.2, "noise": "gaussian"}
     assert [r.index for r in RunDirectory("again").read()] == [0, 1, 2, 3]
     assert (tmp_path / "again" / "tsv" / "cohen.tsv").is_file()

@@ -1,0 +1,282 @@
+"""A certification on disk: a directory with one `run.json` and one append-only file of records per process."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from lightning_rs.files import check_own_directory, sync_folder, write_whole
+from lightning_rs.results.check_sums import LINE
+from lightning_rs.results.description import RunDescription
+from lightning_rs.results.records import Record
+from lightning_rs.results.verification import Contradiction, check_record, verify
+
+try:
+    import fcntl
+except ImportError:  # Not on Windows, where two programs have to be kept apart by hand.
+    fcntl = None  # type: ignore[assignment]
+
+
+class RunDirectory:
+    """A certification on disk.
+
+    `run.json` says everything that makes the run comparable, and is written once; `records-<process>.jsonl` holds one
+    line per finished example, on the disk when it is finished. Opening the directory again with the same run goes on
+    where it stopped.
+
+    Args:
+        path: the directory; made when the first process opens it.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+
+    def run(self) -> RunDescription | None:
+        """The content of `run.json`; None if there is none yet.
+
+        Raises:
+            OSError, ValueError: as `RunDescription.read`.
+        """
+        return RunDescription.read(self._description) if self._description.exists() else None
+
+    def check(self, run: RunDescription) -> None:
+        """Refuse a directory that belongs to another run, or to something else than a certification.
+
+        `auto` stands for whatever was found then.
+
+        Raises:
+            ValueError: names what differs.
+        """
+        check_own_directory(self.path, self._description.name, "a certification")
+        known = self.run()
+        if known is not None and (differing := known.differences(run)):
+            parts = [f"{key} ({_short(there)} there, {_short(now)} now)" for key, (there, now) in differing.items()]
+            raise ValueError(f"{self.path} holds another run; it differs in {', '.join(parts)}")
+
+    def create(self, run: RunDescription) -> None:
+        """Write `run.json` unless there is one; one process does this, before any appends."""
+        self.path.mkdir(parents=True, exist_ok=True)
+        if not self._description.exists():
+            write_whole(self._description, run.to_json())
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keeps other programs from writing to the directory meanwhile, where the system can; makes it if need be.
+
+        Raises:
+            ValueError: another program is writing to it.
+        """
+        self.path.mkdir(parents=True, exist_ok=True)
+        if fcntl is None:
+            yield
+            return
+        descriptor = os.open(self.path, os.O_RDONLY)
+        try:
+            _lock(descriptor, self.path)
+            for path in self._files():  # A process that its first one left behind may still be writing.
+                with path.open("rb+") as file:
+                    _lock(file.fileno(), path)
+            yield
+        finally:
+            os.close(descriptor)
+            with suppress(OSError):  # It stays unless it is empty.
+                self.path.rmdir()
+
+    def read(self) -> list[Record]:
+        """All finished examples of all processes, by index. A torn last line, from a run that was killed, is dropped.
+
+        What is returned is what was written: check sums fit, records are such as the run can give, and certificates
+        follow from the statistics.
+
+        Raises:
+            OSError: a file cannot be read.
+            ValueError: a line that is not such a record, with its file and number.
+        """
+        return self.examine()[0]
+
+    def examine(self) -> tuple[list[Record], list[str]]:
+        """As `read`, and what could not be examined, in words."""
+        files = self._files()
+        if not files:
+            return [], []
+        if not self._description.exists():
+            raise ValueError(f"{self.path} holds records but no run.json that says what they are of")
+        run, checked = RunDescription.examine(self._description)
+        asked = None if run.indices is None else frozenset(run.indices)
+        found: dict[int, _Line] = {}
+        unchecked = 0
+        for file in files:
+            # What follows the last newline was torn.
+            for number, text in enumerate(file.read_bytes().split(b"\n")[:-1], start=1):
+                place = f"{file}, line {number}"
+                line = _read_line(text, run, place)
+                index = line.record.index
+                if asked is not None and index not in asked:
+                    raise ValueError(f"{place}: image {index} is none of those that run.json names")
+                known = found.setdefault(index, line)
+                if known is not line and replace(known.record, seconds=line.record.seconds) != line.record:
+                    raise ValueError(f"{place}: another record of image {index} than {known.place}")
+                unchecked += not line.checked
+        lines = [found[index] for index in sorted(found)]
+        records = [line.record for line in lines]
+        try:
+            notes = verify(records, run)
+        except Contradiction as error:
+            raise ValueError(f"{lines[error.position].place}: {error}") from None
+        if unchecked or not checked:
+            silent = [f"{unchecked:,} of {len(lines):,} records"] * bool(unchecked) + ["run.json"] * (not checked)
+            notes.insert(0, f"no check sum in {' and '.join(silent)}, as older versions wrote them")
+        return records, notes
+
+    def replace(self, records: Sequence[Record]) -> None:
+        """Write these records instead of all that are there; if it fails, those that were there stay.
+
+        The directory has to be `locked`.
+
+        Raises:
+            OSError, ValueError: see `RecordAppender.append`.
+        """
+        run = self._known()
+        write_whole(self._file(0), b"".join(_line(record, run) for record in records))
+        for file in self._files():
+            if file != self._file(0):
+                file.unlink()
+
+    def discard_if_empty(self) -> None:
+        """Remove `run.json` and files without records, if no process has finished an example."""
+        if not any(file.stat().st_size for file in self._files()):
+            for file in (*self._files(), self._description):
+                file.unlink(missing_ok=True)
+
+    def appender(self, process: int) -> RecordAppender:
+        """The records file of one process, open for appending; `run.json` has to be there."""
+        return RecordAppender(self._file(process), self._known())
+
+    @property
+    def _description(self) -> Path:
+        return self.path / "run.json"
+
+    def _known(self) -> RunDescription:
+        return RunDescription.read(self._description)
+
+    def _file(self, process: int) -> Path:
+        return self.path / f"records-{process}.jsonl"
+
+    def _files(self) -> list[Path]:
+        return sorted(self.path.glob("records-*.jsonl"))
+
+
+class RecordAppender:
+    """Appends one line per finished example. A context manager.
+
+    Each line is on the disk, not only in the system's memory, when `append` returns: what was finished survives a
+    killed process and a power failure. A line that was cut off by either is dropped when the file is opened again.
+
+    Args:
+        path: the file.
+        run: the content of the `run.json` beside it.
+
+    Raises:
+        ValueError: another program is writing to it.
+    """
+
+    def __init__(self, path: Path, run: RunDescription) -> None:
+        self._path, self._run = path, run
+        self._file = path.open("ab", buffering=0)
+        try:
+            _lock(self._file.fileno(), path)
+            _drop_torn_line(path)
+        except BaseException:
+            self._file.close()
+            raise
+        sync_folder(path.parent)
+
+    def append(self, record: Record) -> None:
+        """Write a record.
+
+        Raises:
+            ValueError: it would not be read again, with the reason; nothing is written.
+            OSError: the disk is full, or fails; the records before it are kept.
+        """
+        line = _line(record, self._run)
+        end = os.fstat(self._file.fileno()).st_size
+        try:
+            while line:
+                line = line[self._file.write(line) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            with suppress(OSError):
+                self._file.truncate(end)
+            raise OSError(
+                f"{self._path} cannot be written ({error.strerror}): the examples finished before are kept; "
+                "make room, and start the same command again to go on"
+            ) from error
+
+    def __enter__(self) -> RecordAppender:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._file.close()
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A record, its file and line, and whether that carries a check sum."""
+
+    record: Record
+    place: str
+    checked: bool
+
+
+def _line(record: Record, run: RunDescription) -> bytes:
+    """A record as it is written."""
+    try:
+        text = record.to_json().encode()
+        check_record(Record.from_json(text), run)
+    except ValueError as error:
+        raise ValueError(f"image {record.index} has no record that can be kept: {error}") from None
+    return LINE.add(text, run.number) + b"\n"
+
+
+def _read_line(text: bytes, run: RunDescription, place: str) -> _Line:
+    try:
+        text, checked = LINE.take(text, run.number)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}: the line was changed, or is of another run than run.json says") from None
+    try:
+        record = Record.from_json(text)
+    except ValueError as error:
+        raise ValueError(f"{place}: not a record ({error})") from None
+    try:
+        check_record(record, run)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}") from None
+    return _Line(record, place, checked)
+
+
+def _lock(descriptor: int, path: Path) -> None:
+    """Keep other programs from writing while it is open, where the system can."""
+    if fcntl is None:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise ValueError(f"another certification is writing to {path}: let it end, or name another output") from None
+    except OSError:  # Some network file systems have no locks.
+        return
+
+
+def _drop_torn_line(path: Path) -> None:
+    with path.open("rb+") as file:
+        content = file.read()
+        file.truncate(content.rfind(b"\n") + 1)
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."

@@ -1,0 +1,189 @@
+"""Whether records are what their run could have given, and whether their certificates follow from their statistics."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lightning_rs.mechanisms import Certificate, Mechanism, parse_mechanism
+from lightning_rs.results.description import RunDescription
+from lightning_rs.results.recomputation import chunks, num_classes_of, statistics_of
+from lightning_rs.results.records import ExampleCertificate, Record, certificate_of
+
+# Other machines' and versions' vector functions differ in the last bits.
+_RELATIVE = 1e-9
+# Of mechanisms that take long, so many certificates are computed again, evenly spread.
+COSTLY_EXAMPLES = 40
+
+
+class Contradiction(ValueError):
+    """A record that cannot be what its run gave.
+
+    Attributes:
+        position: its place among the records.
+    """
+
+    def __init__(self, position: int, reason: str) -> None:
+        super().__init__(reason)
+        self.position = position
+
+
+def check_record(record: Record, run: RunDescription) -> None:
+    """Refuse a record that its run could not have given, whatever the draws said.
+
+    Raises:
+        ValueError: with the reason.
+    """
+    if run.num_classes is not None:
+        classes = {
+            "label": record.label,
+            "clean prediction": record.clean_prediction,
+            "votes": max((*record.selection, *record.counts)),
+            "prediction": max((c.prediction for c in record.certificates.values()), default=0),
+        }
+        for what, number in classes.items():
+            if number >= run.num_classes:
+                raise ValueError(f"{what} of class {number}, of {run.num_classes} classes")
+    sequential = "look_counts" in record.statistics
+    votes = sum(record.counts.values())
+    if votes > run.n or (votes != run.n and not sequential):
+        raise ValueError(f"{votes:,} votes, of {'at most ' if sequential else ''}n = {run.n:,} draws")
+    selecting = sum(record.selection.values())
+    if not min(1, run.n0) <= selecting <= run.n0:  # Draws with NaN scores select nothing.
+        raise ValueError(f"{selecting:,} votes that select the class, of n0 = {run.n0:,} draws")
+    if run.mechanisms is not None and set(record.certificates) != set(run.mechanisms):
+        raise ValueError(
+            f"certificates of {_list(record.certificates)}, and the run's mechanisms are {_list(run.mechanisms)}"
+        )
+
+
+def verify(records: Sequence[Record], run: RunDescription) -> list[str]:
+    """Compute the certificates of records again from their statistics, where these are stored.
+
+    Of mechanisms that take long (`Mechanism.costly`), `COSTLY_EXAMPLES` are.
+
+    Args:
+        records: each passes `check_record`.
+        run: what they are of.
+
+    Returns:
+        What could not be computed again, in words.
+
+    Raises:
+        Contradiction: of the first record with another prediction, radius or bound than follows.
+    """
+    if not records:
+        return []
+    first = records[0]
+    for position, record in enumerate(records):
+        if record.plain_statistics.keys() != first.plain_statistics.keys():
+            raise Contradiction(position, "it holds other statistics than the first record")
+        if record.statistics.get("input_shape") != first.statistics.get("input_shape"):
+            raise Contradiction(position, "its input has another shape than that of the first record")
+        if record.certificates.keys() != first.certificates.keys():
+            raise Contradiction(position, "it holds other mechanisms than the first record")
+    mechanisms, notes = _computable(first)
+    try:
+        num_classes = num_classes_of(records, run)
+    except ValueError as error:
+        return [f"certificates were not computed again: {error}"]
+    costly = {label: mechanism for label, mechanism in mechanisms.items() if mechanism.costly}
+    cheap = {label: mechanism for label, mechanism in mechanisms.items() if label not in costly}
+    _compare(records, np.arange(len(records)), run, num_classes, cheap)
+    some = np.unique(np.linspace(0, len(records) - 1, COSTLY_EXAMPLES).astype(int))
+    if costly:
+        _compare(records, some, run, num_classes, costly)
+    if costly and len(some) < len(records):
+        notes.append(f"of {_list(costly)} {len(some)} of {len(records):,} certificates were computed again")
+    return notes
+
+
+def _computable(record: Record) -> tuple[dict[str, Mechanism], list[str]]:
+    """The mechanisms that are known and whose statistics are stored, by label; and which are not, in words."""
+    mechanisms, unknown, unstored = {}, [], []
+    for label in record.certificates:
+        try:
+            mechanism = parse_mechanism(label)
+        except ValueError:
+            unknown.append(label)
+            continue
+        if mechanism.requires <= record.plain_statistics.keys():
+            mechanisms[label] = mechanism
+        else:
+            unstored.append(label)
+    reasons = ((unknown, "which is not known here"), (unstored, "whose statistics are not stored"))
+    return mechanisms, [
+        f"certificates were not computed again of {_list(labels)}, {reason}" for labels, reason in reasons if labels
+    ]
+
+
+def _compare(
+    records: Sequence[Record],
+    positions: NDArray[np.int64],
+    run: RunDescription,
+    num_classes: int,
+    mechanisms: dict[str, Mechanism],
+) -> None:
+    for places in chunks(positions, num_classes):
+        part = [records[place] for place in places]
+        try:
+            fault = _fault(part, run, num_classes, mechanisms)
+        except (ValueError, ArithmeticError) as error:
+            if len(part) > 1:  # Which of them it is.
+                for place in places:
+                    _compare(records, np.array([place]), run, num_classes, mechanisms)
+            raise Contradiction(int(places[0]), str(error)) from None
+        if fault is not None:
+            raise Contradiction(int(places[fault[0]]), fault[1])
+
+
+def _fault(
+    records: Sequence[Record], run: RunDescription, num_classes: int, mechanisms: dict[str, Mechanism]
+) -> tuple[int, str] | None:
+    """The first record with a certificate that does not follow, and what does."""
+    found = []
+    with np.errstate(all="ignore"):
+        statistics = statistics_of(records, run, num_classes)
+        for label, mechanism in mechanisms.items():
+            certificate = mechanism.certify(statistics, run.alpha)
+            written = [record.certificates[label] for record in records]
+            differing = np.flatnonzero(_differs(written, certificate, run.sigma))
+            if len(differing):
+                row = int(differing[0])
+                told, follows = _text(written[row]), _text(certificate_of(certificate, row))
+                image = records[row].index
+                found.append((row, f"{label} of image {image} is {told}, but from its statistics follows {follows}"))
+    return min(found, default=None)
+
+
+def _differs(written: Sequence[ExampleCertificate], certificate: Certificate, sigma: float) -> NDArray[np.bool_]:
+    """Where certificates differ by more than rounding."""
+    prediction = np.array([c.prediction for c in written])
+    radius = np.array([c.radius for c in written])
+    certified = np.maximum(radius, certificate.radius) > _RELATIVE * sigma  # Rounding may turn less into abstention.
+    differing = _apart(radius, certificate.radius) & certified
+    differing |= (prediction != certificate.prediction) & certified
+    differing |= np.array([c.norm != certificate.norm for c in written])
+    for name in ("p_lower", "p_upper"):
+        told = np.array([getattr(c, name) for c in written], dtype=np.float64)
+        follows = getattr(certificate, name)
+        differing |= np.isnan(told) != (follows is None)
+        if follows is not None:
+            differing |= _apart(told, follows)
+    return differing
+
+
+def _apart(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
+    return np.abs(a - b) > _RELATIVE * np.maximum(np.abs(a), np.abs(b))
+
+
+def _text(certificate: ExampleCertificate) -> str:
+    bounds = (f"{name} {p!r}" for name in ("p_lower", "p_upper") if (p := getattr(certificate, name)) is not None)
+    answer = f"class {certificate.prediction} with radius {certificate.radius!r}"
+    return ", ".join([answer if certificate.prediction >= 0 else "none", certificate.norm, *bounds])
+
+
+def _list(labels: object) -> str:
+    return ", ".join(labels) or "none"
