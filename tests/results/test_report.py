@@ -49,12 +49,13 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     write_run(tmp_path / "d", n=1000)
     run_command(["report", "a", "b", "c", "d", "--radii", "[0,0.25]", "--names", "[one,two,three,four]"])
     out = capsys.readouterr().out
-    assert out.count("r=0.25") == 4  # Accuracies and limits, of both groups.
+    assert out.count("r=0.25") == 5  # Accuracies and limits of both groups, and the envelope of the first.
+    assert "Envelope" in out and "Not one classifier's" in out
     assert "not comparable, so in tables of their own: n: 10 in one, 1,000 in four" in out
     first = tmp_path / "report" / "group-1"
     assert {p.name for p in first.iterdir()} == {
         f"{name}.{kind}" for name in ("p_a", "runs-sigma0.25-cohen", "sigmas-cohen") for kind in ("png", "svg")
-    } | {"table.md", "table.tex", "table.csv"}
+    } | {"table.md", "table.tex", "table.csv", "envelope.csv"}
     assert "| 0.25 | two | cohen | **100.0** | **100.0** |" in (first / "table.md").read_text()
     run_command(["recertify", "a", "--alpha", "0.2", "--output", "again", "--radii", "[0]"])
     about = json.loads((tmp_path / "again" / "run.json").read_text())
@@ -76,7 +77,7 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
         (["report", "torn"], "torn/run.json cannot be read: "),
         (["report", "short"], "short/run.json does not describe a certification: it lacks alpha, n, n0, sigma, split"),
         (["report", "newer"], "newer/run.json does not describe a certification: unknown colour; known: data, split,"),
-        (["report", "a", "a"], "a source is given twice: a, a"),
+        (["report", "a", "a"], "a source is given twice: a"),
         (["report", "a", "--names", "[x,y]"], "names must be 1 different ones, one for each source, got ['x', 'y']"),
         (["report", "a", "--radii", "[0.5,0.25]"], "radii must be strictly increasing, got [0.5, 0.25]"),
         (["report", "a", "--mechanisms", "[salman]"], "no run holds salman; there are cohen"),
@@ -115,7 +116,7 @@ def test_a_results_file_in_a_group_of_its_own(tmp_path, monkeypatch, capsys):
     write_run(tmp_path / "a")
     write_tsv([replace(r, index=r.index + 50) for r in RECORDS], "cohen", tmp_path / "other.tsv")
     run_command(["report", "other.tsv", "a", "--output", "both"])
-    assert {path.name for path in (tmp_path / "both").iterdir()} == {"group-1", "group-2"}
+    assert {path.name for path in (tmp_path / "both").iterdir()} == {"group-1", "group-2", "report.json"}
     run_command(["report", "other.tsv", "a", "--output", "some", "--mechanisms", "[cohen]"])
     assert "other: none of cohen" in capsys.readouterr().out
 
