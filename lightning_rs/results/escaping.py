@@ -55,7 +55,7 @@ def tex_comment(text: str) -> str:
 def markdown(text: str) -> str:
     """For Markdown's text and tables, with HTML and mathematics in them or not."""
     text = re.sub(r"&(?=#?\w+;)", "&amp;", one_line(text)).translate(_MARKDOWN)
-    text = re.sub(r"(?<!\w)_|_(?!\w)|\](?=[(\[:])", r"\\\g<0>", text)  # Emphasis; a link.
+    text = re.sub(r"(?<![^\W_])_|_(?![^\W_])|\](?=[(\[:])", r"\\\g<0>", text)  # Emphasis; a link.
     return re.sub(r"^(?=[-+#])|^(\d+)(?=[.)](?:\s|$))", r"\1\\", text)  # A list or a heading.
 
 

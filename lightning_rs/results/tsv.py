@@ -149,10 +149,13 @@ def is_log(path: Path) -> bool:
         return False
     try:
         with path.open("rb") as file:
-            cells = _cells(file.readline(_LONGEST_LINE).decode("utf-8-sig"))
+            line = file.readline(_LONGEST_LINE).decode("utf-8-sig")
     except (UnicodeDecodeError, OSError):
         return False
-    return {"label", "predict"} <= set(cells) or _is_row(cells)
+    cells = _cells(line)
+    # Without a tab it may be prose with these words.
+    named = {"label", "predict"} <= set(cells) and ("\t" in line or set(cells) <= set(COLUMNS))
+    return named or _is_row(cells)
 
 
 def write_tsv(records: Sequence[Record], mechanism: str, path: str | Path) -> None:

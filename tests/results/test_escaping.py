@@ -23,6 +23,7 @@ HOSTILE = [
     "\x1b[31mred\x1b[0m\x07\x9b2J\r\u202eevil\u2028\udc80\x00",
     "[bold red]markup[/] [link=file:///x]y[/link]",
     "$\\undefined{$ and $odd",
+    "__0__",
 ]
 TEXT = st.text(st.characters(codec=None), max_size=40) | st.text(alphabet=string.punctuation + "\n\rab1", max_size=30)
 

@@ -42,7 +42,8 @@ def test_restricted_to_some_images():
     part = run_of_records(RECORDS, DESCRIPTION, "a").restricted(np.array([3, 1, 9]))
     assert part.index.tolist() == [1, 3] and part.label.tolist() == [1, 2]
     assert part.certified_radius("cohen").tolist() == [0.0, 0.1]
-    assert part.share.tolist() == [0.6, 0.8] and part.votes.tolist() == [10, 10] and part.clean.tolist() == [False, True]
+    assert part.share.tolist() == [0.6, 0.8] and part.votes.tolist() == [10, 10]
+    assert part.clean.tolist() == [False, True]
 
 
 def test_what_is_stated_stands_in_for_a_description():
