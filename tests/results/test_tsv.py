@@ -226,7 +226,8 @@ def test_mutated_bytes_are_read_or_refused(tmp_path_factory, mutations):
 
 PIECES = st.sampled_from(
     [
-        *(b"idx", b"label", b"predict", b"radius", b"correct", b"time", b"\t", b"\n", b" ", b"\r", b"\xff", b"\0", b"\xd9\xa1"),
+        *(b"idx", b"label", b"predict", b"radius", b"correct", b"time"),
+        *(b"\t", b"\n", b" ", b"\r", b"\xff", b"\0", b"\xd9\xa1", b"\xe2\x80\xa8"),
         *(b"0", b"-1", b"0.5", b"1e-9999", b"1e400", b"1e999999999", b"9" * 400, b"nan", b"inf", b"-0.0", b"1_0"),
         b"1 day, 2:03:04",
     ]
