@@ -25,8 +25,9 @@ def list_commands() -> dict[str, Callable[..., None]]:
 def run_command(arguments: Sequence[str]) -> None:
     """Run the subcommand that the first argument names with the others.
 
-    Parameters without a default are given by position, a list of them as several words; the others are options. Every
-    subcommand takes `--plugins`, and ends in one line where it raises `ValueError` or `OSError`.
+    Parameters without a default are given by position, a list of them as several words; the others are options, and
+    flags where they are False if left out. Every subcommand takes `--plugins`, and ends in one line where it raises
+    `ValueError` or `OSError`.
     """
     with clean_exit():
         commands = list_commands()
@@ -35,11 +36,14 @@ def run_command(arguments: Sequence[str]) -> None:
     parser = CertifyParser(prog=f"certify.py {arguments[0]}", description=about.short_description)
     parameters = inspect.signature(function, eval_str=True).parameters.values()
     positional = {p.name: p.annotation for p in parameters if p.default is p.empty}
+    helps = {p.arg_name: p.description for p in about.params}
     for name, kind in positional.items():
         several = {"nargs": "+"} if kind == list[str] else {}
-        help_text = next((p.description for p in about.params if p.arg_name == name), None)
-        parser.add_argument(name, type=str if several else kind, help=help_text, **several)
-    parser.add_function_arguments(function, skip=set(positional), as_group=False)
+        parser.add_argument(name, type=str if several else kind, help=helps.get(name), **several)
+    flags = {p.name for p in parameters if p.default is False}
+    for name in flags:
+        parser.add_argument(f"--{name}", action="store_true", help=helps.get(name))
+    parser.add_function_arguments(function, skip={*positional, *flags}, as_group=False)
     parser.add_argument("--plugins", type=list[str] | str | None, help="Modules that define a user's own objects.")
     options = parser.parse_args(list(arguments[1:])).as_dict()
     with clean_exit():

@@ -15,6 +15,7 @@ from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lightning_rs.data import DATASETS
 from lightning_rs.objectives import OBJECTIVES
+from lightning_rs.results.escaping import one_line
 
 
 @contextmanager
@@ -43,7 +44,7 @@ class CertifyParser(ArgumentParser):
 def fail(message: str) -> NoReturn:
     """End the program with one line on stderr and exit status 2."""
     if not rank_zero_only.rank:
-        print(f"error: {_one_line(message)}", file=sys.stderr)
+        print(f"error: {one_line(_one_line(message))}", file=sys.stderr)
     raise SystemExit(2)
 
 
@@ -60,7 +61,7 @@ def _one_line(message: str) -> str:
     if unknown and key and key.group(1) in _CLASSES:
         known = _CLASSES[key.group(1)]
         return f"unknown {known.kind} {unknown.group(1)!r}; known: {', '.join(sorted(known))}"
-    if causes and key and key.group(1) not in text:
+    if causes and key and (key.group(1) not in text or len(key.group(1)) == 1):  # One letter stands in any text.
         text = f"{key.group(1)}: {text}"
     text = re.sub(r"<class '([^']+)'>", r"\1", text.replace("typing.", ""))
     text = re.sub(r"Literal\[([^\]]*)\]", r"one of \1", text).replace("a one of", "one of")

@@ -5,7 +5,8 @@ from lightning_rs.results.directory import RunDirectory
 from lightning_rs.results.figures import Figures, figures, logged
 from lightning_rs.results.records import ExampleCertificate, Record
 from lightning_rs.results.report import write_report
-from lightning_rs.results.runs import Run, load_run, run_of_records
+from lightning_rs.results.runs import Run, run_of_records
+from lightning_rs.results.sources import load_run
 
 __all__ = [
     "ExampleCertificate",

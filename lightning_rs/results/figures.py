@@ -21,6 +21,7 @@ class Figures:
         run, mechanism: what they are of.
         norm: of the radii.
         sigma: standard deviation of the noise.
+        guessed: whether that is a guess from the run's path.
         examples: number of images.
         certified: share of images that are right with a radius above each of the radii of interest, (R,).
         limit: lower limits on that share in the population, see `population_limit`.
@@ -39,6 +40,7 @@ class Figures:
     mechanism: str
     norm: str
     sigma: float
+    guessed: bool
     examples: int
     certified: tuple[float, ...]
     limit: tuple[float, ...]
@@ -53,6 +55,36 @@ class Figures:
     noise: str
 
 
+@dataclass(frozen=True)
+class Envelope:
+    """What could be certified if sigma were chosen for each radius: not the figures of one classifier.
+
+    Attributes:
+        mechanism, norm: what it is of.
+        sigmas: the standard deviations among which is chosen, and whether each is a guess.
+        runs: how many have one of them.
+        certified: the largest certified accuracy at each radius of interest, (R,).
+    """
+
+    mechanism: str
+    norm: str
+    sigmas: tuple[tuple[float, bool], ...]
+    runs: int
+    certified: tuple[float, ...]
+
+
+def envelopes(rows: Sequence[Figures]) -> list[Envelope]:
+    """The envelope of each mechanism and norm with several sigmas among these figures of the same radii."""
+    found = []
+    for kind in dict.fromkeys((row.mechanism, row.norm) for row in rows):
+        own = [row for row in rows if (row.mechanism, row.norm) == kind and not math.isnan(row.sigma)]
+        if len({row.sigma for row in own}) > 1:
+            sigmas = sorted({(row.sigma, row.guessed) for row in own})
+            largest = map(max, zip(*(row.certified for row in own), strict=True))
+            found.append(Envelope(*kind, tuple(sigmas), len(own), tuple(largest)))
+    return found
+
+
 def figures(
     run: Run, radii: Sequence[float], mechanisms: Sequence[str] | None = None, confidence: float = 0.95
 ) -> list[Figures]:
@@ -65,7 +97,8 @@ def figures(
         confidence: of the lower limits.
     """
     # Of sequential runs the easy images finish first: those of an unfinished one are no random sample.
-    limited = run.description is not None and (run.finished or not run.sequential)
+    alpha = run.said("alpha")
+    limited = alpha is not None and (run.finished or not run.sequential)
     found = []
     for mechanism, (prediction, radius) in run.certificates.items():
         if mechanisms and mechanism not in mechanisms:
@@ -74,14 +107,15 @@ def figures(
         limit = within = np.full(len(certified), math.nan)
         if limited:
             counts = np.rint(certified * len(run))
-            limit = population_limit(counts, len(run), run.description.alpha, confidence)
-            within = sample_limit(counts, len(run), run.description.alpha, confidence)
+            limit = population_limit(counts, len(run), alpha, confidence)
+            within = sample_limit(counts, len(run), alpha, confidence)
         found.append(
             Figures(
                 run=run.name,
                 mechanism=mechanism,
                 norm=run.norm(mechanism),
                 sigma=math.nan if run.sigma is None else run.sigma,
+                guessed=run.guessed,
                 examples=len(run),
                 certified=tuple(certified.tolist()),
                 limit=tuple(limit.tolist()),
@@ -90,7 +124,7 @@ def figures(
                 median=float(np.median(run.certified_radius(mechanism))),
                 abstained=float(np.mean(prediction == ABSTAIN)),
                 smoothed=float(np.mean(prediction == run.label)),
-                draws=float(np.mean(run.votes)) + run.description.n0 if run.sequential else math.nan,
+                draws=float(np.mean(run.votes)) + run.said("n0") if run.sequential else math.nan,
                 clean=clean_accuracy(run),
                 noisy=noisy_accuracy(run),
                 noise=_noise(run),

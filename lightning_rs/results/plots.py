@@ -10,6 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import special
 
+from lightning_rs.files import replacing
+from lightning_rs.results.escaping import plot_text
 from lightning_rs.results.runs import Run
 
 if TYPE_CHECKING:
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 # Okabe and Ito's palette, which colour-blind readers can tell apart; line styles tell overlapping curves apart.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", "-.", ":")
-_NORMS = {"l2": r"$\ell_2$", "l1": r"$\ell_1$", "linf": r"$\ell_\infty$", "l2_subspace": r"subspace $\ell_2$"}
+NORMS = {"l2": r"$\ell_2$", "l1": r"$\ell_1$", "linf": r"$\ell_\infty$", "l2_subspace": r"subspace $\ell_2$"}
 _PROBABILITIES = (0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 
 
@@ -45,11 +47,11 @@ def certified_accuracy(
     end = max(float(x[np.isfinite(x)][-1]) for x, _ in curves.values()) or 1.0
     for i, (name, (x, y)) in enumerate(curves.items()):
         # Beyond the largest radius nothing is certified: the curve goes on at 0, so that all end at the same place.
-        axes.step([*x, end * 1.03], [*(100 * y), 0.0], where="post", label=name, **_style(i))
+        axes.step([*x, end * 1.03], [*(100 * y), 0.0], where="post", label=plot_text(name), **_style(i))
     if envelope:
         x, y = largest(list(curves.values()))
         axes.step(x, 100 * y, where="post", label="envelope", color="0.25", linewidth=4.5, alpha=0.3, zorder=1)
-    axes.set_xlabel(f"{_NORMS.get(norm, norm)} radius $r$ (pixels in [0, 1])")
+    axes.set_xlabel(f"{NORMS.get(norm) or plot_text(norm)} radius $r$ (pixels in [0, 1])")
     axes.set_ylabel("certified accuracy (%)")
     axes.set_xlim(0, end * 1.03)
     axes.set_ylim(0, 101)
@@ -69,7 +71,7 @@ def share_ecdf(runs: Sequence[Run], title: str, path: Path) -> None:
         x = np.sort(_quantile(run.share, run.votes))
         scaled.append(x)
         y = 100 * np.arange(1, len(x) + 1) / len(x)
-        axes.step([x[0], *x], [0.0, *y], where="post", label=run.name, **_style(i))
+        axes.step([x[0], *x], [0.0, *y], where="post", label=plot_text(run.name), **_style(i))
     low, high = min(x[0] for x in scaled), max(x[-1] for x in scaled)
     _probability_axis(axes.xaxis, low, high)
     axes.set_xlim(low - 0.15, high + 0.15)
@@ -87,10 +89,9 @@ def draws_ecdf(runs: Sequence[Run], title: str, path: Path) -> None:
     """Share of images that needed at most a given number of draws, selection included."""
     figure, axes, outside = _curves_figure(len(runs))
     for i, run in enumerate(runs):
-        x = np.sort(run.votes + run.description.n0)
-        axes.step(
-            [x[0], *x], [0.0, *(100 * np.arange(1, len(x) + 1) / len(x))], where="post", label=run.name, **_style(i)
-        )
+        x = np.sort(run.votes + run.said("n0"))
+        y = 100 * np.arange(1, len(x) + 1) / len(x)
+        axes.step([x[0], *x], [0.0, *y], where="post", label=plot_text(run.name), **_style(i))
     axes.set_xscale("log")
     axes.set_xlabel("noisy copies of an image")
     axes.set_ylabel("images with at most so many (%)")
@@ -116,7 +117,7 @@ def radius_confidence(run: Run, mechanisms: Sequence[str], title: str, path: Pat
         colour = COLOURS[i % len(COLOURS)]
         axes.scatter(x[certified & right], radius[certified & right], s=13, color=colour, alpha=0.6, linewidth=0)
         axes.scatter(x[certified & ~right], radius[certified & ~right], s=16, color=colour, marker="x", linewidth=0.9)
-        axes.scatter([], [], s=22, color=colour, label=mechanism)
+        axes.scatter([], [], s=22, color=colour, label=plot_text(mechanism))
     axes.scatter([], [], s=22, color="0.3", marker="x", linewidth=0.9, label="wrong prediction")
     low, high = float(x.min()), float(x.max())
     line = np.linspace(max(0.0, low), high, 200)
@@ -125,9 +126,9 @@ def radius_confidence(run: Run, mechanisms: Sequence[str], title: str, path: Pat
     _probability_axis(axes.xaxis, low, high)
     axes.set_xlabel(r"share of votes for the selected class, estimate of $p_A$")
     norms = {run.norm(mechanism) for mechanism in mechanisms}
-    axes.set_ylabel(
-        f"certified {_NORMS[norms.pop()]} radius" if len(norms) == 1 else "certified radius, each in its norm"
-    )
+    norm = next(iter(norms))
+    own = f"certified {NORMS.get(norm) or plot_text(norm)} radius"
+    axes.set_ylabel(own if len(norms) == 1 else "certified radius, each in its norm")
     axes.set_ylim(bottom=0)
     _legend(figure, axes, "mechanism", outside)
     finish(figure, title, path)
@@ -162,11 +163,13 @@ def finish(figure: Figure, title: str, path: Path) -> None:
 
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(title, fontsize=10)
+    figure.suptitle(plot_text(title, 200), fontsize=10)
     # Text stays text, so that it can be searched and edited.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lightning_rs"}):
-        figure.savefig(path.with_suffix(".png"), dpi=200)
-        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+        with replacing(path.with_suffix(".png")) as part:
+            figure.savefig(part, dpi=200)
+        with replacing(path.with_suffix(".svg")) as part:
+            figure.savefig(part, metadata={"Date": None})
 
 
 def _curves_figure(curves: int) -> tuple[Figure, Any, bool]:

@@ -8,20 +8,25 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 from rich.text import Text
 
+from lightning_rs.files import write_whole
 from lightning_rs.mechanisms import PAIR_RADII
 from lightning_rs.results import plots
-from lightning_rs.results.comparability import comparable_groups, remarks
+from lightning_rs.results.comparability import comparable_groups, merged, remarks
 from lightning_rs.results.description import RunDescription
-from lightning_rs.results.figures import clean_accuracy, default_radii, figures, noisy_accuracy
+from lightning_rs.results.escaping import markdown, one_line, tex_comment
+from lightning_rs.results.figures import clean_accuracy, default_radii, envelopes, figures, noisy_accuracy
 from lightning_rs.results.mechanism_comparison import Lead, draw_simplex, leads_on_records, pairs_of
 from lightning_rs.results.records import Record
-from lightning_rs.results.runs import UNNAMED, Run, run_of_records
+from lightning_rs.results.report_directory import ReportDirectory
+from lightning_rs.results.runs import Run, run_of_records
+from lightning_rs.results.sources import published
 from lightning_rs.results.tables import (
     Table,
     accuracy_table,
+    envelope_csv,
+    envelope_table,
     limit_table,
     percent,
     share_table,
@@ -54,15 +59,16 @@ def write_report(
     drawn = [name for name in PAIR_RADII if name in run.certificates]
     if len(drawn) > 2:
         draw_simplex(directory / "simplex.png", drawn, examples=pairs_of(records), title=description.title)
-    Console().print(f"Records, table and plots: [bold]{escape(str(directory))}[/bold]", soft_wrap=True)
+    _print_directory("Records, table and plots", directory)
 
 
 def report_runs(
     runs: Sequence[Run],
-    directory: str | Path,
+    report: ReportDirectory,
     radii: Sequence[float] | None = None,
     mechanisms: Sequence[str] | None = None,
     confidence: float = 0.95,
+    notes: Sequence[str] = (),
 ) -> None:
     """Print and write tables and plots of several runs, those that can be compared side by side.
 
@@ -70,10 +76,11 @@ def report_runs(
 
     Args:
         runs: one or more, see `load_runs`.
-        directory: where tables (Markdown, LaTeX, CSV) and plots (PNG, SVG) go.
+        report: where tables (Markdown, LaTeX, CSV) and plots (PNG, SVG) go.
         radii: l2 radii of the columns; chosen to suit the sigmas when left out.
         mechanisms: those to show; all when left out.
         confidence: of the lower limits.
+        notes: what there is to say beside what the runs and their differences say.
 
     Raises:
         ValueError: a mechanism that no run has.
@@ -83,10 +90,10 @@ def report_runs(
     if unknown:
         raise ValueError(f"no run holds {', '.join(unknown)}; there are {', '.join(known)}")
     radii = tuple(radii or _radii(runs))
-    directory = Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    report.begin()
+    directory = report.path
     groups = comparable_groups(runs)
-    notes = [*remarks(runs), *(note for run in runs for note in run.notes)]
+    notes = [*notes, *remarks(runs), *merged((run.name, note) for run in runs for note in run.notes)]
     for number, group in enumerate(groups, start=1):
         folder = directory if len(groups) == 1 else directory / f"group-{number}"
         folder.mkdir(exist_ok=True)
@@ -101,10 +108,10 @@ def report_runs(
         for table in tables:
             _print(table)
         _plot_group(group, shown, folder, heading)
-    console = Console(stderr=False)
+    report.finish()
     for line in (f"{UNITS}. {LEGACY}.", _about_limits(confidence), *notes):
-        console.print(Text(line), soft_wrap=True)
-    console.print(f"Tables and plots: [bold]{escape(str(directory))}[/bold]", soft_wrap=True)
+        Console().print(Text(one_line(line)), soft_wrap=True)
+    _print_directory("Tables and plots", directory)
 
 
 def print_table(run: Run, radii: Sequence[float]) -> None:
@@ -118,8 +125,8 @@ def print_table(run: Run, radii: Sequence[float]) -> None:
         ),
         soft_wrap=True,
     )
-    for note in run.notes:
-        Console().print(Text(note), soft_wrap=True)
+    for note in merged((run.name, note) for note in run.notes):
+        Console().print(Text(one_line(note)), soft_wrap=True)
 
 
 def print_leads(rows: Sequence[Lead], smoothing: str) -> None:
@@ -150,15 +157,16 @@ def _write_tables(
     tables = [accuracy_table(rows, radii, f"Certified accuracy (%)\n{heading}")]
     if any(limit == limit for row in rows for limit in row.limit):
         tables.append(limit_table(rows, radii, confidence))
+    if found := envelopes(rows):
+        tables.append(envelope_table(found, radii))
+        write_whole(directory / "envelope.csv", envelope_csv(found, radii))
     tables += filter(None, [share_table(runs)])
-    (directory / "table.csv").write_text(to_csv(rows, radii), encoding="utf-8")
+    write_whole(directory / "table.csv", to_csv(rows, radii))
     remarks_below = [f"{UNITS}.", f"{LEGACY}.", _about_limits(confidence), *notes]
-    text = "\n".join(to_markdown(table) for table in tables)
-    (directory / "table.md").write_text(
-        text + "\n" + "".join(f"- {line}\n" for line in remarks_below), encoding="utf-8"
-    )
-    text = "\n".join(to_latex(table) for table in tables)
-    (directory / "table.tex").write_text("".join(f"% {line}\n" for line in remarks_below) + text, encoding="utf-8")
+    below = "".join(f"- {markdown(line)}\n" for line in remarks_below)
+    write_whole(directory / "table.md", "\n".join([*map(to_markdown, tables), below]))
+    above = "".join(map(tex_comment, remarks_below))
+    write_whole(directory / "table.tex", above + "\n".join(map(to_latex, tables)))
     return tables
 
 
@@ -197,44 +205,43 @@ def _plot_group(runs: Sequence[Run], mechanisms: Sequence[str], directory: Path,
                 norm = next(run.norm(mechanism) for run in same if run.name in radii)
                 plots.certified_accuracy(radii, f"{heading}, {mechanism}", path, legend="run", norm=norm)
     by_sigma = sorted((run for run in runs if run.sigma is not None), key=lambda run: run.sigma)
-    if len({run.sigma for run in by_sigma}) > 1:
-        for mechanism in mechanisms:
-            radii = {_sigma_label(run, by_sigma): run.certified_radius(mechanism)
-                     for run in by_sigma if mechanism in run.certificates}  # fmt: skip
-            if len(radii) > 1:
-                path = directory / f"sigmas-{Path(file_name(mechanism)).stem}.png"
-                norm = next(run.norm(mechanism) for run in by_sigma if mechanism in run.certificates)
-                name = f"{heading}, {mechanism}"
-                plots.certified_accuracy(radii, name, path, legend="noise", envelope=True, norm=norm)
+    for mechanism in mechanisms:
+        having = [run for run in by_sigma if mechanism in run.certificates]
+        if len({run.sigma for run in having}) > 1:
+            radii = {_sigma_label(run, by_sigma): run.certified_radius(mechanism) for run in having}
+            path = directory / f"sigmas-{Path(file_name(mechanism)).stem}.png"
+            name, norm = f"{heading}, {mechanism}", having[0].norm(mechanism)
+            plots.certified_accuracy(radii, name, path, legend="noise", envelope=True, norm=norm)
 
 
 def _radii_by_run(runs: Sequence[Run], mechanism: str) -> dict[str, Any]:
     """Run to radii, of the runs with the mechanism; beside them those that name none, if there are any with it."""
-    having = {run.name: run.certified_radius(mechanism) for run in runs if mechanism in run.certificates}
-    if having and mechanism != UNNAMED:
-        having |= {run.name: run.certified_radius(UNNAMED) for run in runs if UNNAMED in run.certificates}
-    return having
+    having = [run for run in runs if mechanism in run.certificates]
+    # In one norm. A directory has no mechanism of this name, and a results file no other.
+    beside = published(having[0].norm(mechanism)) if having else mechanism
+    radii = {run.name: run.certified_radius(mechanism) for run in having}
+    return radii | {run.name: run.certified_radius(beside) for run in runs if beside in run.certificates}
 
 
 def _sigma_label(run: Run, runs: Sequence[Run]) -> str:
     alone = sum(other.sigma == run.sigma for other in runs) == 1
-    return f"σ = {run.sigma:g}" + ("" if alone else f", {run.name}")
+    return f"σ = {run.sigma:g}" + "?" * run.guessed + ("" if alone else f", {run.name}")
 
 
 def _heading(runs: Sequence[Run]) -> str:
     """What all runs of a group have in common."""
-    said = next((run.description for run in runs if run.description), None)
-    images = f"{len(runs[0]):,} images"
-    if said is None:
-        return images
+    # Of these the runs of a group that say them say the same.
+    data, split, n, alpha = (next((said for run in runs if (said := run.said(key)) is not None), None)
+                             for key in ("data", "split", "n", "alpha"))  # fmt: skip
     # What a results file does not say is not in common.
-    same = {key for key in ("architecture", "noise", "sigma")
-            if all(getattr(run.description, key, None) == getattr(said, key) for run in runs)}  # fmt: skip
-    parts = [f"{said.data} {said.split}", images]
-    parts += [said.architecture] if "architecture" in same and said.architecture else []
-    if "sigma" in same:
-        parts.append(said.noise_title if "noise" in same else f"σ = {said.sigma:g}")
-    return ", ".join([*parts, f"n = {said.n:,}", f"α = {said.alpha:g}"])
+    same = {key: values[0] for key in ("architecture", "noise", "quantized", "sigma")
+            if len(set(values := [run.said(key) for run in runs])) == 1}  # fmt: skip
+    parts = [" ".join(filter(None, (data, split))), f"{len(runs[0]):,} images", same.get("architecture")]
+    if same.get("sigma") is not None:
+        told = same.get("noise") is not None and "quantized" in same
+        parts.append(runs[0].description.noise_title if told else f"σ = {same['sigma']:g}")
+    parts += [f"n = {n:,}" if n else None, f"α = {alpha:g}" if alpha else None]
+    return ", ".join(filter(None, parts))
 
 
 def _radii(runs: Sequence[Run]) -> tuple[float, ...]:
@@ -248,6 +255,10 @@ def _about_limits(confidence: float) -> str:
         f"Lower limits hold each by itself with probability {confidence:g} over images and noise, if the images are a "
         "random sample: Clopper-Pearson over the images, less α, as each certificate may be wrong with probability α."
     )
+
+
+def _print_directory(what: str, path: Path) -> None:
+    Console().print(Text.assemble(f"{what}: ", (one_line(str(path)), "bold")), soft_wrap=True)
 
 
 def _print(table: Table) -> None:

@@ -1,10 +1,11 @@
-"""What a report is made of: one certification, from its directory or from a results file of the field."""
+"""What a report is made of: the examples of one certification, with what is known of them."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,10 +13,6 @@ from numpy.typing import NDArray
 from lightning_rs.results.description import RunDescription
 from lightning_rs.results.directory import RunDirectory
 from lightning_rs.results.records import Record, certificates_of
-from lightning_rs.results.tsv import read_tsv
-
-UNNAMED = "as published"
-"""The mechanism of a results file, which does not name it."""
 
 REAL_ARITHMETIC = (
     "noise was added in floating point, so its certificates assume real arithmetic; those under grid_gaussian noise "
@@ -30,6 +27,8 @@ class Run:
     Attributes:
         name: what it is called in tables and legends.
         description: what it is of and how it was made; None of a results file, which does not say.
+        stated: of a results file, what its reader says instead: some of the description's fields.
+        guess: sigma as its path has it, where nobody says it.
         index, label: (B,) int64.
         certificates: mechanism to predictions and radii, (B,) each.
         clean: (B,) bool, whether the base classifier is right without noise; None where it is not known.
@@ -37,7 +36,7 @@ class Run:
         share: (B,) float64, share of votes of the selected class, the estimate of p_A; None where it is not known.
         votes: (B,) number of estimation draws; None where it is not known.
         norms: mechanism to the norm of its radii, where that is not l2.
-        notes: what a reader of its figures has to know.
+        notes: what a reader of its figures has to know; they go on from the run's name.
     """
 
     name: str
@@ -50,11 +49,24 @@ class Run:
     share: NDArray[np.float64] | None = None
     votes: NDArray[np.float64] | None = None
     norms: dict[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = field(default=())
+    notes: tuple[str, ...] = ()
+    stated: Mapping[str, Any] = field(default_factory=dict)
+    guess: float | None = None
+
+    def said(self, key: str) -> Any:
+        """A field of the description, or what is stated in its place; None where nobody says it."""
+        return self.stated.get(key) if self.description is None else getattr(self.description, key)
 
     @property
     def sigma(self) -> float | None:
-        return None if self.description is None else self.description.sigma
+        """Standard deviation of the noise, as it is said or guessed."""
+        sigma = self.said("sigma")
+        return self.guess if sigma is None else sigma
+
+    @property
+    def guessed(self) -> bool:
+        """Whether sigma is a guess."""
+        return self.guess is not None and self.said("sigma") is None
 
     @property
     def finished(self) -> bool:
@@ -84,6 +96,14 @@ class Run:
         prediction, radius = self.certificates[mechanism]
         return np.where(prediction == self.label, radius, 0.0)
 
+    def restricted(self, indices: NDArray[np.int64]) -> Run:
+        """The run with the examples of these indices only."""
+        kept = np.isin(self.index, indices)
+        examples = {name: None if (values := getattr(self, name)) is None else values[kept]
+                    for name in ("index", "label", "clean", "noisy", "share", "votes")}  # fmt: skip
+        certificates = {m: (prediction[kept], radius[kept]) for m, (prediction, radius) in self.certificates.items()}
+        return replace(self, certificates=certificates, **examples)
+
 
 def run_of_records(records: Sequence[Record], description: RunDescription, name: str) -> Run:
     """The run of these records; without any, a run without mechanisms."""
@@ -104,66 +124,15 @@ def run_of_records(records: Sequence[Record], description: RunDescription, name:
     )
     notes = []
     if description.assumes_real_arithmetic:
-        notes.append(f"{name}: {REAL_ARITHMETIC}")
+        notes.append(REAL_ARITHMETIC)
     if description.quantized:
-        notes.append(f"{name}: what is certified are the images rounded to the grid, not those of the data set")
+        notes.append("what is certified are the images rounded to the grid, not those of the data set")
     if run.missing:
-        notes.append(f"{name} is not finished: {run.missing} of {len(description.indices)} examples are missing")
+        notes.append(f"not finished, {run.missing} of {len(description.indices)} examples are missing")
     failures = sum(bool(c.fallback) for record in records for c in record.certificates.values())
     if failures:
-        notes.append(f"{name}: {failures} radii fell back to simpler ones, because their solver failed")
+        notes.append(f"{failures} radii fell back to simpler ones, because their solver failed")
     return replace(run, notes=tuple(notes))
-
-
-def load_run(path: str | Path, name: str | None = None) -> Run:
-    """The run in a directory, or in a results file.
-
-    Raises:
-        FileNotFoundError: nothing there.
-        ValueError: a directory without a run or without records, or a file that is not in the field's form.
-    """
-    path = Path(path)
-    if not path.exists():
-        raise FileNotFoundError(f"no results at {path}")
-    name = name or name_of(path)
-    if path.is_dir():
-        records, description, notes = _examine(path)
-        run = run_of_records(records, description, name)
-        return replace(run, notes=(*run.notes, *(f"{name}: {note}" for note in notes)))
-    results = read_tsv(path)
-    order = np.argsort(results.index)
-    notes = [
-        f"{name}: if its radii were rounded to nearest, they exceed the certificates by up to {results.rounding:g}"
-    ]
-    notes.append(f"{name} does not say its noise: presumably its certificates assume real arithmetic")
-    if results.wrong_correct:
-        notes.append(f"{name}: {results.wrong_correct} entries of the column correct were wrong and recomputed")
-    return Run(
-        name=name,
-        description=None,
-        index=results.index[order],
-        label=results.label[order],
-        certificates={UNNAMED: (results.prediction[order], results.radius[order])},
-        notes=tuple(notes),
-    )
-
-
-def load_runs(paths: Sequence[str | Path], names: Sequence[str] | None = None) -> list[Run]:
-    """Several runs, whose names all differ.
-
-    Raises:
-        ValueError: no path, names that repeat or do not fit in number, and as `load_run`.
-    """
-    if not paths:
-        raise ValueError("give one or more directories or results files")
-    if names is not None and (len(names) != len(paths) or len(set(names)) < len(names)):
-        raise ValueError(f"names must be {len(paths)} different ones, one for each source, got {list(names)}")
-    given = list(names) if names is not None else [name_of(Path(path)) for path in paths]
-    if len(set(given)) < len(given):
-        given = [str(path) for path in paths]
-        if len(set(given)) < len(given):
-            raise ValueError(f"a source is given twice: {', '.join(given)}")
-    return [load_run(path, name) for path, name in zip(paths, given, strict=True)]
 
 
 def read_directory(path: str | Path) -> tuple[list[Record], RunDescription]:
@@ -172,10 +141,10 @@ def read_directory(path: str | Path) -> tuple[list[Record], RunDescription]:
     Raises:
         ValueError: not the directory of a run, one without records, or see `RunDirectory.read`.
     """
-    return _examine(path)[:2]
+    return examine_directory(path)[:2]
 
 
-def _examine(path: str | Path) -> tuple[list[Record], RunDescription, list[str]]:
+def examine_directory(path: str | Path) -> tuple[list[Record], RunDescription, list[str]]:
     """As `read_directory`, and what could not be examined, in words."""
     directory = RunDirectory(path)
     description = directory.run()
@@ -186,8 +155,3 @@ def _examine(path: str | Path) -> tuple[list[Record], RunDescription, list[str]]
         raise ValueError(f"{directory.path} holds no finished examples")
     return records, description, notes
 
-
-def name_of(path: Path) -> str:
-    """The name of the folder or file; of a training's own certification, the name of the training."""
-    path = path.resolve()
-    return path.parent.name if path.name == "certification" else path.name.removesuffix(".tsv")

@@ -12,7 +12,8 @@ import numpy as np
 from rich.table import Table as RichTable
 from rich.text import Text
 
-from lightning_rs.results.figures import Figures
+from lightning_rs.results.escaping import csv_text, markdown, one_line, tex
+from lightning_rs.results.figures import Envelope, Figures
 from lightning_rs.results.runs import Run
 
 SHARES = (0.5, 0.7, 0.9, 0.99, 0.999)
@@ -82,6 +83,16 @@ def limit_table(rows: Sequence[Figures], radii: Sequence[float], confidence: flo
     return Table(title, header, tuple(cells), _best(rows, [row.limit for row in rows], len(names)), (), len(names))
 
 
+def envelope_table(envelopes: Sequence[Envelope], radii: Sequence[float]) -> Table:
+    """The largest certified accuracy of all sigmas at each radius."""
+    header = ("mechanism", "norm", "σ", "runs", *(f"r={r:g}" for r in radii))
+    cells = [
+        (row.mechanism, row.norm, _sigmas(row), f"{row.runs}", *map(percent, row.certified)) for row in envelopes
+    ]
+    title = "Envelope: largest certified accuracy (%) of all σ at each radius\nNot one classifier's: each σ has its own"
+    return Table(title, header, tuple(cells), names=3)
+
+
 def share_table(runs: Sequence[Run]) -> Table | None:
     """How the share of votes for the selected class, the estimate of p_A, is distributed over the images."""
     known = [run for run in runs if run.share is not None]
@@ -100,23 +111,24 @@ def share_table(runs: Sequence[Run]) -> Table | None:
 
 def to_rich(table: Table) -> RichTable:
     """For the terminal."""
-    rich = RichTable(title=table.title, title_style="bold")
+    rich = RichTable(title=Text("\n".join(map(one_line, table.title.splitlines())), style="bold"))
     for i, name in enumerate(table.header):
-        rich.add_column(name, justify="left" if i < table.names else "right", no_wrap=True)
+        rich.add_column(Text(one_line(name)), justify="left" if i < table.names else "right", no_wrap=True)
     for i, row in enumerate(table.rows):
         if i in table.sections:
             rich.add_section()
-        rich.add_row(*(Text(cell, style="bold green" if (i, j) in table.best else "") for j, cell in enumerate(row)))
+        styles = ("bold green" if (i, j) in table.best else "" for j in range(len(row)))
+        rich.add_row(*(Text(one_line(cell), style=style) for cell, style in zip(row, styles, strict=True)))
     return rich
 
 
 def to_markdown(table: Table) -> str:
     """A Markdown table under its title; the best cells bold."""
-    lines = [f"**{' — '.join(table.title.splitlines())}**", ""]
-    lines.append("| " + " | ".join(table.header) + " |")
+    lines = [f"**{' — '.join(map(markdown, table.title.splitlines()))}**", ""]
+    lines.append("| " + " | ".join(map(markdown, table.header)) + " |")
     lines.append("|" + "|".join("---" if i < table.names else "--:" for i in range(len(table.header))) + "|")
     for i, row in enumerate(table.rows):
-        cells = (f"**{c}**" if (i, j) in table.best else c.replace("|", "\\|") for j, c in enumerate(row))
+        cells = (f"**{markdown(c)}**" if (i, j) in table.best else markdown(c) for j, c in enumerate(row))
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 
@@ -127,16 +139,16 @@ def to_latex(table: Table) -> str:
     lines = [
         r"\begin{table}",
         r"  \centering",
-        f"  \\caption{{{_tex(', '.join(table.title.splitlines()))}.}}",
+        f"  \\caption{{{tex(', '.join(table.title.splitlines()))}.}}",
         f"  \\begin{{tabular}}{{{columns}}}",
         r"    \toprule",
-        "    " + " & ".join(_tex(name) for name in table.header) + r" \\",
+        "    " + " & ".join(tex(name) for name in table.header) + r" \\",
         r"    \midrule",
     ]
     for i, row in enumerate(table.rows):
         if i in table.sections:
             lines.append(r"    \midrule")
-        cells = (f"\\textbf{{{_tex(c)}}}" if (i, j) in table.best else _tex(c) for j, c in enumerate(row))
+        cells = (f"\\textbf{{{tex(c)}}}" if (i, j) in table.best else tex(c) for j, c in enumerate(row))
         lines.append("    " + " & ".join(cells) + r" \\")
     return "\n".join([*lines, r"    \bottomrule", r"  \end{tabular}", r"\end{table}"]) + "\n"
 
@@ -151,12 +163,27 @@ def to_csv(rows: Sequence[Figures], radii: Sequence[float]) -> str:
     header += [f"{name}@{r:g}" for name in lists.values() for r in radii]
     header += ["acr", "median_radius", "abstention_rate", "smoothed_accuracy", "draws"]
     header += ["clean_accuracy", "noisy_accuracy", "noise"]
+    guesses = any(row.guessed for row in rows)
+    header += ["sigma_guess"] if guesses else []
     writer.writerow(header)
     for row in rows:
-        figures = [row.sigma, row.examples, *(v for name in lists for v in getattr(row, name))]
+        sigma = math.nan if row.guessed else row.sigma
+        figures = [sigma, row.examples, *(v for name in lists for v in getattr(row, name))]
         figures += [getattr(row, name) for name in plain]
         known = ("" if math.isnan(v) else v for v in figures)
-        writer.writerow([row.run, row.mechanism, row.norm, *known, row.noise])
+        texts = map(csv_text, (row.run, row.mechanism, row.norm))
+        guess = row.sigma if row.guessed else ""
+        writer.writerow([*texts, *known, csv_text(row.noise), *([guess] if guesses else [])])
+    return file.getvalue()
+
+
+def envelope_csv(envelopes: Sequence[Envelope], radii: Sequence[float]) -> str:
+    """The envelopes, unrounded."""
+    file = io.StringIO()
+    writer = csv.writer(file, lineterminator="\n")
+    writer.writerow(["mechanism", "norm", "sigmas", "runs", *(f"largest_certified_accuracy@{r:g}" for r in radii)])
+    for row in envelopes:
+        writer.writerow([csv_text(row.mechanism), csv_text(row.norm), _sigmas(row), row.runs, *row.certified])
     return file.getvalue()
 
 
@@ -192,14 +219,10 @@ def _sections(rows: Sequence[Figures]) -> tuple[int, ...]:
     return tuple(i for i in range(1, len(rows)) if _sigma(rows[i]) != _sigma(rows[i - 1]))
 
 
+def _sigmas(row: Envelope) -> str:
+    return " ".join(f"{sigma:g}" + "?" * guessed for sigma, guessed in row.sigmas)
+
+
 def _sigma(row: Figures) -> str:
-    return "?" if math.isnan(row.sigma) else f"{row.sigma:g}"
+    return "?" if math.isnan(row.sigma) else f"{row.sigma:g}" + "?" * row.guessed
 
-
-def _tex(text: str) -> str:
-    for plain, tex in (
-        ("\\", r"\textbackslash "), ("_", r"\_"), ("%", r"\%"), ("&", r"\&"), ("#", r"\#"), ("–", "--"),
-        ("σ", r"$\sigma$"), ("α", r"$\alpha$"), ("p\\_A", "$p_A$"),
-    ):  # fmt: skip
-        text = text.replace(plain, tex)
-    return text

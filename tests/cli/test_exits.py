@@ -38,3 +38,19 @@ def test_a_class_that_is_not_there(capsys):
         CertifyParser().error(message)
     expected = "error: Problem with given class_path 'mydata.Nope': module 'mydata' has no attribute 'Nope'\n"
     assert capsys.readouterr().err == expected
+
+
+def test_what_a_terminal_would_obey_is_written_out(capsys):
+    with pytest.raises(SystemExit):
+        fail("no results at \x1b[2Ja\x07\u202eb")
+    assert capsys.readouterr().err == "error: no results at \\x1b[2Ja\\x07\\u202eb\n"
+
+
+def test_the_option_is_named_even_if_its_letter_stands_in_the_reason(capsys):
+    with pytest.raises(SystemExit):
+        CertifyParser().error("""Parser key "n":
+  Does not validate against any of the Union subtypes
+  Errors:
+    - Expected a <class 'int'>. Got value: 0.5
+  Given value: 0.5""")
+    assert capsys.readouterr().err == "error: n: Expected a int, got 0.5\n"

@@ -55,11 +55,18 @@ def test_the_confidence_of_the_lower_limits(work):
         ("--confidence=1", "confidence must lie in (0, 1), got 1.0"),
         ("--mechanisms=[coen]", "no run holds coen; there are cohen, "),
         ("--names=[one, two]", "names must "),
+        ("--sigma=0.5", "fixed says its sigma itself, 0.25: give 0.5 only to the sources that do not"),
+        ("--sigma=[0.25, 0.5]", "sigma must be one value, or 1, one for each source in order, got 2"),
+        ("--alpha=1", "alpha must lie in (0, 1), got 1.0"),
+        ("--n=0.5", "n: Expected a int"),
+        ("--norm=l7", "unknown norm 'l7'; known: l1, l2, l2_subspace, linf"),
+        ("--column=id=x", "unknown column 'id'; known: correct, idx, label, predict, radius, time"),
+        ("--output=.", ". is not the directory of a report: it holds fixed and no report.json; name a new one"),
     ],
 )
 def test_bad_input_is_one_line_and_writes_nothing(option, message, work, capsys):
     with pytest.raises(SystemExit) as left:
-        run_command(["report", "fixed", option, "--output=out"])
+        run_command(["report", "fixed", "--output=out", option])
     assert left.value.code == 2
     err = capsys.readouterr().err
     assert err.startswith(f"error: {message}") and len(err.splitlines()) == 1, err

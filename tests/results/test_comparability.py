@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from run_cases import BETTER, DESCRIPTION, RECORDS, possible, record, write_run
 
-from lightning_rs.results.comparability import comparable_groups, differences, remarks
+from lightning_rs.results.comparability import comparable_groups, differences, merged, remarks, with_common_images
 from lightning_rs.results.figures import figures
-from lightning_rs.results.runs import load_runs, run_of_records
+from lightning_rs.results.runs import run_of_records
+from lightning_rs.results.sources import load_runs
 from lightning_rs.results.tsv import write_tsv
 
 
@@ -40,14 +41,47 @@ def test_sigma_weights_and_seeds_may_differ():
 
 def test_a_results_file_beside_a_run(tmp_path):
     write_tsv(possible(RECORDS, DESCRIPTION), "cohen", tmp_path / "theirs.tsv")
-    ours, theirs = load_runs([write_run(tmp_path / "ours"), tmp_path / "theirs.tsv"])
+    (ours, theirs), _ = load_runs([write_run(tmp_path / "ours"), tmp_path / "theirs.tsv"])
     assert (ours.name, theirs.name) == ("ours", "theirs")
     assert comparable_groups([ours, theirs]) == [[ours, theirs]]
-    assert any(
-        "theirs does not say its sigma, data, split, n0, n, alpha, pixel_range" in r for r in remarks([ours, theirs])
-    )
+    unsaid = "sigma, data, split, n0, n, alpha, pixel_range not said, so whether they agree is not checked"
+    assert remarks([ours, theirs]) == [f"theirs: {unsaid}"]
     assert "if its radii were rounded to nearest" in theirs.notes[0]
     mine, published = (figures(run, [0.0, 0.25])[0] for run in (ours, theirs))
     assert mine.certified == published.certified
     assert published.acr <= mine.acr
     assert np.isnan(published.clean) and np.isnan(published.limit[0]) and np.isnan(published.sigma)
+
+
+def test_what_is_stated_is_compared(tmp_path):
+    write_tsv(RECORDS, "cohen", tmp_path / "theirs.tsv")
+    sources = [write_run(tmp_path / "ours"), tmp_path / "theirs.tsv"]
+    (ours, theirs), _ = load_runs(sources, stated={"n": [None, 1000], "alpha": 0.01})
+    assert differences(ours, theirs) == ["n: 10 in ours, 1,000 in theirs"]
+    assert remarks([ours, theirs])[1].startswith("theirs: sigma, data, split, n0, pixel_range not said")
+    (limited,) = figures(theirs, [0.0])  # Alpha is known.
+    assert 0 < limited.limit[0] < limited.certified[0]
+
+
+def test_images_common_to_all():
+    runs = [run_of_records(RECORDS[i:], DESCRIPTION, f"run{i}") for i in range(3)]
+    common, notes = with_common_images(runs)
+    assert [run.index.tolist() for run in common] == [[2, 3]] * 3
+    assert comparable_groups(common) == [common]
+    assert notes == [
+        "run0: 2 of 4 images, those that all have",
+        "run1: 2 of 3 images, those that all have",
+        "run2: 2 of 2 images, those that all have",
+    ]
+    with pytest.raises(ValueError, match="no image is common to all 2 sources"):
+        with_common_images([run_of_records(RECORDS[:1], DESCRIPTION, "a"), runs[1]])
+
+
+def test_remarks_are_merged():
+    assert merged([("a", "x"), ("b", "y"), ("c", "x")]) == ["a, c: x", "b: y"]
+    assert merged((f"run{i}", "x") for i in range(30)) == ["30 runs (run0, run1, ...): x"]
+
+
+def test_thirty_runs_that_differ_take_a_line_each():
+    runs = [run_of_records(RECORDS, replace(DESCRIPTION, n=10 + i), f"run{i}") for i in range(30)]
+    assert len(remarks(runs)) == 29

@@ -10,7 +10,7 @@ from test_records import RUN, record
 
 from lightning_rs.results import ExampleCertificate, RunDirectory
 from lightning_rs.results.check_sums import FILE, LINE
-from lightning_rs.results.runs import load_run
+from lightning_rs.results.sources import load_run
 
 
 def test_directory_keeps_what_every_process_appends(tmp_path):

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from run_cases import DESCRIPTION, RECORDS
+from run_cases import BETTER, DESCRIPTION, RECORDS
 
-from lightning_rs.results.figures import default_radii, figures, logged
+from lightning_rs.results.figures import default_radii, envelopes, figures, logged
 from lightning_rs.results.runs import run_of_records
 
 
@@ -71,3 +71,14 @@ def test_default_radii_are_the_literatures():
     assert default_radii(0.12) == (0.0, 0.12, 0.24, 0.36)
     assert default_radii(0.25) == (0.0, 0.25, 0.5, 0.75)
     assert default_radii(0.5) == (0.0, 0.5, 1.0, 1.5)
+
+
+def test_the_envelope_takes_the_largest_of_all_sigmas():
+    records = {0.25: BETTER, 0.5: RECORDS}
+    runs = [run_of_records(records[sigma], replace(DESCRIPTION, sigma=sigma), f"{sigma}") for sigma in records]
+    rows = [row for run in runs for row in figures(run, [0.0, 0.2, 0.45])]
+    (envelope,) = envelopes(rows)
+    assert (envelope.mechanism, envelope.norm, envelope.runs) == ("cohen", "l2", 2)
+    assert envelope.sigmas == ((0.25, False), (0.5, False))
+    assert envelope.certified == (1.0, 1.0, 0.25)  # The second alone reaches 0.45, at one image of four.
+    assert envelopes(rows[:1]) == envelopes([rows[0], rows[0]]) == []  # One sigma has none.

@@ -1,6 +1,8 @@
 """Runs side by side: what is compared, what the tables say, and what is refused."""
 
+import csv
 import json
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 
 import pytest
@@ -13,8 +15,10 @@ from lightning_rs.cli.commands import run_command
 from lightning_rs.mechanisms import required_fields, resolve_mechanisms
 from lightning_rs.results import ExampleCertificate, Record, RunDescription, RunDirectory, run_of_records, write_report
 from lightning_rs.results.records import certificates_in
-from lightning_rs.results.report import print_table
+from lightning_rs.results.report import print_table, report_runs
+from lightning_rs.results.report_directory import ReportDirectory
 from lightning_rs.results.runs import read_directory
+from lightning_rs.results.sources import load_runs
 from lightning_rs.results.tsv import write_tsv
 
 HALFSPACE = RunDescription(
@@ -49,12 +53,13 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     write_run(tmp_path / "d", n=1000)
     run_command(["report", "a", "b", "c", "d", "--radii", "[0,0.05]", "--names", "[one,two,three,four]"])
     out = capsys.readouterr().out
-    assert out.count("r=0.05") == 4  # Accuracies and limits, of both groups.
+    assert out.count("r=0.05") == 5  # Accuracies and limits of both groups, and the envelope of the first.
+    assert "Envelope" in out and "Not one classifier's" in out
     assert "not comparable, so in tables of their own: n: 10 in one, 1,000 in four" in out
     first = tmp_path / "report" / "group-1"
     assert {p.name for p in first.iterdir()} == {
         f"{name}.{kind}" for name in ("p_a", "runs-sigma0.25-cohen", "sigmas-cohen") for kind in ("png", "svg")
-    } | {"table.md", "table.tex", "table.csv"}
+    } | {"table.md", "table.tex", "table.csv", "envelope.csv"}
     assert "| 0.25 | two | cohen | **100.0** | **100.0** |" in (first / "table.md").read_text()
     run_command(["recertify", "a", "--alpha", "0.2", "--output", "again", "--radii", "[0]"])
     about = json.loads((tmp_path / "again" / "run.json").read_text())
@@ -77,7 +82,7 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
         (["report", "torn"], "torn/run.json cannot be read: "),
         (["report", "short"], "short/run.json does not describe a certification: it lacks alpha, n, n0, sigma, split"),
         (["report", "newer"], "newer/run.json does not describe a certification: unknown colour; known: data, split,"),
-        (["report", "a", "a"], "a source is given twice: a, a"),
+        (["report", "a", "a"], "a source is given twice: a"),
         (["report", "a", "--names", "[x,y]"], "names must be 1 different ones, one for each source, got ['x', 'y']"),
         (["report", "a", "--radii", "[0.5,0.25]"], "radii must be strictly increasing, got [0.5, 0.25]"),
         (["report", "a", "--mechanisms", "[salman]"], "no run holds salman; there are cohen"),
@@ -116,7 +121,7 @@ def test_a_results_file_in_a_group_of_its_own(tmp_path, monkeypatch, capsys):
     write_run(tmp_path / "a")
     write_tsv([replace(r, index=r.index + 50) for r in RECORDS], "cohen", tmp_path / "other.tsv")
     run_command(["report", "other.tsv", "a", "--output", "both"])
-    assert {path.name for path in (tmp_path / "both").iterdir()} == {"group-1", "group-2"}
+    assert {path.name for path in (tmp_path / "both").iterdir()} == {"group-1", "group-2", "report.json"}
     run_command(["report", "other.tsv", "a", "--output", "some", "--mechanisms", "[cohen]"])
     assert "other: none of cohen" in capsys.readouterr().out
 
@@ -128,6 +133,70 @@ def test_names_are_text_not_markup(tmp_path, monkeypatch, capsys):
     run_command(["report", "a", "b", "--names", '["ours [v2]", "c[/b]"]', "--output", "out [1]"])
     text = capsys.readouterr().out
     assert "ours [v2]" in text and "c[/b]" in text and "out [1]" in text
+
+
+def test_a_hostile_name_is_a_name_in_every_file(tmp_path, monkeypatch, capsys):
+    """Through a whole report; the architecture is text of run.json, which may be another's."""
+    monkeypatch.chdir(tmp_path)
+    name = "_\n\\input{x}$|=\x1b[31m<script>"
+    write_run(tmp_path / "a", architecture=name)
+    write_run(tmp_path / "b", BETTER, sigma=0.5, architecture=name)
+    run_command(["report", "a", "b", "--names", json.dumps([name, f"={name}"]), "--radii", "[0]"])
+    assert "\x1b[31m" not in capsys.readouterr().out
+    written = {path.name: path.read_text() for path in (tmp_path / "report").iterdir() if path.suffix != ".png"}
+    assert "\\input" not in written["table.tex"].replace("% ", "%").split("\\begin", 1)[1]
+    assert all(line.startswith("% ") for line in written["table.tex"].split("\\begin", 1)[0].splitlines())
+    assert "<script" not in written["table.md"]
+    assert [row["run"][:2] for row in csv.DictReader(written["table.csv"].splitlines())] == ["_\\", "'="]
+    shown = [*ET.fromstring(written["sigmas-cohen.svg"]).itertext(), *ET.fromstring(written["p_a.svg"]).itertext()]
+    assert any("_\\n\\input{x}$|=\\x1b[31m<script>" in text for text in shown)
+
+
+def test_the_files_of_others_side_by_side(tmp_path, monkeypatch, capsys):
+    """A folder of logs as they are published: guessed sigmas, fewer images in one, predictions, an empty file."""
+    monkeypatch.chdir(tmp_path)
+    logs = {"sigma_0.25": RECORDS, "sigma_0.50": BETTER, "sigma_1.00": BETTER[1:]}
+    for name, records in logs.items():
+        write_tsv(records, "cohen", tmp_path / "logs" / name)
+    (tmp_path / "logs" / "N_100").write_text("idx\tlabel\tpredict\tcorrect\ttime\n0\t1\t1\t1\t1\n")
+    run_command(["report", "logs", "--common", "--n", "1000", "--alpha", "0.001", "--radii", "[0,0.2]"])
+    out = capsys.readouterr().out
+    assert "3 images, n = 1,000, α = 0.001" in out and "N_100: left out, is a log of predictions, without radii" in out
+    assert "sigma_0.25, sigma_0.50: 3 of 4 images, those that all have" in out
+    assert "sigma_0.50, sigma_1.00: if its radii were" in out and "σ = 0.5 is a guess from its path" in out
+    with (tmp_path / "logs" / "report" / "table.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["sigma"], row["sigma_guess"]) for row in rows] == [("", "0.25"), ("", "0.5"), ("", "1.0")]
+    assert all(float(row["population_limit@0"]) < 1 for row in rows)
+    envelope = (tmp_path / "logs" / "report" / "envelope.csv").read_text().splitlines()[1]
+    assert envelope == "as published,l2,0.25? 0.5? 1?,3,1.0,1.0"
+    about = json.loads((tmp_path / "logs" / "report" / "report.json").read_text())
+    assert about["finished"] and about["stated"] == {"n": 1000, "alpha": 0.001}
+
+
+def test_norms_of_published_radii_do_not_mix(tmp_path):
+    write_tsv(RECORDS, "cohen", tmp_path / "file")
+    stated = {"sigma": [0.25, 0.25, 0.5], "norm": ["l2", "l1", "l1"]}
+    (tmp_path / "copy").write_text((tmp_path / "file").read_text())
+    (tmp_path / "third").write_text((tmp_path / "file").read_text())
+    runs, _ = load_runs([tmp_path / "file", tmp_path / "copy", tmp_path / "third"], stated=stated)
+    report_runs(runs, ReportDirectory(tmp_path / "out", {}), (0.0,))
+    stems = {path.stem for path in (tmp_path / "out").glob("*.svg")}
+    assert stems == {"sigmas-as-published-l1"}  # No other pair can stand in one plot.
+
+
+@pytest.mark.parametrize("name", ["report", "report/inner"])
+def test_a_folder_of_others_is_not_written_to_nor_are_sources_read(tmp_path, monkeypatch, capsys, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "report" / "inner").mkdir(parents=True)
+    (tmp_path / name / "table.csv").write_text("mine")
+    (tmp_path / "damaged").write_text("?")
+    before = {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
+    with pytest.raises(SystemExit):
+        run_command(["report", "damaged"])
+    err = capsys.readouterr().err
+    assert err.startswith("error: report is not the directory of a report: it holds ") and len(err.splitlines()) == 1
+    assert before == {path: path.is_file() and path.read_bytes() for path in tmp_path.rglob("*")}
 
 
 def test_recertifying_keeps_what_another_run_has(tmp_path, monkeypatch, capsys):

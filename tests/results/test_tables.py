@@ -1,19 +1,24 @@
 import csv
+import io
 from dataclasses import replace
 
+from rich.console import Console
 from run_cases import BETTER, DESCRIPTION, RECORDS
 
-from lightning_rs.results.figures import figures
+from lightning_rs.results.figures import Envelope, figures
 from lightning_rs.results.runs import run_of_records
 from lightning_rs.results.tables import (
     Table,
     accuracy_table,
     decimals,
+    envelope_csv,
+    envelope_table,
     percent,
     share_table,
     to_csv,
     to_latex,
     to_markdown,
+    to_rich,
 )
 
 
@@ -65,3 +70,40 @@ def test_nothing_printed_is_rounded_up():
     assert percent(1 / 364, up=True) == "0.3"
     assert percent(1.0) == "100.0"
     assert decimals(0.57599) == "0.5759"
+
+
+def test_a_guessed_sigma_is_never_a_known_one():
+    known = run_of_records(RECORDS, DESCRIPTION, "known")
+    guessed = replace(run_of_records(BETTER, DESCRIPTION, "guessed"), description=None, guess=0.25)
+    rows = [row for run in (known, guessed) for row in figures(run, [0.0])]
+    table = accuracy_table(rows, [0.0], "T")
+    assert [row[0] for row in table.rows] == ["0.25", "0.25?"] and not table.best
+    first, second = csv.DictReader(to_csv(rows, [0.0]).splitlines())
+    assert (first["sigma"], first["sigma_guess"]) == ("0.25", "")
+    assert (second["sigma"], second["sigma_guess"]) == ("", "0.25")
+    assert "sigma_guess" not in to_csv(rows[:1], [0.0])
+
+
+def test_the_envelope_in_numbers():
+    rows = [Envelope("cohen", "l2", ((0.25, False), (0.5, True)), 3, (0.98999, 0.5))]
+    table = envelope_table(rows, [0.0, 0.25])
+    assert table.header == ("mechanism", "norm", "σ", "runs", "r=0", "r=0.25")
+    assert table.rows == (("cohen", "l2", "0.25 0.5?", "3", "98.9", "50.0"),)
+    assert "Not one classifier's" in table.title
+    (read,) = csv.DictReader(envelope_csv(rows, [0.0, 0.25]).splitlines())
+    assert read["largest_certified_accuracy@0"] == "0.98999" and read["sigmas"] == "0.25 0.5?"
+
+
+def test_hostile_names_stay_names_in_every_table():
+    name = "=1+1|\n\\input{x}%$[red]\x1b[31m"
+    run = run_of_records(RECORDS, DESCRIPTION, name)
+    rows = figures(run, [0.0])
+    table = accuracy_table(rows, [0.0], f"Title\n{name}")
+    assert len(to_markdown(table).splitlines()) == 5
+    assert "\\input" not in to_latex(table)
+    (read,) = csv.DictReader(to_csv(rows, [0.0]).splitlines())
+    assert read["run"].startswith("'=1+1|\\n") and read["mechanism"] == "cohen"
+    console = Console(file=io.StringIO(), width=500, force_terminal=True, color_system="truecolor")
+    console.print(to_rich(table))
+    shown = console.file.getvalue()
+    assert "[red]\\x1b[31m" in shown and "\x1b[31m" not in shown
