@@ -88,7 +88,7 @@ def check_radii(radii: Iterable[float]) -> tuple[float, ...]:
     if not numbers or not all(math.isfinite(r) and r >= 0.0 for r in numbers):
         raise ValueError(f"radii must be one or more finite numbers >= 0, got {shown(values)}")
     if any(b <= a for a, b in pairwise(numbers)):
-        raise ValueError(f"radii must be strictly increasing, got {shown(values)}")
+        raise ValueError(f"radii must be strictly increasing, got {shown(list(numbers))}")
     return numbers
 
 

@@ -180,9 +180,13 @@ def check_subset(skip: int = 1, limit: int | None = None, indices: Sequence[int]
         return None
     if skip != 1 or limit is not None:
         raise ValueError("give either indices, or skip and limit")
-    chosen = [check_at_least("each of indices", i, 0) for i in check_several("indices", indices)]
+    given = check_several("indices", indices)
+    try:
+        chosen = [check_at_least("an index", index, 0) for index in given]
+    except ValueError:
+        chosen = []
     if not chosen:
-        raise ValueError("indices must be one or more, got []")
+        raise ValueError(f"indices must be one or more in [0, size of the data set), got {shown(given)}")
     if len(set(chosen)) < len(chosen):
         raise ValueError("indices must not repeat")
     return chosen
