@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from functools import wraps
 from pathlib import Path
+from threading import Thread
 from typing import Any, Literal
 
 from pytorch_lightning.loggers import WandbLogger
@@ -17,6 +19,9 @@ from pytorch_lightning.utilities import rank_zero_only
 from lightning_rs.cli.remarks import say
 
 WandbMode = Literal["auto", "online", "offline", "disabled"]
+
+# Seconds that W&B may take to send what it still has when it is turned off.
+_PATIENCE = 30.0
 
 
 def _unfailing(method: Callable[..., None]) -> Callable[..., None]:
@@ -79,11 +84,19 @@ class WandbLog(WandbLogger):
             self._off = True
             reason = str(error).strip().split("\n")[0]
             say(f"W&B: {type(error).__name__} ({reason}): it is off from here on; all else goes on")
-            import wandb
+            closing = Thread(target=self._close, daemon=True)
+            closing.start()
+            closing.join(_PATIENCE)
 
-            # Now rather than at the end of the program, where a service that was killed would leave a traceback.
-            with suppress(Exception):
-                wandb.teardown()
+    def _close(self) -> None:
+        import wandb
+
+        # Its own log may be what cannot be written, and would say so at length.
+        logging.getLogger("wandb").handlers[:] = [logging.NullHandler()]
+        # Now rather than at the end of the program, where a service that was killed would leave a traceback.
+        with suppress(Exception):
+            wandb.teardown()
+        with suppress(Exception):
             self._experiment = wandb.init(mode="disabled")
 
     def _start(self) -> None:

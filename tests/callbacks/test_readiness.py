@@ -83,7 +83,7 @@ def fit(module, *callbacks, data=None, **options):
         (lambda: Own(sigma=float("nan")), "Own needs sigma, .* got nan"),
         (lambda: Own(noise_distribution="gaussian"), "Own needs noise_distribution, a Noise, .* got a str"),
         (lambda: Own(num_classes=7), r"must return 7 scores a row, \(1, 7\) in all; got \(1, 10\)"),
-        (lambda: Own(nn.Flatten(), nn.Linear(63, 10)), "cannot take a batch of 1x1x8x8: .*mat1 and mat2 shapes"),
+        (lambda: Own(nn.Flatten(), nn.Linear(63, 10)), "the base classifier .*mat1 and mat2 shapes cannot be"),
         (lambda: Own(nn.Flatten(), nn.LSTM(64, 10)), "must return one tensor of scores, got tuple"),
     ],
 )
