@@ -133,9 +133,8 @@ class RunDescription:
             raise ValueError(f"{source} does not describe a certification: it lacks {', '.join(sorted(lacking))}")
         known = [field.name for field in fields(cls)]
         if unknown := sorted(set(values) - set(known)):
-            raise ValueError(
-                f"{source} does not describe a certification: unknown {', '.join(unknown)}; known: {', '.join(known)}"
-            )
+            names = schema.short(", ".join(unknown))
+            raise ValueError(f"{source} does not describe a certification: unknown {names}; known: {', '.join(known)}")
         try:
             return cls(**values)
         except ValueError as error:

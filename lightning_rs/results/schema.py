@@ -25,7 +25,7 @@ Classes = Annotated[int, Meta(ge=2, le=10**6)]
 Finite = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
 NotNegative = Annotated[float, Meta(ge=0.0, le=_LARGEST)]
 Share = Annotated[float, Meta(ge=0.0, le=1.0)]
-Word = Annotated[str, Meta(min_length=1, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+\Z")]
+Word = Annotated[str, Meta(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+\Z")]
 """Text in one line."""
 
 
@@ -55,6 +55,8 @@ def decode(text: bytes, kind: type[T]) -> T:
         _ONCE.decode(text.decode())
     except RecursionError:
         raise ValueError("it is nested too deeply") from None
+    except ValueError as error:
+        raise ValueError(short(str(error))) from None
     return value
 
 
@@ -64,7 +66,16 @@ def check(values: Mapping[str, Any], kind: type) -> None:
     Raises:
         ValueError: names the first of them.
     """
-    msgspec.convert(values, type=kind, strict=True)
+    try:
+        msgspec.convert(values, type=kind, strict=True)
+    except ValueError as error:
+        raise ValueError(short(str(error))) from None
+
+
+def short(text: str) -> str:
+    """A message in one line, from which a long value that it repeats is cut."""
+    text = " ".join(text.split())
+    return text if len(text) <= 300 else f"{text[:200]} ... {text[-100:]}"
 
 
 def _refuse_twice(pairs: list[tuple[str, Any]]) -> None:

@@ -162,9 +162,9 @@ def _differs(written: Sequence[ExampleCertificate], certificate: Certificate, si
     """Where certificates differ by more than rounding."""
     prediction = np.array([c.prediction for c in written])
     radius = np.array([c.radius for c in written])
-    certified = np.maximum(radius, certificate.radius) > _RELATIVE * sigma  # Rounding may turn less into abstention.
-    differing = _apart(radius, certificate.radius) & certified
-    differing |= (prediction != certificate.prediction) & certified
+    largest = np.maximum(radius, certificate.radius)
+    rounded = (largest > 0) & (largest <= _RELATIVE * sigma)  # To such a radius, or to abstention.
+    differing = (_apart(radius, certificate.radius) | (prediction != certificate.prediction)) & ~rounded
     differing |= np.array([c.norm != certificate.norm for c in written])
     for name in ("p_lower", "p_upper"):
         told = np.array([getattr(c, name) for c in written], dtype=np.float64)

@@ -51,6 +51,12 @@ def test_what_is_not_of_the_type_is_one_line(text, message):
     assert str(error.value).startswith(message) and len(str(error.value).splitlines()) == 1
 
 
+def test_a_long_value_is_not_repeated():
+    with pytest.raises(ValueError) as error:
+        schema.decode(b'{"name": "a", "' + b"x" * 10_000 + b'": 1}', THING)
+    assert str(error.value).startswith("Object contains unknown field `xxx") and len(str(error.value)) <= 305
+
+
 def test_deep_nesting_is_a_line_where_anything_may_stand():
     with pytest.raises(ValueError, match="it is nested too deeply"):
         schema.decode(b"[" * 100_000, Any)
@@ -65,7 +71,7 @@ def test_deep_nesting_is_a_line_where_anything_may_stand():
         (Share, (0, 0.5, 1.0), (-1e-300, 1.0000001, float("nan"), float("inf"), 10**400)),
         (NotNegative, (0.0, 1e308), (-1.0, float("inf"), float("nan"), 10**400)),
         (Finite, (-1e308, 3), (float("-inf"), float("nan"), -(10**400))),
-        (Word, ("a b", "σ = 1"), ("", "a\nb", "a\n", "\x00", "a\u2028b", "\x85", 1)),
+        (Word, ("a b", "σ = 1"), ("", "x" * 501, "a\nb", "a\n", "\x00", "a\u2028b", "\x85", 1)),
     ],
 )
 def test_ranges(kind, good, bad):

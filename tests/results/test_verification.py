@@ -72,6 +72,8 @@ def test_abstention_that_does_not_follow_is_found():
     hidden = changed(GOOD[0], prediction=-1, radius=0.0)
     with pytest.raises(Contradiction, match="cohen of image 0 is none, l2, .* follows class 1 with radius"):
         verify([hidden], DESCRIPTION)
+    with pytest.raises(Contradiction, match="cohen of image 1 is class 1 with radius 0.0, l2, .* follows none"):
+        verify([changed(GOOD[1], prediction=1)], DESCRIPTION)
 
 
 def test_what_cannot_be_computed_again_is_said():
