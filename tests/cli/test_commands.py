@@ -34,5 +34,11 @@ def test_help_says_what_the_positional_arguments_are(capsys):
         run_command(["report", "--help"])
     shown = " ".join(capsys.readouterr().out.split())
     assert "sources [sources ...]" in shown
-    assert "directories of certifications, or the field's" in shown
+    assert "directories of certifications, the field's" in shown
     assert "l2 radii of the table in pixel units" in shown
+
+
+def test_what_is_false_if_left_out_is_a_flag(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        run_command(["report", str(tmp_path / "none"), "--common", "--output", str(tmp_path / "out")])
+    assert capsys.readouterr().err == f"error: no results at {tmp_path / 'none'}\n"
