@@ -87,31 +87,36 @@ def _read(path: Path, file: BinaryIO) -> Any:
 
 def _pickle_of_archive(path: Path, file: BinaryIO, size: int) -> BinaryIO:
     """The pickle in an archive of torch's, once all that the archive holds is known to be whole."""
+    broken, pickled = None, b""
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             names = [entry.filename for entry in entries]
-            folder = names[0].split("/")[0] if names else ""
-            if f"{folder}/constants.pkl" in names:
-                raise _unsafe(path, "it is a TorchScript program")
-            if f"{folder}/data.pkl" not in names:
-                raise _unsafe(path, "it is an archive of another program")
-            # torch looks names up in either case, and neither packs nor encrypts.
-            stored = all(
-                entry.compress_type == zipfile.ZIP_STORED
-                and entry.compress_size == entry.file_size
-                and not entry.flag_bits & 1
-                for entry in entries
-            )
-            unique = len({name.lower() for name in names}) == len(names)
-            if not (stored and unique and sum(entry.file_size for entry in entries) <= size):
-                raise ValueError(f"{path} is damaged: its entries are not as torch writes them")
-            broken = archive.testzip()
-            if broken is not None:
-                raise ValueError(f"{path} is damaged: {broken!r} in it does not match its check sum")
-            return io.BytesIO(archive.read(f"{folder}/data.pkl"))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, struct.error, UnicodeDecodeError) as error:
+            pickle = f"{names[0].split('/')[0]}/data.pkl" if names else ""
+            as_torch_writes = _are_as_torch_writes(entries, size)
+            if pickle in names and as_torch_writes:
+                broken, pickled = archive.testzip(), archive.read(pickle)
+    except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, struct.error) as error:
         raise ValueError(f"{path} is damaged or was cut off: {_first_line(error)}") from None
+    if pickle not in names:
+        raise _unsafe(path, "it is an archive of another program")
+    if not as_torch_writes:
+        raise ValueError(f"{path} is damaged: its entries are not as torch writes them")
+    if broken is not None:
+        raise ValueError(f"{path} is damaged: {broken!r} in it does not match its check sum")
+    if pickle.replace("data.pkl", "constants.pkl") in names:
+        raise _unsafe(path, "it is a TorchScript program")
+    return io.BytesIO(pickled)
+
+
+def _are_as_torch_writes(entries: list[zipfile.ZipInfo], size: int) -> bool:
+    """Neither packed nor encrypted, of different names in either case, and together no larger than the file."""
+    stored = all(
+        entry.compress_type == zipfile.ZIP_STORED and entry.compress_size == entry.file_size and not entry.flag_bits & 1
+        for entry in entries
+    )
+    unique = len({entry.filename.lower() for entry in entries}) == len(entries)
+    return stored and unique and sum(entry.file_size for entry in entries) <= size
 
 
 def _check_pickle(path: Path, file: BinaryIO, pickles: int) -> None:

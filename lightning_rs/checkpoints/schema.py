@@ -78,9 +78,12 @@ def typed(path: Path, content: Any, kind: type[T]) -> T:
     """
     try:
         return msgspec.convert(content, kind, strict=True)
-    except (msgspec.ValidationError, OverflowError, RecursionError) as error:
+    except AttributeError:  # msgspec takes what has items for a dictionary.
+        raise ValueError(f"{path} is no whole checkpoint of train.py: a tensor stands for a dictionary") from None
+    except (msgspec.ValidationError, OverflowError) as error:
         reason = str(error).replace("Object missing", "missing").replace("`$.", "`").replace("`$`", "the whole")
-        raise ValueError(f"{path} is no whole checkpoint of train.py: {reason}") from None
+        reason = reason if reason.isprintable() else ascii(reason)[1:-1]
+        raise ValueError(f"{path} is no whole checkpoint of train.py: {reason[:300]}") from None
 
 
 def our_content(path: Path, content: Any) -> Content:
