@@ -17,6 +17,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from lightning_rs.checkpoints.schema import one_line
+
 # What a file of tensors and plain values may name; the pickle of anything else names what would have to be run. Fewer
 # than torch allows: with some of those a small file asks for all the memory there is.
 _HARMLESS = re.compile(
@@ -66,7 +68,7 @@ def _read(path: Path, file: BinaryIO) -> Any:
         try:
             return safetensors.torch.load(file.read())
         except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{path} is damaged: its safetensors are not whole ({_first_line(error)})") from None
+            raise ValueError(f"{path} is damaged: its safetensors are not whole ({_reason(error)})") from None
     elif head[257:262] == b"ustar":
         raise _unsafe(path, "it is in torch's tar format of 2016, which can run code")
     else:
@@ -81,7 +83,7 @@ def _read(path: Path, file: BinaryIO) -> Any:
         asked = re.search(r"allocate (?:memory: you tried to allocate )?(\d+) bytes", str(error))
         if asked and int(asked.group(1)) <= size:
             raise _no_memory(path) from None
-        raise ValueError(f"{path} is damaged: its parts do not fit together ({_first_line(error)})") from None
+        raise ValueError(f"{path} is damaged: its parts do not fit together ({_reason(error)})") from None
     return _plain(path, content)
 
 
@@ -97,7 +99,7 @@ def _pickle_of_archive(path: Path, file: BinaryIO, size: int) -> BinaryIO:
             if pickle in names and as_torch_writes:
                 broken, pickled = archive.testzip(), archive.read(pickle)
     except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, struct.error) as error:
-        raise ValueError(f"{path} is damaged or was cut off: {_first_line(error)}") from None
+        raise ValueError(f"{path} is damaged or was cut off: {_reason(error)}") from None
     if pickle not in names:
         raise _unsafe(path, "it is an archive of another program")
     if not as_torch_writes:
@@ -126,8 +128,7 @@ def _check_pickle(path: Path, file: BinaryIO, pickles: int) -> None:
     except (ValueError, IndexError, EOFError, OverflowError, struct.error):
         raise _unsafe(path, "it is neither of torch nor of safetensors, or was cut off") from None
     if unsafe is not None:
-        name = unsafe.replace(" ", ".")
-        raise _unsafe(path, f"to load it, {name if name.isprintable() else ascii(name)} would have to be run")
+        raise _unsafe(path, f"to load it, {one_line(unsafe.replace(' ', '.'))} would have to be run")
 
 
 def _named(file: BinaryIO) -> Iterator[str]:
@@ -174,5 +175,5 @@ def _no_memory(path: Path) -> OSError:
     return OSError(f"{path} does not fit into memory: it has {path.stat().st_size:,} bytes")
 
 
-def _first_line(error: Exception) -> str:
-    return ascii(" ".join(str(error).split())[:120] or type(error).__name__)[1:-1]
+def _reason(error: Exception) -> str:
+    return one_line(error, 120) or type(error).__name__
