@@ -9,6 +9,7 @@ from lightning_fabric.plugins import TorchCheckpointIO
 from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
+from callbacks import EMA
 from lightning_rs.checkpoints import check_continues, data_of, load_checkpoint, resumable, without_paths
 from lightning_rs.objectives import OBJECTIVES
 
@@ -29,6 +30,26 @@ def module_of(content):
 
 def bests_of(content):
     return next(state for key, state in content["callbacks"].items() if key.startswith("ModelCheckpoint"))
+
+
+class Given(TorchCheckpointIO):
+    """Hands Lightning a content that was read before."""
+
+    def __init__(self, content):
+        self.content = content
+
+    def load_checkpoint(self, *arguments, **options):
+        return copy.deepcopy(self.content)
+
+
+def train(module, data, folder, epochs, callbacks=(), content=None):
+    """Train on two batches an epoch, on from `content` if there is one; returns the callback that saves."""
+    keep = ModelCheckpoint(folder, save_last=True)
+    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "accelerator": "cpu"}
+    some = {"max_epochs": epochs, "limit_train_batches": 2, "limit_val_batches": 1, "default_root_dir": folder}
+    trainer = Trainer(callbacks=[*callbacks, keep], plugins=[Given(content)] if content else [], **quiet, **some)
+    trainer.fit(module, datamodule=data, ckpt_path=str(folder / "last.ckpt") if content else None)
+    return keep
 
 
 def changed(content, place, value):
@@ -55,6 +76,32 @@ def test_a_whole_one_goes_on(checkpoint, content, data):
         assert torch.equal(found.content["state_dict"][key], value)
     assert found.content["lr_schedulers"][0]["last_epoch"] == content["lr_schedulers"][0]["last_epoch"]
     assert found.content["callbacks"].keys() == content["callbacks"].keys()
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "schedule", "average"),
+    [
+        ({"name": "sgd", "momentum": 0.0}, {"name": "constant"}, False),
+        ({"name": "sgd"}, {"name": "constant", "warmup": 2}, True),
+        ({"name": "adam"}, {"name": "step", "step_size": 1}, False),
+        ({"name": "adamw"}, {"name": "cosine", "warmup": 1}, True),
+        ({"name": "adamw"}, {"name": "step", "warmup": 1}, False),
+    ],
+)
+def test_every_recipe_goes_on(content, data, tmp_path, optimizer, schedule, average):
+    recipe = {"optimizer": optimizer | {"lr": 0.01}, "schedule": schedule}
+    content = content | {"hyper_parameters": content["hyper_parameters"] | recipe}
+    callbacks = [EMA()] if average else []
+    train(module_of(content), data, tmp_path, 1, callbacks)
+    found = resumable(tmp_path / "last.ckpt", module_of(content), data)
+    assert (found.epochs, found.steps) == (1, 2)
+    assert ("current_model_state" in found.content) == average
+    train(module_of(content), data, tmp_path, 2, callbacks, found.content)
+    assert resumable(tmp_path / "last.ckpt", module_of(content), data).steps == 4
+    if optimizer["name"] != "sgd":
+        torch.save(changed(found.content, "optimizer_states/0/state/0/step", torch.tensor(-1.0)), tmp_path / "last.ckpt")
+        with pytest.raises(ValueError, match="what the optimiser knows of weight 0 is no number: step"):
+            resumable(tmp_path / "last.ckpt", module_of(content), data)
 
 
 def test_the_file_is_read_once(checkpoint, content, data, monkeypatch):
@@ -209,24 +256,6 @@ def test_paths_are_those_of_the_own_folder(content, tmp_path):
         assert bests_of(without_paths(content, folder))["last_model_path"] == "", path
 
 
-class Given(TorchCheckpointIO):
-    """Hands Lightning a content that was read before."""
-
-    def __init__(self, content):
-        self.content = content
-
-    def load_checkpoint(self, *arguments, **options):
-        return copy.deepcopy(self.content)
-
-
-def train_on(content, folder, path, data, epochs):
-    keep = ModelCheckpoint(folder, save_last=True)
-    quiet = {"logger": False, "enable_progress_bar": False, "enable_model_summary": False, "plugins": [Given(content)]}
-    trainer = Trainer(accelerator="cpu", max_epochs=epochs, callbacks=[keep], default_root_dir=folder, **quiet)
-    trainer.fit(module_of(content), datamodule=data, ckpt_path=path)
-    return keep
-
-
 @pytest.fixture
 def moved(checkpoint, tmp_path):
     """Checkpoints of a run in another place, under another name."""
@@ -236,7 +265,7 @@ def moved(checkpoint, tmp_path):
 def test_a_moved_run_goes_on_under_its_new_name(checkpoint, content, data, moved):
     before = {path: path.stat().st_mtime_ns for path in checkpoint.parent.iterdir()}
     found = resumable(moved / "last.ckpt", module_of(content), data)
-    keep = train_on(without_paths(found.content, moved), moved, moved / "last.ckpt", data, found.epochs + 1)
+    keep = train(module_of(content), data, moved, found.epochs + 1, content=without_paths(found.content, moved))
     assert keep.last_model_path == str(moved / "last.ckpt")
     assert len(list(moved.iterdir())) == 2  # Not last-v1.ckpt; and the older epoch is removed here, not there.
     assert torch.load(moved / "last.ckpt", weights_only=True)["epoch"] == found.epochs
@@ -252,8 +281,8 @@ def test_a_path_in_a_file_removes_nothing(content, data, moved, tmp_path):
         bests_of(harmful).update({"dirpath": str(moved), key: f"{moved}/../../../victim"})
         torch.save(harmful, moved / "last.ckpt")
         found = resumable(moved / "last.ckpt", module_of(content), data)
-        train_on(without_paths(found.content, moved), moved, moved / "last.ckpt", data, found.epochs + 1)
+        train(module_of(content), data, moved, found.epochs + 1, content=without_paths(found.content, moved))
         assert (victim / "thesis.txt").exists()
     bests_of(harmful).update({"last_model_path": f"{moved}/../../../victim"})
-    train_on(harmful, moved, moved / "last.ckpt", data, found.epochs + 1)
+    train(module_of(content), data, moved, found.epochs + 1, content=harmful)
     assert not victim.exists()  # So Lightning would have done.
