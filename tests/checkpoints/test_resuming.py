@@ -99,7 +99,8 @@ def test_every_recipe_goes_on(content, data, tmp_path, optimizer, schedule, aver
     train(module_of(content), data, tmp_path, 2, callbacks, found.content)
     assert resumable(tmp_path / "last.ckpt", module_of(content), data).steps == 4
     if optimizer["name"] != "sgd":
-        torch.save(changed(found.content, "optimizer_states/0/state/0/step", torch.tensor(-1.0)), tmp_path / "last.ckpt")
+        broken = changed(found.content, "optimizer_states/0/state/0/step", torch.tensor(-1.0))
+        torch.save(broken, tmp_path / "last.ckpt")
         with pytest.raises(ValueError, match="what the optimiser knows of weight 0 is no number: step"):
             resumable(tmp_path / "last.ckpt", module_of(content), data)
 
@@ -154,6 +155,7 @@ def test_another_recipe_is_refused(checkpoint, content, data):
         ("optimizer_states/0/param_groups/0/momentum", 0.5, "the optimiser's momentum must be 0.9"),
         ("optimizer_states/0/param_groups/0/nesterov", torch.zeros(2), "the optimiser's nesterov must be False"),
         ("optimizer_states/0/param_groups/0/params", [0, 0, 1], "the optimiser's params must be"),
+        ("optimizer_states/0/param_groups/0/params", [torch.zeros(2), *range(1, 8)], "the optimiser's params must be"),
         ("optimizer_states/0/param_groups/0/extra", 1, "the optimiser's extra must be None"),
         ("lr_schedulers", [], "its schedule must be cosine, and holds 0 others"),
         ("lr_schedulers/0", {}, "missing required field `_last_lr`"),
