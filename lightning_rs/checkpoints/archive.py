@@ -17,6 +17,8 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
+from lightning_rs.checkpoints.schema import one_line
+
 # What a file of tensors and plain values may name; the pickle of anything else names what would have to be run. Fewer
 # than torch allows: with some of those a small file asks for all the memory there is.
 _HARMLESS = re.compile(
@@ -66,7 +68,7 @@ def _read(path: Path, file: BinaryIO) -> Any:
         try:
             return safetensors.torch.load(file.read())
         except (safetensors.SafetensorError, KeyError, ValueError, RuntimeError) as error:
-            raise ValueError(f"{path} is damaged: its safetensors are not whole ({_first_line(error)})") from None
+            raise ValueError(f"{path} is damaged: its safetensors are not whole ({_reason(error)})") from None
     elif head[257:262] == b"ustar":
         raise _unsafe(path, "it is in torch's tar format of 2016, which can run code")
     else:
@@ -81,37 +83,42 @@ def _read(path: Path, file: BinaryIO) -> Any:
         asked = re.search(r"allocate (?:memory: you tried to allocate )?(\d+) bytes", str(error))
         if asked and int(asked.group(1)) <= size:
             raise _no_memory(path) from None
-        raise ValueError(f"{path} is damaged: its parts do not fit together ({_first_line(error)})") from None
+        raise ValueError(f"{path} is damaged: its parts do not fit together ({_reason(error)})") from None
     return _plain(path, content)
 
 
 def _pickle_of_archive(path: Path, file: BinaryIO, size: int) -> BinaryIO:
     """The pickle in an archive of torch's, once all that the archive holds is known to be whole."""
+    broken, pickled = None, b""
     try:
         with zipfile.ZipFile(file) as archive:
             entries = archive.infolist()
             names = [entry.filename for entry in entries]
-            folder = names[0].split("/")[0] if names else ""
-            if f"{folder}/constants.pkl" in names:
-                raise _unsafe(path, "it is a TorchScript program")
-            if f"{folder}/data.pkl" not in names:
-                raise _unsafe(path, "it is an archive of another program")
-            # torch looks names up in either case, and neither packs nor encrypts.
-            stored = all(
-                entry.compress_type == zipfile.ZIP_STORED
-                and entry.compress_size == entry.file_size
-                and not entry.flag_bits & 1
-                for entry in entries
-            )
-            unique = len({name.lower() for name in names}) == len(names)
-            if not (stored and unique and sum(entry.file_size for entry in entries) <= size):
-                raise ValueError(f"{path} is damaged: its entries are not as torch writes them")
-            broken = archive.testzip()
-            if broken is not None:
-                raise ValueError(f"{path} is damaged: {broken!r} in it does not match its check sum")
-            return io.BytesIO(archive.read(f"{folder}/data.pkl"))
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, struct.error, UnicodeDecodeError) as error:
-        raise ValueError(f"{path} is damaged or was cut off: {_first_line(error)}") from None
+            pickle = f"{names[0].split('/')[0]}/data.pkl" if names else ""
+            as_torch_writes = _are_as_torch_writes(entries, size)
+            if pickle in names and as_torch_writes:
+                broken, pickled = archive.testzip(), archive.read(pickle)
+    except (zipfile.BadZipFile, RuntimeError, EOFError, OSError, ValueError, struct.error) as error:
+        raise ValueError(f"{path} is damaged or was cut off: {_reason(error)}") from None
+    if pickle not in names:
+        raise _unsafe(path, "it is an archive of another program")
+    if not as_torch_writes:
+        raise ValueError(f"{path} is damaged: its entries are not as torch writes them")
+    if broken is not None:
+        raise ValueError(f"{path} is damaged: {broken!r} in it does not match its check sum")
+    if pickle.replace("data.pkl", "constants.pkl") in names:
+        raise _unsafe(path, "it is a TorchScript program")
+    return io.BytesIO(pickled)
+
+
+def _are_as_torch_writes(entries: list[zipfile.ZipInfo], size: int) -> bool:
+    """Neither packed nor encrypted, of different names in either case, and together no larger than the file."""
+    stored = all(
+        entry.compress_type == zipfile.ZIP_STORED and entry.compress_size == entry.file_size and not entry.flag_bits & 1
+        for entry in entries
+    )
+    unique = len({entry.filename.lower() for entry in entries}) == len(entries)
+    return stored and unique and sum(entry.file_size for entry in entries) <= size
 
 
 def _check_pickle(path: Path, file: BinaryIO, pickles: int) -> None:
@@ -121,8 +128,7 @@ def _check_pickle(path: Path, file: BinaryIO, pickles: int) -> None:
     except (ValueError, IndexError, EOFError, OverflowError, struct.error):
         raise _unsafe(path, "it is neither of torch nor of safetensors, or was cut off") from None
     if unsafe is not None:
-        name = unsafe.replace(" ", ".")
-        raise _unsafe(path, f"to load it, {name if name.isprintable() else ascii(name)} would have to be run")
+        raise _unsafe(path, f"to load it, {one_line(unsafe.replace(' ', '.'))} would have to be run")
 
 
 def _named(file: BinaryIO) -> Iterator[str]:
@@ -169,5 +175,5 @@ def _no_memory(path: Path) -> OSError:
     return OSError(f"{path} does not fit into memory: it has {path.stat().st_size:,} bytes")
 
 
-def _first_line(error: Exception) -> str:
-    return ascii(" ".join(str(error).split())[:120] or type(error).__name__)[1:-1]
+def _reason(error: Exception) -> str:
+    return one_line(error, 120) or type(error).__name__

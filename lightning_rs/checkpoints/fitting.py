@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from lightning_rs.checkpoints.schema import one_line
 from lightning_rs.models.normalize import Normalize
 
 _SHOWN = 3
@@ -27,7 +28,7 @@ def fitted(build: Callable[[], nn.Module], weights: Mapping[str, Any]) -> nn.Mod
     try:
         net.load_state_dict({key: weights.get(key, own[key]) for key in own})
     except RuntimeError as error:
-        raise ValueError(" ".join(str(error).split())[:200]) from None
+        raise ValueError(one_line(error, 200)) from None
     _check_numbers(net)
     return net.eval()
 
@@ -83,5 +84,4 @@ def _positive(x: Tensor) -> bool:
 
 
 def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(name if name.isprintable() else ascii(name) for name in map(str, names[:_SHOWN]))
-    return shown[:200] + (", ..." if len(names) > _SHOWN else "")
+    return one_line(", ".join(map(str, names[:_SHOWN])), 200) + (", ..." if len(names) > _SHOWN else "")

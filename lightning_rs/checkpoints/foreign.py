@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from lightning_rs.checkpoints.fitting import fitted, outline
-from lightning_rs.checkpoints.schema import shown
+from lightning_rs.checkpoints.schema import one_line, shown
 from lightning_rs.data import ImageDataModule
 from lightning_rs.models import ImageFacts, build_base_classifier, get_architecture
 from lightning_rs.smoothing.classifier import device_of
@@ -104,7 +104,7 @@ def _one_line(what: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
-        raise ValueError(f"{what}: {' '.join(str(error).split())[:400]}") from None
+        raise ValueError(f"{what}: {one_line(error, 400)}") from None
 
 
 def parse_normalization(text: str, facts: ImageFacts) -> tuple[list[float], list[float]]:

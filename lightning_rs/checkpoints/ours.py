@@ -14,7 +14,7 @@ from torch import nn
 from lightning_rs.checkpoints.archive import read_checkpoint
 from lightning_rs.checkpoints.fitting import fitted
 from lightning_rs.checkpoints.foreign import foreign_classifier
-from lightning_rs.checkpoints.schema import our_content
+from lightning_rs.checkpoints.schema import one_line, our_content
 from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.models import DEFAULT_STAGES, build_base_classifier, load_named
 
@@ -89,8 +89,7 @@ def load_checkpoint(
             raise ValueError(f"its architecture is {h.architecture}, not {arch}")
         base_classifier = fitted(build, _weights(held.state_dict, version_0_1=h.stages is UNSET))
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
-        reason = " ".join(str(error).split())
-        raise ValueError(f"{path} does not fit the model that it names: {reason}") from None
+        raise ValueError(f"{path} does not fit the model that it names: {one_line(error, 2000)}") from None
     return Checkpoint(
         base_classifier=base_classifier,
         architecture=h.architecture,
@@ -165,7 +164,9 @@ def _data_module(name: str, cls: type[ImageDataModule], init_args: Mapping[str, 
     try:
         return cls(**_given(init_args))
     except (TypeError, AttributeError, OverflowError) as error:
-        raise ValueError(f"{name} does not take these arguments: {error}") from None
+        raise ValueError(f"{name} does not take these arguments: {one_line(error)}") from None
+    except ValueError as error:
+        raise ValueError(one_line(error)) from None
 
 
 def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:

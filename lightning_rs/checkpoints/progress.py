@@ -22,7 +22,10 @@ class Counts(Struct, forbid_unknown_fields=True):
 class Progress(Struct, forbid_unknown_fields=True):
     total: Counts
     current: Counts
-    is_last_batch: bool = False
+
+
+class Batches(Progress, forbid_unknown_fields=True):
+    is_last_batch: bool
 
 
 class OptimizerSteps(Struct, forbid_unknown_fields=True):
@@ -43,11 +46,11 @@ class FitLoop(Struct):
 
     epoch_progress: Progress
     epoch_loop: EpochLoopState = field(name="epoch_loop.state_dict")
-    batches: Progress = field(name="epoch_loop.batch_progress")
+    batches: Batches = field(name="epoch_loop.batch_progress")
     schedulers: Progress = field(name="epoch_loop.scheduler_progress")
     steps: OptimizerProgress = field(name="epoch_loop.automatic_optimization.optim_progress")
     manual_steps: Progress = field(name="epoch_loop.manual_optimization.optim_step_progress")
-    val_batches: Progress = field(name="epoch_loop.val_loop.batch_progress")
+    val_batches: Batches = field(name="epoch_loop.val_loop.batch_progress")
     state: dict[Literal["combined_loader"], list[dict[str, Any]]] = field(name="state_dict")
 
 

@@ -24,7 +24,7 @@ from lightning_rs.checkpoints.progress import (
     SchedulerState,
     Training,
 )
-from lightning_rs.checkpoints.schema import our_content, shown, typed
+from lightning_rs.checkpoints.schema import one_line, our_content, shown, typed
 from lightning_rs.data import ImageDataModule
 from lightning_rs.objectives import SmoothingModule
 
@@ -181,7 +181,7 @@ def _check_random_state(state: RandomState) -> None:
         if cuda is not None and (cuda.dtype != torch.uint8 or cuda.shape != (16,) or cuda[8] % 4):
             raise ValueError("that of the GPU must have 16 bytes, and an offset that is a multiple of 4")
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"its random_states are none: {' '.join(str(error).split())[:100]}") from None
+        raise ValueError(f"its random_states are none: {one_line(error, 100)}") from None
 
 
 def _words(keys: Tensor) -> bool:
@@ -221,7 +221,10 @@ def _check_optimizer(state: OptimizerState, module: SmoothingModule) -> None:
 
 
 def _same(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and shown(a) == shown(b) and bool(a == b)
+    """Whether plain values are the same, True not being 1."""
+    if isinstance(a, (list, tuple)) and type(a) is type(b):
+        return len(a) == len(b) and all(map(_same, a, b))
+    return type(a) is type(b) and a == b
 
 
 def _check_schedulers(states: list[SchedulerState], module: SmoothingModule) -> None:

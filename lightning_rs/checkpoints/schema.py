@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
+import warnings
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -77,10 +78,14 @@ def typed(path: Path, content: Any, kind: type[T]) -> T:
         ValueError: something is missing, of another type or out of range.
     """
     try:
-        return msgspec.convert(content, kind, strict=True)
-    except (msgspec.ValidationError, OverflowError, RecursionError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            return msgspec.convert(content, kind, strict=True)
+    except (AttributeError, IndexError, TypeError):  # msgspec takes what can be indexed for a dictionary.
+        raise ValueError(f"{path} is no whole checkpoint of train.py: a tensor stands for a dictionary") from None
+    except (msgspec.ValidationError, OverflowError) as error:
         reason = str(error).replace("Object missing", "missing").replace("`$.", "`").replace("`$`", "the whole")
-        raise ValueError(f"{path} is no whole checkpoint of train.py: {reason}") from None
+        raise ValueError(f"{path} is no whole checkpoint of train.py: {one_line(reason)}") from None
 
 
 def our_content(path: Path, content: Any) -> Content:
@@ -116,6 +121,12 @@ def _check_plain(path: Path, place: str, value: Any) -> None:
         or (type(value) is float and math.isfinite(value))
     ):
         raise ValueError(f"{path} is no whole checkpoint of train.py: {place} is {shown(value)}")
+
+
+def one_line(text: object, most: int = 300) -> str:
+    """A text, perhaps with words from a file, as one line that a terminal prints as it is."""
+    line = " ".join(str(text).split())[:most]
+    return line if line.isprintable() else ascii(line)[1:-1]
 
 
 def shown(value: Any) -> str:

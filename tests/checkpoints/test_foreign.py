@@ -4,6 +4,7 @@ import pickle
 from pathlib import Path
 
 import pytest
+import safetensors.torch
 import torch
 import torch.nn.functional as F
 from conftest import run_script
@@ -45,11 +46,14 @@ def thin_resnet(w, x, blocks):
             y = norm(F.conv2d(y, w[f"{name}.conv2.weight"], padding=1), f"{name}.bn2")
             if f"{name}.downsample.0.weight" in w:
                 x = norm(F.conv2d(x, w[f"{name}.downsample.0.weight"], stride=stride), f"{name}.downsample.1")
+            elif stride > 1:
+                nothing = torch.zeros(len(x), x.shape[1] // 2, x.shape[2] // 2, x.shape[3] // 2)
+                x = torch.cat([nothing, x[:, :, ::2, ::2], nothing], 1)
             x = F.relu(y + x)
     return F.linear(F.avg_pool2d(x, 8).view(len(x), -1), w["fc.weight"], w["fc.bias"])
 
 
-def thin_resnet_weights(blocks, classes=10, seed=0):
+def thin_resnet_weights(blocks, classes=10, seed=0, projections=True):
     """Weights under the names of the field's code, written out here; batch norms with statistics of their own."""
     g = torch.Generator().manual_seed(seed)
     w = {}
@@ -74,7 +78,7 @@ def thin_resnet_weights(blocks, classes=10, seed=0):
             norm(f"{name}.bn1", channels)
             conv(f"{name}.conv2", channels, channels, 3)
             norm(f"{name}.bn2", channels)
-            if inputs != channels:
+            if inputs != channels and projections:
                 conv(f"{name}.downsample.0", channels, inputs, 1)
                 norm(f"{name}.downsample.1", channels)
             inputs = channels
@@ -126,6 +130,61 @@ def test_macer(tmp_path, prefix):
     x = images(3, 32, 32)
     with torch.inference_mode():
         assert torch.equal(loaded.base_classifier(x), thin_resnet(w, x, 18))
+
+
+@pytest.mark.parametrize(
+    ("place", "prefix"),
+    [
+        *((None, ""), (None, "model."), (None, "backbone."), (None, "_orig_mod.1.encoder."), ("state_dict", "net.")),
+        *(("state_dict", "model.module."), ("model", ""), ("model", "module.")),
+        *(("model_state_dict", ""), ("params", "")),
+    ],
+)
+def test_weights_where_other_programs_put_them(tmp_path, place, prefix):
+    w = thin_resnet_weights(3)
+    state = prefixed(w, prefix)
+    torch.save(state if place is None else {"epoch": 3, place: state, "optimizer": {"lr": [0.1]}}, tmp_path / "file")
+    loaded = load_checkpoint(tmp_path / "file", data="CIFAR10", normalization="none")
+    assert loaded.architecture == "cifar_resnet20"
+    x = images(3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(loaded.base_classifier(x), thin_resnet(w, x, 3))
+
+
+def test_safetensors(tmp_path):
+    w = thin_resnet_weights(3)
+    safetensors.torch.save_file(prefixed(w, "model."), tmp_path / "model.safetensors", {"format": "pt"})
+    loaded = load_checkpoint(tmp_path / "model.safetensors", data="CIFAR10", normalization="standardize")
+    x = images(3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(loaded.base_classifier(x), thin_resnet(w, standardized(x, CIFAR_MEAN, CIFAR_STD), 3))
+
+
+@pytest.mark.parametrize("depth", [20, 110])
+def test_thin_resnets_with_padded_shortcuts(tmp_path, depth):
+    """{state_dict, best_prec1}: in parallel, the last layer is `linear`."""
+    blocks = (depth - 2) // 6
+    w = thin_resnet_weights(blocks, projections=False)
+    state = {f"module.{key.replace('fc.', 'linear.')}": value for key, value in w.items()}
+    torch.save({"state_dict": state, "best_prec1": 91.7}, tmp_path / "file.th")
+    loaded = load_checkpoint(tmp_path / "file.th", data="CIFAR10", normalization="none")
+    assert loaded.architecture == f"cifar_resnet{depth}_a"
+    x = images(3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(loaded.base_classifier(x), thin_resnet(w, x, blocks))
+    w = thin_resnet_weights(3)
+    renamed = {key.replace("fc.", "linear.").replace("downsample", "shortcut"): value for key, value in w.items()}
+    torch.save(renamed, tmp_path / "file.th")
+    assert load_checkpoint(tmp_path / "file.th", data="CIFAR10", normalization="none").architecture == "cifar_resnet20"
+
+
+def test_weights_of_torch_before_it_counted_batches(tmp_path):
+    w = thin_resnet_weights(3)
+    torch.save({key: value for key, value in w.items() if "num_batches" not in key}, tmp_path / "file")
+    loaded = load_checkpoint(tmp_path / "file", data="CIFAR10", normalization="none")
+    x = images(3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(loaded.base_classifier(x), thin_resnet(w, x, 3))
 
 
 def lenet(w, x):
@@ -232,17 +291,37 @@ def test_what_the_file_does_not_say_is_asked_for(tmp_path):
 def test_what_does_not_fit(tmp_path):
     w = thin_resnet_weights(3)
     path = smoothing_line(tmp_path / "file", "wrn40", prefixed(w, "1."))
-    with pytest.raises(ValueError, match="unknown model 'wrn40'; known: cifar_resnet110, cifar_resnet20"):
+    with pytest.raises(ValueError, match="unknown model 'wrn40'; known: cifar_resnet110, cifar_resnet110_a"):
         load_checkpoint(path, data="CIFAR10", normalization="none")
     for arguments, message in (
-        ({"arch": "cifar_resnet56"}, "does not fit cifar_resnet56 for CIFAR10: .*Missing key"),
+        (
+            {"arch": "cifar_resnet56"},
+            "does not fit cifar_resnet56 for CIFAR10: [0-9]+ missing: net.layer1.3.conv1.weight, net.layer1.3.bn1",
+        ),
+        (
+            {"arch": "cifar_resnet20_a"},
+            r"for CIFAR10: 12 unexpected: net.layer2.0.downsample.0.weight, net.layer2.0.downsample.1.*, \.\.\.$",
+        ),
         ({"arch": "lenet"}, "lenet takes 1x28x28 images"),
         ({"arch": "vit_b_16"}, "does not fit vit_b_16"),
     ):
         with pytest.raises(ValueError, match=message):
             load_checkpoint(path, data="CIFAR10", normalization="none", **arguments)
-    torch.save({"model": prefixed(w, "1."), "epoch": 3}, path)
-    with pytest.raises(ValueError, match=r"not a checkpoint of a known form: .*got a dictionary with model, epoch"):
+    torch.save({"weights": prefixed(w, "1."), "epoch": 3}, path)
+    with pytest.raises(ValueError, match=r"not a checkpoint of a known form: .*got a dictionary with weights, epoch"):
+        load_checkpoint(path, data="CIFAR10", normalization="none")
+    torch.save({"model": w, "state_dict": w}, path)
+    with pytest.raises(ValueError, match="weights of more than one net: state_dict, model; save the one to certify"):
+        load_checkpoint(path, data="CIFAR10", normalization="none")
+    torch.save(thin_resnet_weights(3, classes=100) | {"conv1.weight": torch.zeros(16, 3, 3, 3).to(torch.int64)}, path)
+    message = r"3 of another shape or type: net.conv1.weight integer .*, net.fc.weight float \[100, 64\] for float"
+    with pytest.raises(ValueError, match=message):
+        load_checkpoint(path, data="CIFAR10", normalization="none")
+    torch.save(w | {"bn1.running_var": -w["bn1.running_var"]}, path)
+    with pytest.raises(ValueError, match="for CIFAR10: net.bn1.running_var holds negative numbers"):
+        load_checkpoint(path, data="CIFAR10", normalization="none")
+    torch.save(w | {"fc.bias": w["fc.bias"] / 0}, path)
+    with pytest.raises(ValueError, match=r"for CIFAR10: net.fc.bias holds NaN or infinities"):
         load_checkpoint(path, data="CIFAR10", normalization="none")
 
 

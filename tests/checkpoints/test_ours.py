@@ -1,5 +1,6 @@
 import gzip
 import pickle
+import time
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,35 @@ def test_what_is_not_a_checkpoint(tmp_path, checkpoint, monkeypatch):
         with pytest.raises(ValueError, match=message):
             load_checkpoint(path)
         assert not called
+
+
+def test_what_is_out_of_range_is_refused_at_once(checkpoint, tmp_path):
+    """Before a net of that size is built, or a loader with that batch."""
+    content, path = torch.load(checkpoint, weights_only=True), tmp_path / "file.ckpt"
+    about, data, h = content["lightning_rs"], content["lightning_rs"]["data"], content["hyper_parameters"]
+    std = {"base_classifier.normalize.std": torch.full((1, 1, 1), float("nan"))}
+    bias = {"base_classifier.net.0.bias": torch.full((32,), float("inf"))}
+    infinite = data | {"init_args": {"batch_size": float("inf")}}
+    for change, message in (
+        ({"hyper_parameters": h | {"num_classes": 2**31 - 1}}, r"net.7.weight float \[10, 128"),
+        ({"hyper_parameters": h | {"num_classes": 2**40}}, "at `hyper_parameters.num_classes`"),
+        ({"hyper_parameters": h | {"mean": [float("nan")]}}, "at `hyper_parameters.mean"),
+        ({"state_dict": content["state_dict"] | std}, "normalize.std holds NaN"),
+        ({"state_dict": content["state_dict"] | bias}, "net.0.bias holds NaN or infinities"),
+        ({"lightning_rs": about | {"data": infinite}}, "lightning_rs.data.init_args.batch_size is inf"),
+        ({"lightning_rs": about | {"data": data | {"init_args": []}}}, "at `lightning_rs.data.init_args`"),
+    ):
+        torch.save(content | change, path)
+        start = time.perf_counter()
+        with pytest.raises(ValueError, match=message) as caught:
+            load_checkpoint(path)
+        assert time.perf_counter() - start < 2.0
+        assert str(caught.value).isprintable()
+    for size in (0, "64", [64]):
+        torch.save(content | {"lightning_rs": about | {"data": data | {"init_args": {"batch_size\n": size}}}}, path)
+        with pytest.raises(ValueError, match="Digits does not take these arguments: ") as caught:
+            data_of(load_checkpoint(path), batch_size=64)
+        assert str(caught.value).isprintable()
 
 
 def test_data_that_do_not_fit(checkpoint):

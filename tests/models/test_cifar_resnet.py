@@ -2,13 +2,17 @@ import pytest
 import torch
 
 from lightning_rs.models import ARCHITECTURES
-from lightning_rs.models.cifar_resnet import BasicBlock, CifarResNet
+from lightning_rs.models.cifar_resnet import BasicBlock, CifarResNet, PaddedShortcut
 
 
 @pytest.mark.parametrize(
     ("name", "parameters"),
-    # He et al. 2015, Table 6: .27, .85 and 1.7 million for depth 20, 56 and 110; projections add 2,752.
-    [("cifar_resnet20", 272_474), ("cifar_resnet56", 855_770), ("cifar_resnet110", 1_730_714)],
+    # He et al. 2015, Table 6: .27, .46, .66, .85 and 1.7 million for depth 20 to 110; projections add 2,752.
+    [
+        *(("cifar_resnet20", 272_474), ("cifar_resnet56", 855_770), ("cifar_resnet110", 1_730_714)),
+        *(("cifar_resnet20_a", 269_722), ("cifar_resnet32_a", 464_154), ("cifar_resnet44_a", 658_586)),
+        *(("cifar_resnet56_a", 853_018), ("cifar_resnet110_a", 1_727_962)),
+    ],
 )
 def test_sizes(name, parameters):
     net = ARCHITECTURES[name].build(10)
@@ -31,6 +35,14 @@ def test_shapes_from_stage_to_stage():
         layer.register_forward_hook(lambda module, _, output: shapes.append(tuple(output.shape[1:])))
     net(x)
     assert shapes == [(16, 32, 32), (32, 16, 16), (64, 8, 8), (64, 1, 1), (5,)]
+
+
+def test_a_padded_shortcut_keeps_every_other_pixel_between_channels_of_zeros():
+    x = torch.rand(2, 4, 6, 6)
+    y = PaddedShortcut()(x)
+    assert y.shape == (2, 8, 3, 3)
+    assert torch.equal(y[:, 2:6], x[:, :, ::2, ::2])
+    assert not y[:, :2].any() and not y[:, 6:].any()
 
 
 def test_a_block_that_adds_nothing_is_the_rectified_shortcut():

@@ -32,7 +32,7 @@ def forget(monkeypatch):
 
 
 def test_ours_are_found_by_file():
-    cifar = ["cifar_resnet110", "cifar_resnet20", "cifar_resnet56"]
+    cifar = sorted([f"cifar_resnet{d}" for d in (20, 56, 110)] + [f"cifar_resnet{d}_a" for d in (20, 32, 44, 56, 110)])
     assert list_architectures() == [*cifar, "digits_cnn", "lenet", "resnet18", "resnet50"]
     assert sorted(STAGES) == ["net", "normalize"]
 
