@@ -23,6 +23,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_rs.callbacks import CertificationCallback, TrainingProgress
+from lightning_rs.callbacks.readiness import check_monitors, check_tested
 from lightning_rs.checkpoints import Resumable, RunCheckpoints, load_checkpoint, read_checkpoint, resumable
 from lightning_rs.cli import (
     KeepHandlers,
@@ -159,6 +160,9 @@ class TrainCLI(LightningCLI):
                 raise ValueError(f"monitoring {monitor} needs --live_certification.every_n_epochs 1, got {epochs}")
             if monitor not in (known := self._logged(monitor)) and known:
                 raise ValueError(f"nothing to monitor is logged as {monitor!r}; there are {', '.join(known)}")
+        trainer = self.config_init.trainer
+        check_monitors([self.config_init.checkpoint, *_listed(trainer.callbacks)])
+        check_tested(trainer.limit_test_batches)
 
     def _logged(self, monitor: str) -> list[str]:
         """The names under which there will be figures; empty if only a user's own code knows them."""

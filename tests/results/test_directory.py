@@ -94,7 +94,7 @@ def test_records_of_version_1_are_written_as_they_were_but_for_the_check_sum(tmp
     written = (again.path / "records-0.jsonl").read_bytes().splitlines()
     assert [LINE.take(line, again.run().number) for line in written] == [(line, True) for line in lines]
     silent = [note for note in load_run(golden.path).notes if "check sum" in note]
-    assert silent == [f"{name}: no check sum in 8 of 8 records and run.json, as older versions wrote them"]
+    assert silent == ["no check sum in 8 of 8 records and run.json, as older versions wrote them"]
     assert not [note for note in load_run(again.path).notes if "check sum" in note]
 
 
