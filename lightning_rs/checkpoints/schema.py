@@ -18,7 +18,7 @@ NotNegative = Annotated[float, Meta(ge=0.0, le=_LARGEST)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Size = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Classes = Annotated[int, Meta(ge=2, le=2**31 - 1)]
-Name = Annotated[str, Meta(min_length=1)]
+Name = Annotated[str, Meta(min_length=1, max_length=500)]
 T = TypeVar("T")
 
 
