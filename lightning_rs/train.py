@@ -161,6 +161,9 @@ class TrainCLI(LightningCLI):
             if monitor not in (known := self._logged(monitor)) and known:
                 raise ValueError(f"nothing to monitor is logged as {monitor!r}; there are {', '.join(known)}")
         trainer = self.config_init.trainer
+        for name in ("val_check_interval", "check_val_every_n_epoch"):
+            if trainer[name] is not None and not isinstance(trainer[name], (str, dict)) and trainer[name] <= 0:
+                raise ValueError(f"trainer.{name} must be positive, got {trainer[name]}")
         check_monitors([self.config_init.checkpoint, *_listed(trainer.callbacks)])
         check_tested(trainer.limit_test_batches)
 

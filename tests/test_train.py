@@ -177,7 +177,32 @@ def test_two_processes_make_one_run(tmp_path):
             ["--checkpoint.monitor=certify/cohen/acr", "--checkpoint.mode=max"],
             "error: monitoring certify/cohen/acr needs --live_certification.every_n_epochs 1, got 20",
         ),
+        (
+            ["--checkpoint.monitor=val/los"],
+            "error: nothing to monitor is logged as 'val/los'; there are train/loss, train/noisy_accuracy, val/loss, ",
+        ),
+        (
+            ["--model=Stability", "--checkpoint.monitor=train/stabilty"],
+            "error: nothing to monitor is logged as 'train/stabilty'; there are train/loss, ",
+        ),
+        (
+            ["--checkpoint.monitor=certify/cohen/arc", "--live_certification.every_n_epochs=1"],
+            "error: nothing to monitor is logged as 'certify/cohen/arc'; there are ",
+        ),
+        (
+            ["--checkpoint.monitor=certify/cohen/acr", "--live_certification.every_n_epochs=1"],
+            "error: ModelCheckpoint monitors certify/cohen/acr: its mode must be max, got min",
+        ),
+        (["--checkpoint.dirpath=x"], "error: a run writes to RUNS/NAME/checkpoints and RUNS/NAME/certification: leave"),
+        (["--certification.output=x"], "error: a run writes to RUNS/NAME/checkpoints and RUNS/NAME/certification: "),
+        (["--checkpoint.filename=../../x"], "error: checkpoint.filename must be the name of a file, got '../../x'"),
+        (["--trainer.val_check_interval=0"], "error: trainer.val_check_interval must be positive, got 0"),
+        (["--trainer.check_val_every_n_epoch=0"], "error: trainer.check_val_every_n_epoch must be positive, got 0"),
+        (["--trainer.limit_test_batches=0"], "error: limit_test_batches 0 leaves out the test split's certification"),
+        (["--certification.n=3000000000"], "error: "),
+        (["--certification.seed=18446744073709551616"], "error: "),
         (["--model.optimizer.weight_decay=-1"], "error: weight_decay must be"),
+        (["--model.optimizer.weight_decay=1e308"], "error: lr * weight_decay must be less than 2, "),
         (
             ["--model.schedule.name=step", "--model.schedule.step_size=0"],
             "error: step_size must be an integer of at least 1, got 0",
@@ -359,7 +384,7 @@ def test_configs_are_accepted(data, tmp_path):
 
 
 def test_without_arguments_it_is_the_digits_job():
-    assert train._base_config([]) == train._base_config(["--name", "x"]) == train.DEFAULT_CONFIG
-    assert train.DEFAULT_CONFIG.samefile(ROOT / "configs" / "default.yaml")
+    job = yaml.safe_load((ROOT / "configs" / "default.yaml").read_text())
+    assert train._base_config([]) == train._base_config(["--name", "x"]) == (job, [])
     with pytest.raises(FileNotFoundError, match="no run to resume: there is no runs/none/config.yaml"):
         train._base_config(["--name", "x", "--resume", "runs/none"])

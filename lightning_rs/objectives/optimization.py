@@ -33,7 +33,7 @@ class Optimizer:
         weight_decay: weight decay.
 
     Raises:
-        ValueError: an unknown name, lr <= 0, momentum < 0 or weight_decay < 0.
+        ValueError: an unknown name, lr <= 0, momentum < 0, weight_decay < 0, or weights that every step enlarges.
     """
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
@@ -46,6 +46,11 @@ class Optimizer:
         check_positive("lr", self.lr)
         check_not_negative("momentum", self.momentum)
         check_not_negative("weight_decay", self.weight_decay)
+        if self.lr * self.weight_decay >= 2.0:
+            raise ValueError(
+                "lr * weight_decay must be less than 2, as from there on every step enlarges the weights, "
+                f"got {self.lr:g} * {self.weight_decay:g}"
+            )
 
     def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
         """PyTorch's optimiser of `parameters`."""
