@@ -7,6 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+try:
+    import fcntl
+except ImportError:  # Not on Windows, where two programs have to be kept apart by hand.
+    fcntl = None  # type: ignore[assignment]
+
 
 @contextmanager
 def replacing(path: str | Path) -> Iterator[Path]:
@@ -62,22 +67,39 @@ def only_writer(directory: str | Path, kind: str) -> int | None:
         A file descriptor; closing it gives the directory free. None where there are no locks.
 
     Raises:
-        ValueError: another process writes there; the message calls what it does a `kind`.
+        ValueError: see `lock`.
     """
-    try:
-        import fcntl
-    except ImportError:
+    if fcntl is None:
         return None
     descriptor = os.open(directory, os.O_RDONLY)
     try:
+        lock(descriptor, directory, kind)
+    except ValueError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def lock(descriptor: int, path: str | Path, kind: str) -> None:
+    """Keep other programs from writing to a file or folder until its descriptor is closed, where the system can.
+
+    Raises:
+        ValueError: another program writes there; the message calls what it does a `kind`.
+    """
+    if fcntl is None:
+        return
+    try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
-        os.close(descriptor)
-        raise ValueError(f"another {kind} is writing to {directory}: let it end first") from None
+        raise ValueError(f"another {kind} is writing to {path}: let it end, or name another output") from None
     except OSError:  # Some network file systems have no locks.
-        os.close(descriptor)
-        return None
-    return descriptor
+        return
+
+
+def remove_parts(folder: str | Path) -> None:
+    """Remove what `replacing` left in a folder when its process was killed; only its one writer may."""
+    for part in Path(folder).glob(".*.part*"):
+        part.unlink()
 
 
 def sync_folder(path: str | Path) -> None:

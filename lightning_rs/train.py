@@ -45,7 +45,7 @@ from lightning_rs.cli import (
 )
 from lightning_rs.cli.config_bases import config_layers, expand_config_options, merge_configs
 from lightning_rs.data import DATASETS, ImageDataModule
-from lightning_rs.files import new_directory, only_writer
+from lightning_rs.files import new_directory, only_writer, remove_parts
 from lightning_rs.models import load_named
 from lightning_rs.noise import NOISES
 from lightning_rs.objectives import SmoothingModule
@@ -64,6 +64,7 @@ class TrainCLI(LightningCLI):
     """
 
     directory: Path
+    _lock: int | None = None
     resumed_from: Path | None = None
     resumed: Resumable | None = None
 
@@ -183,9 +184,11 @@ class TrainCLI(LightningCLI):
             raise ValueError(f"name must be the name of a folder, got {name!r}")
         parts = (type(self.datamodule).__name__.lower(), type(self.model).__name__.lower())
         name = name or "-".join([*parts, f"sigma{self.model.sigma:g}"])
-        first = not rank_zero_only.rank
-        self.directory = new_directory(self.config.runs, name) if first else Path(self.config.runs) / name
-        self._lock = only_writer(self.directory, "training") if first else None
+        if not rank_zero_only.rank:
+            self.directory = new_directory(self.config.runs, name)
+            self._lock = only_writer(self.directory, "training")
+        else:  # It writes nothing of its own.
+            self.directory = Path(self.config.runs) / name
         self._write_to(self.directory / "certification")
 
     def _resume(self) -> int:
@@ -193,7 +196,10 @@ class TrainCLI(LightningCLI):
         if words_after(self.arguments, "--name"):
             raise ValueError("a run that is resumed keeps its name: leave --name out, or rename its directory first")
         self.directory, self.resumed_from = _run_and_checkpoint(self.config.resume)
-        self._lock = only_writer(self.directory, "training") if not rank_zero_only.rank else None
+        if not rank_zero_only.rank:
+            self._lock = only_writer(self.directory, "training")
+            for folder in (self.directory, self.directory / "checkpoints"):
+                remove_parts(folder)
         self.resumed = done = resumable(self.resumed_from, self.model, self.datamodule)
         trainer = self.config.trainer
         self._check_schedule(self.directory, done)

@@ -2,11 +2,20 @@ import errno
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from conftest import ROOT
 
-from lightning_rs.files import check_own_directory, replacing, sync_folder, write_whole
+from lightning_rs.files import (
+    check_own_directory,
+    new_directory,
+    only_writer,
+    remove_parts,
+    replacing,
+    sync_folder,
+    write_whole,
+)
 
 
 def test_a_file_takes_the_place_of_another_and_nothing_stays_beside_it(tmp_path):
@@ -64,3 +73,30 @@ def test_only_its_own_directories_are_written_to(tmp_path):
     check_own_directory(tmp_path, "run.json", "a certification")
     with pytest.raises(ValueError, match=r"metrics.csv is not a directory"):
         check_own_directory(tmp_path / "metrics.csv", "run.json", "a certification")
+
+
+def test_programs_that_start_at_one_moment_get_directories_of_their_own(tmp_path):
+    with ThreadPoolExecutor(8) as pool:
+        made = list(pool.map(lambda _: new_directory(tmp_path / "runs", "digits"), range(24)))
+    assert {path.name for path in made} == {"digits", *(f"digits-{number}" for number in range(2, 25))}
+
+
+def test_one_program_writes_to_a_directory_and_what_a_killed_one_left_is_removed(tmp_path):
+    held = only_writer(tmp_path, "training")
+    code = (
+        "import os, sys; from lightning_rs.files import only_writer, replacing\n"
+        "try:\n    only_writer(sys.argv[1], 'training')\nexcept ValueError as error:\n    sys.exit(str(error))\n"
+        "with replacing(sys.argv[1] + '/a.ckpt') as part:\n    part.write_text('half'); os.kill(os.getpid(), 9)"
+    )
+
+    def other():
+        command = [sys.executable, "-c", code, tmp_path]
+        return subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
+
+    refused = other()
+    assert refused.stderr == f"another training is writing to {tmp_path}: let it end, or name another output\n"
+    os.close(held)
+    assert other().returncode == -9
+    assert [path.suffix for path in tmp_path.iterdir()] == [".ckpt"]
+    remove_parts(tmp_path)
+    assert list(tmp_path.iterdir()) == []

@@ -10,16 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from lightning_rs.files import check_own_directory, sync_folder, write_whole
+from lightning_rs.files import check_own_directory, lock, only_writer, remove_parts, sync_folder, write_whole
 from lightning_rs.results.check_sums import LINE
 from lightning_rs.results.description import RunDescription
 from lightning_rs.results.records import Record
 from lightning_rs.results.verification import Contradiction, check_record, verify
-
-try:
-    import fcntl
-except ImportError:  # Not on Windows, where two programs have to be kept apart by hand.
-    fcntl = None  # type: ignore[assignment]
 
 
 class RunDirectory:
@@ -72,18 +67,16 @@ class RunDirectory:
             ValueError: another program is writing to it.
         """
         self.path.mkdir(parents=True, exist_ok=True)
-        if fcntl is None:
-            yield
-            return
-        descriptor = os.open(self.path, os.O_RDONLY)
+        descriptor = only_writer(self.path, "certification")
         try:
-            _lock(descriptor, self.path)
             for path in self._files():  # A process that its first one left behind may still be writing.
                 with path.open("rb+") as file:
-                    _lock(file.fileno(), path)
+                    lock(file.fileno(), path, "certification")
+            remove_parts(self.path)
             yield
         finally:
-            os.close(descriptor)
+            if descriptor is not None:
+                os.close(descriptor)
             with suppress(OSError):  # It stays unless it is empty.
                 self.path.rmdir()
 
@@ -189,7 +182,7 @@ class RecordAppender:
         self._path, self._run = path, run
         self._file = path.open("ab", buffering=0)
         try:
-            _lock(self._file.fileno(), path)
+            lock(self._file.fileno(), path, "certification")
             _drop_torn_line(path)
         except BaseException:
             self._file.close()
@@ -257,18 +250,6 @@ def _read_line(text: bytes, run: RunDescription, place: str) -> _Line:
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
     return _Line(record, place, checked)
-
-
-def _lock(descriptor: int, path: Path) -> None:
-    """Keep other programs from writing while it is open, where the system can."""
-    if fcntl is None:
-        return
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise ValueError(f"another certification is writing to {path}: let it end, or name another output") from None
-    except OSError:  # Some network file systems have no locks.
-        return
 
 
 def _drop_torn_line(path: Path) -> None:
