@@ -91,7 +91,7 @@ class KeepHandlers(Callback):
 
 @contextmanager
 def ending_together(strategy: Any) -> Iterator[None]:
-    """End the program in a few words when it was interrupted, cannot write, lacks memory or a data worker died.
+    """End the program in a few words when it was interrupted, cannot write, lacks memory, or a process of its died.
 
     The exit status is 128 + the signal's number, or 2; the processes that this one started end with it.
 
@@ -118,6 +118,8 @@ def _explained(error: Exception) -> str | None:
         return f"there is not enough memory: give a smaller batch_size ({' '.join(text.split())[:200]})"
     if isinstance(error, RuntimeError) and "DataLoader worker" in text:
         return f"a process that loads data ended: {' '.join(text.split())[:200]}; memory may be short, see num_workers"
+    if isinstance(error, torch.distributed.DistError) or (isinstance(error, RuntimeError) and "gloo" in text):
+        return f"another process of this program ended, or does not answer: {' '.join(text.split())[:200]}"
     if not isinstance(error, (OSError, ValueError, MisconfigurationException)):
         return None
     # What a data worker raised comes with its traceback.

@@ -150,11 +150,20 @@ def _vouched(arguments: Sequence[str]) -> frozenset[str]:
 
 def _named(config: Mapping[str, Any], vouched: frozenset[str]) -> Iterator[tuple[str, Any]]:
     """Keys and values that could import code or write elsewhere."""
+    yield from _odd_keys("", config)
     for key, value in config.items():
         if key == "trainer":
             yield from _named_by_trainer(value, vouched)
         elif key not in ("name", "runs"):
             yield from _import_paths(key, value, vouched, ours=key in ("model", "data"))
+
+
+def _odd_keys(place: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Keys that the parser may read as something else, such as `trainer.callbacks` or `callbacks+`."""
+    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
+        if isinstance(value, dict) and not (isinstance(key, str) and key.isidentifier()):
+            yield f"a key of {place or 'its'}", key
+        yield from _odd_keys(str(key), item)
 
 
 def _named_by_trainer(trainer: Mapping[str, Any], vouched: frozenset[str]) -> Iterator[tuple[str, Any]]:

@@ -6,6 +6,7 @@ import sys
 import pytest
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
 from pytorch_lightning.strategies.launchers import _SubprocessScriptLauncher
+from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
 from lightning_rs.cli import ending_together, stopping_cleanly
 from lightning_rs.cli.interruption import Interrupted
@@ -50,15 +51,28 @@ def test_a_signal_ends_this_process_and_those_that_it_started(number, status, st
     assert capsys.readouterr().err == f"\nstopped by {number.name}: kept\n"
 
 
-@pytest.mark.parametrize("error", [OSError(28, "No space left on device", "records-0.jsonl"), ValueError("no draws")])
-def test_a_failure_ends_all_in_one_line(error, strategy, other, capsys):
+@pytest.mark.parametrize(
+    ("error", "line"),
+    [
+        (OSError(28, "No space left on device", "records-0.jsonl"), "[Errno 28] No space left on device: 'records-0.j"),
+        (ValueError("no draws"), "no draws"),
+        (ValueError("Caught ValueError in DataLoader worker process 0.\nTraceback\nValueError: image 3"), "ValueError: i"),
+        (MisconfigurationException("no such\nmonitor"), "no such monitor"),
+        (MemoryError("a net"), "there is not enough memory: give a smaller batch_size (a net)"),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "there is not enough memory: "),
+        (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "a process that loads data ended: "),
+        (RuntimeError("[gloo/transport/tcp/pair.cc:545] Connection reset"), "another process of this program ended"),
+    ],
+)
+def test_a_failure_ends_all_in_one_line(error, line, strategy, other, capsys):
     before = handlers()
     with pytest.raises(SystemExit) as left, ending_together(strategy), stopping_cleanly(lambda: "kept", say=True):
         raise error
     assert left.value.code == 2
     assert other.wait(timeout=30) == -signal.SIGTERM
     assert handlers() == before
-    assert capsys.readouterr().err == f"\nerror: {error}\n"
+    said = capsys.readouterr().err
+    assert said.startswith(f"\nerror: {line}") and len(said.splitlines()) == 2
 
 
 def test_who_asks_again_is_not_held_up_and_only_the_first_process_speaks(capsys):

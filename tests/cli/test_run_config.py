@@ -82,6 +82,9 @@ EVIL = {
     "a noise": ("model", "init_args", "noise", "evil.C:scale=1"),
     "a data set": ("data", "class_path", "evil.C"),
     "a mechanism": ("certification", "mechanisms", ["evil.C"]),
+    "a key of two parts": ("trainer.callbacks", "/elsewhere/callbacks"),
+    "a key that appends": ("trainer", "callbacks+", "/elsewhere/callbacks"),
+    "a key deep inside": ("data", "init_args", "options", [{"a.b": 1}]),
     "a file for a group": ("data", "init_args", "transform", {"class_path": "torchvision.transforms.ToTensor"}),
 }
 
