@@ -12,7 +12,9 @@ from pathlib import Path
 from types import NoneType
 from typing import Any
 
+import msgspec
 import yaml
+from msgspec import Struct
 from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import SaveConfigCallback
 
@@ -20,7 +22,6 @@ from lightning_rs.cli.plugins import words_after
 from lightning_rs.files import write_whole
 
 _SEAL = "# The end. CRC-32 of all before this line: "
-_GROUPS = ("trainer", "model", "data", "checkpoint", "live_certification", "certification", "wandb")
 # Where a run writes is known without its configuration; a data set that it had is there.
 _NOT_TAKEN = (
     "trust",
@@ -46,6 +47,26 @@ _LIGHTNINGS = (
 _LENGTH, _BRACKETS = 1_000_000, 1000
 _IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+", re.ASCII)
 _WORD = re.compile(r"[\w:,+-]*", re.ASCII)
+
+
+class _Class(Struct, forbid_unknown_fields=True):
+    """A class and its arguments."""
+
+    class_path: str
+    init_args: dict[str, Any] = {}
+    dict_kwargs: dict[str, Any] = {}
+
+
+class _RunConfig(Struct):
+    """As far as it is looked at here; the command line's parser knows every option's own type."""
+
+    model: _Class
+    data: _Class
+    trainer: dict[str, Any] = {}
+    checkpoint: dict[str, Any] = {}
+    live_certification: dict[str, Any] = {}
+    certification: dict[str, Any] = {}
+    wandb: dict[str, Any] = {}
 
 
 class SaveConfig(SaveConfigCallback):
@@ -122,16 +143,10 @@ def _mapping(path: Path, text: str) -> dict[str, Any]:
         config = yaml.safe_load(text)
     except (yaml.YAMLError, RecursionError) as error:
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from None
-    if not isinstance(config, dict):
-        raise ValueError(f"{path}: expected a mapping, got {config!r:.80}")
-    for key in _GROUPS:
-        inner = config.get(key, {})
-        held = {"init_args": inner.get("init_args", {})} if isinstance(inner, dict) else {}
-        for name, value in {key: inner, **{f"{key}.{name}": value for name, value in held.items()}}.items():
-            if not isinstance(value, dict) or not all(isinstance(k, str) for k in value):
-                raise ValueError(f"{path}: expected {name} to be a mapping, got {value!r:.80}")
-    if not all(isinstance(key, str) for key in config) or "model" not in config:
-        raise ValueError(f"{path} is not the configuration of a run: it has {', '.join(map(str, config))[:80]}")
+    try:
+        msgspec.convert(config, _RunConfig, strict=True)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"{path} is not the configuration of a run: {error}") from None
     return config
 
 

@@ -56,7 +56,7 @@ def test_a_signal_ends_this_process_and_those_that_it_started(number, status, st
     [
         (OSError(28, "No space left on device", "records-0.jsonl"), "[Errno 28] No space left on device: 'records-0.j"),
         (ValueError("no draws"), "no draws"),
-        (ValueError("Caught ValueError in DataLoader worker process 0.\nTraceback\nValueError: image 3"), "ValueError: i"),
+        (ValueError("Caught OSError in DataLoader worker process 0.\nTraceback\nOSError: image 3"), "OSError: image 3"),
         (MisconfigurationException("no such\nmonitor"), "no such monitor"),
         (MemoryError("a net"), "there is not enough memory: give a smaller batch_size (a net)"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "there is not enough memory: "),

@@ -18,6 +18,7 @@ RUN = {
     "checkpoint": {"monitor": "certify/salman:bound=betting/accuracy@0.25", "dirpath": None},
     "certification": {"mechanisms": ["cohen", "cohen_two_sided:top_share=0.5"], "noise": "grid_gaussian:levels=255"},
 }
+PLAIN = b"model: {class_path: M}\ndata: {class_path: D}\n"
 WITNESS = "open('ran', 'w').close()\nclass C:\n    pass\ndef call(*_, **__):\n    pass\n"
 
 
@@ -114,19 +115,19 @@ def test_the_command_line_replaces_or_vouches(written):
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "expected a mapping, got None"),
-        (b"[1, 2]", "expected a mapping"),
+        (b"", "is not the configuration of a run: Expected `object`, got `null`"),
+        (b"[1, 2]", "is not the configuration of a run: Expected `object`, got `array`"),
         (b"a: [", "is not YAML"),
         (b"\xff\xfe", "is no text"),
         (b"model: {x: \x00}", "is not YAML"),
         (b"[" * 100_000, "too deeply nested"),
         (b"[" * 900, "is not YAML"),
         (b"a: &a [1]\nb: *a\nmodel: {}", "has YAML aliases"),
-        (b"model: /etc/other.yaml", "expected model to be a mapping, got '/etc/other.yaml'"),
-        (b"model: {init_args: other.yaml}", "expected model.init_args to be a mapping"),
-        (b"trainer: {1: 2}\nmodel: {}", "expected trainer to be a mapping"),
+        (b"model: /etc/other.yaml", r"Expected `object`, got `str` - at `\$.model`"),
+        (b"model: {class_path: a, init_args: other.yaml}", r"got `str` - at `\$.model.init_args`"),
+        (PLAIN + b"trainer: {1: 2}", r"got `int` - at `key` in `\$.trainer`"),
         (b"1: {}", "is not the configuration of a run"),
-        (b"model: {}\n", "is cut off, or was changed since it was written"),
+        (PLAIN, "is cut off, or was changed since it was written"),
     ],
 )
 def test_what_is_no_configuration_is_named(content, message, tmp_path):
@@ -152,6 +153,6 @@ def test_a_file_that_is_cut_off_anywhere_or_changed_is_found(written):
 def test_no_folder_and_an_old_run(tmp_path):
     with pytest.raises(FileNotFoundError, match="no run to resume: there is no .*none/config.yaml"):
         run_config(tmp_path / "none")
-    (tmp_path / "config.yaml").write_text("model: {init_args: {optimizer: sgd}}")
+    (tmp_path / "config.yaml").write_text("data: {class_path: D}\nmodel: {class_path: M, init_args: {optimizer: sgd}}")
     with pytest.raises(ValueError, match="is of version 0.1: it can be certified"):
         run_config(tmp_path)
