@@ -23,7 +23,7 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_rs.callbacks import CertificationCallback, TrainingProgress
-from lightning_rs.callbacks.readiness import check_monitors, check_tested
+from lightning_rs.callbacks.readiness import check_monitors
 from lightning_rs.checkpoints import Resumable, RunCheckpoints, load_checkpoint, read_checkpoint, resumable
 from lightning_rs.cli import (
     KeepHandlers,
@@ -166,7 +166,6 @@ class TrainCLI(LightningCLI):
             if trainer[name] is not None and not isinstance(trainer[name], (str, dict)) and trainer[name] <= 0:
                 raise ValueError(f"trainer.{name} must be positive, got {trainer[name]}")
         check_monitors([self.config_init.checkpoint, *_listed(trainer.callbacks)])
-        check_tested(trainer.limit_test_batches)
 
     def _logged(self, monitor: str) -> list[str]:
         """The names under which there will be figures; empty if only a user's own code knows them."""

@@ -101,18 +101,6 @@ def check_monitors(callbacks: Iterable[Callback]) -> None:
                 raise ValueError(f"{type(callback).__name__} monitors {monitor}: its mode must be {better}, got {mode}")
 
 
-def check_tested(limit_test_batches: float | None) -> None:
-    """Refuse a test loop of no batches, which Lightning leaves out with all that belongs to it.
-
-    Raises:
-        ValueError: says so.
-    """
-    if limit_test_batches == 0:
-        raise ValueError(
-            "limit_test_batches 0 leaves out the test split's certification too: give at least 1, or certify none"
-        )
-
-
 def why_never(trainer: Trainer, every_n_epochs: int) -> str | None:
     """Why a training ends before it has come to a validation that is certified; None if it comes to one.
 

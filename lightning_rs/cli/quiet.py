@@ -23,6 +23,8 @@ def quiet_libraries() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
+    # A library's own log file may not hold a σ either.
+    logging.raiseExceptions = False
     for message in _IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)
     for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):

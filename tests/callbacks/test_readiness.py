@@ -189,9 +189,10 @@ def test_a_monitor_of_the_wrong_mode(watching, monitor, mode, better, tmp_path):
     assert module.steps == 0
 
 
-def test_a_test_that_would_leave_the_certification_out():
-    with pytest.raises(ValueError, match="limit_test_batches 0 leaves out the test split's certification too"):
-        fit(Own(), CertificationCallback("test", n=100), limit_test_batches=0)
+def test_a_test_that_leaves_the_certification_out_says_so_once(capsys):
+    trainer = fit(Own(), CertificationCallback("test", n=100), limit_test_batches=0)
+    trainer.test(trainer.lightning_module, DataLoader(IMAGES), verbose=False)
+    assert capsys.readouterr().err.count("warning: limit_test_batches is 0, which leaves out the certification") == 1
 
 
 @pytest.mark.parametrize(

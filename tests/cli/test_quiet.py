@@ -1,6 +1,8 @@
 import logging
 import warnings
 
+from conftest import ROOT, run_python
+
 from lightning_rs.cli import quiet_libraries
 
 
@@ -16,3 +18,12 @@ def test_remarks_that_nobody_can_act_on_are_hidden_and_others_are_not(caplog):
         logger.info("TPU available: False")
         logger.info("`Trainer.fit` stopped")
     assert set(caplog.messages) == {"`Trainer.fit` stopped"}
+
+
+def test_a_log_of_a_library_that_cannot_hold_a_letter_is_no_matter(tmp_path):
+    code = (
+        "import logging, sys; from lightning_rs.cli import quiet_libraries; quiet_libraries()\n"
+        "logging.getLogger('theirs').addHandler(logging.FileHandler(sys.argv[1], encoding='ascii'))\n"
+        "logging.getLogger('theirs').warning('σ')"
+    )
+    assert run_python("-c", code, tmp_path / "log", cwd=ROOT).stderr == ""
