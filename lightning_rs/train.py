@@ -9,6 +9,7 @@ python train.py --resume runs/my-run                     go on where it was inte
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -209,7 +210,8 @@ class TrainCLI(LightningCLI):
             amid = f"{self.resumed_from} is from the middle of epoch {done.epochs}"
             reason = "with max_steps Lightning takes the images in another order" if done.at_end_of_epoch else amid
             say(f"not exactly resumed: {reason}, so the run will end with other weights")
-        made = sorted(self.directory.glob("certification*"), key=lambda path: (len(path.name), path.name))
+        folders = (path for path in self.directory.iterdir() if re.fullmatch(r"certification(-\d+)?", path.name))
+        made = sorted(folders, key=lambda path: (len(path.name), path.name))
         self._write_to(made[-1] if made and finished else free_directory(self.directory, "certification"))
         return done.steps
 

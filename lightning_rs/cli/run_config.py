@@ -5,6 +5,7 @@ Whoever can write a run's folder could otherwise name classes to import in it, o
 
 from __future__ import annotations
 
+import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
@@ -94,7 +95,8 @@ def run_config(directory: str | Path, arguments: Sequence[str] = (), trust: bool
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: a file that is cut off, was changed, is no configuration, or names what needs trust.
+        ValueError: a file that is cut off, was changed, is no configuration, or names what needs trust; or a link in
+            the directory that leads out of it.
     """
     path = Path(directory) / "config.yaml"
     if not path.is_file():
@@ -113,6 +115,7 @@ def run_config(directory: str | Path, arguments: Sequence[str] = (), trust: bool
         _drop(config, key)
     if trust:
         return config
+    _check_links(Path(directory))
     for key, value in list(_named(config, _vouched(arguments))):
         option = re.sub(r"\[\d+\].*", "", key).replace(".init_args", "")
         if words_after(arguments, f"--{option}"):
@@ -123,6 +126,17 @@ def run_config(directory: str | Path, arguments: Sequence[str] = (), trust: bool
                 "folder, resume with --trust"
             )
     return config
+
+
+def _check_links(directory: Path) -> None:
+    root = directory.resolve()
+    for folder, folders, files in os.walk(directory):
+        for path in (Path(folder, name) for name in (*folders, *files)):
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                raise ValueError(
+                    f"{path} is a link that leads out of {directory}, where the training would write: if it is yours, "
+                    "resume with --trust"
+                )
 
 
 def _text(path: Path) -> str:

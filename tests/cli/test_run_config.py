@@ -102,6 +102,19 @@ def test_what_could_run_code_or_write_elsewhere_needs_trust(case, written):
     assert read == value
 
 
+@pytest.mark.parametrize("name", ["checkpoints", "metrics.csv", "certification/records-0.jsonl"])
+def test_links_that_lead_out_need_trust(name, written):
+    folder = written()
+    (folder / "run" / "certification").mkdir(parents=True)
+    (folder / "config.yaml").rename(folder / "run" / "config.yaml")
+    (folder / "run" / "own.ckpt").symlink_to("config.yaml")
+    assert run_config(folder / "run")["model"] == RUN["model"]
+    (folder / "run" / name).symlink_to(folder / "elsewhere")
+    with pytest.raises(ValueError, match=f"{name} is a link that leads out of .* resume with --trust$"):
+        run_config(folder / "run")
+    assert run_config(folder / "run", trust=True)["model"] == RUN["model"]
+
+
 def test_the_command_line_replaces_or_vouches(written):
     folder = written("trainer", "callbacks", value=[{"class_path": "evil.C"}])
     assert "callbacks" not in run_config(folder, ["--resume", "x", "--trainer.callbacks=[]"])["trainer"]
