@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -99,7 +100,8 @@ def lock(descriptor: int, path: str | Path, kind: str) -> None:
 def remove_parts(folder: str | Path) -> None:
     """Remove what `replacing` left in a folder when its process was killed; only its one writer may."""
     for part in Path(folder).glob(".*.part*"):
-        part.unlink()
+        if re.fullmatch(r"\..+\.\d+\.part(\..*)?", part.name) and part.is_file():
+            part.unlink()
 
 
 def sync_folder(path: str | Path) -> None:

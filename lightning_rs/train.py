@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -25,9 +26,10 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_rs.callbacks import CertificationCallback, TrainingProgress
 from lightning_rs.callbacks.readiness import check_monitors
-from lightning_rs.checkpoints import Resumable, RunCheckpoints, load_checkpoint, read_checkpoint, resumable
+from lightning_rs.checkpoints import Resumable, RunCheckpoints, load_checkpoint, resumable, weights_for
 from lightning_rs.cli import (
     KeepHandlers,
+    ResumeParser,
     SaveConfig,
     TrainParser,
     WandbMode,
@@ -120,15 +122,16 @@ class TrainCLI(LightningCLI):
         kwargs["default_root_dir"] = str(self.directory)
         files = RunCheckpoints(self.directory / "checkpoints", self.resumed)
         kwargs["plugins"] = [*_listed(self.config_init.trainer.plugins), files]
-        if self.config.trainer.logger is None or self.config.trainer.logger is True:
-            wandb = self.config.wandb
-            kwargs["logger"] = make_loggers(self.directory, wandb.project, wandb.mode, resumed_at)
         self._add_callbacks()
         try:
+            if self.config.trainer.logger is None or self.config.trainer.logger is True:
+                wandb = self.config.wandb
+                kwargs["logger"] = make_loggers(self.directory, wandb.project, wandb.mode, resumed_at)
             return super().instantiate_trainer(**kwargs)
         except Exception as error:
-            with suppress(OSError):
-                self.directory.rmdir()  # If it is empty, as that of a new run.
+            with suppress(OSError):  # If they are empty, as for a first run.
+                self.directory.rmdir()
+                self.directory.parent.rmdir()
             raise ValueError(str(error)) from None if isinstance(error, TypeError) else error
 
     def _check_places(self) -> None:
@@ -140,8 +143,11 @@ class TrainCLI(LightningCLI):
                 "certification.output out, and choose --runs and --name"
             )
         file = Path(config.checkpoint.filename or "")
-        if file.is_absolute() or ".." in file.parts:
-            raise ValueError(f"checkpoint.filename must be the name of a file, got {config.checkpoint.filename!r}")
+        if len(file.parts) > 1 or ".." in file.parts:
+            raise ValueError(
+                "checkpoint.filename must be the name of a file, without the / that names of figures have, got "
+                f"{config.checkpoint.filename!r}"
+            )
 
     def _check_data(self) -> None:
         self.datamodule.prepare_data()
@@ -241,7 +247,7 @@ class TrainCLI(LightningCLI):
         """What is kept of the run, in one line."""
         if not any(self.directory.glob("checkpoints/*.ckpt")):
             return f"no epoch was finished, so {self.directory} holds nothing to go on from"
-        return f"what was finished is kept; go on with: {_command('train')} --resume {self.directory}"
+        return f"what was finished is kept; go on with: {_command('train')} --resume {shlex.quote(str(self.directory))}"
 
 
 def _fact(name: str, data: ImageDataModule) -> Any:
@@ -290,7 +296,7 @@ def _base_config(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
 
     It is that of the run to resume, whose file is read once and not again, or the digits job.
     """
-    for resume in words_after(arguments, "--resume"):
+    for resume in words_after(arguments, "--resume")[-1:]:
         path = Path(resume)
         directory = path.parent.parent if path.is_file() else path
         content = run_config(directory, arguments, trust="--trust" in arguments)
@@ -318,7 +324,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             load_from_checkpoint_support=False,
             trainer_defaults={"enable_model_summary": False},
             save_config_callback=SaveConfig,
-            parser_class=TrainParser,
+            parser_class=ResumeParser if base_arguments else TrainParser,
             parser_kwargs={
                 "default_config_files": [] if base_arguments else [str(DEFAULT_CONFIG)],
                 "description": __doc__,
@@ -335,7 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         best = checkpoint is not None and checkpoint.monitor and not trainer.fast_dev_run
         path = checkpoint and (checkpoint.best_model_path if best else checkpoint.last_model_path)
         if best and path:
-            cli.model.load_state_dict(read_checkpoint(path)["state_dict"])
+            cli.model.load_state_dict(weights_for(cli.model, path))
         trainer.test(cli.model, datamodule=cli.datamodule, verbose=False)
     if trainer.is_global_zero and path:
         print(f"Certify again, or otherwise: {_command('certify')} --checkpoint {path}")

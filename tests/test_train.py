@@ -195,7 +195,7 @@ def test_two_processes_make_one_run(tmp_path):
         ),
         (["--checkpoint.dirpath=x"], "error: a run writes to RUNS/NAME/checkpoints and RUNS/NAME/certification: leave"),
         (["--certification.output=x"], "error: a run writes to RUNS/NAME/checkpoints and RUNS/NAME/certification: "),
-        (["--checkpoint.filename=../../x"], "error: checkpoint.filename must be the name of a file, got '../../x'"),
+        (["--checkpoint.filename=../../x"], "error: checkpoint.filename must be the name of a file, without"),
         (["--trainer.val_check_interval=0"], "error: trainer.val_check_interval must be positive, got 0"),
         (["--trainer.check_val_every_n_epoch=0"], "error: trainer.check_val_every_n_epoch must be positive, got 0"),
         (["--certification.n=3000000000"], "error: "),

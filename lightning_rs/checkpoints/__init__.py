@@ -3,7 +3,7 @@
 from lightning_rs.checkpoints.archive import read_checkpoint
 from lightning_rs.checkpoints.foreign import doubt_about_normalization, foreign_classifier, parse_normalization
 from lightning_rs.checkpoints.ours import Checkpoint, data_of, load_checkpoint
-from lightning_rs.checkpoints.resuming import Resumable, resumable, without_paths
+from lightning_rs.checkpoints.resuming import Resumable, resumable, weights_for, without_paths
 from lightning_rs.checkpoints.run_files import RunCheckpoints
 
 __all__ = [
@@ -17,5 +17,6 @@ __all__ = [
     "parse_normalization",
     "read_checkpoint",
     "resumable",
+    "weights_for",
     "without_paths",
 ]

@@ -105,6 +105,23 @@ def resumable(path: str | Path, module: SmoothingModule, data: ImageDataModule) 
     return Resumable(content, training.epoch + ended, training.global_step, ended)
 
 
+def weights_for(module: nn.Module, path: str | Path) -> dict[str, Tensor]:
+    """The weights of a checkpoint of this training.
+
+    Raises:
+        OSError, ValueError: see `resumable`; the optimiser and what else a training goes on from may be lacking.
+    """
+    path = Path(path)
+    content = read_checkpoint(path)
+    if not isinstance(content, dict) or not isinstance(content.get("state_dict"), dict):
+        raise ValueError(f"{path} is not a checkpoint of train.py")
+    try:
+        _check_weights(module, {"state_dict": content["state_dict"]})
+    except ValueError as error:
+        raise ValueError(f"{path} is not of this training: {error}") from None
+    return content["state_dict"]
+
+
 def without_paths(content: dict[str, Any], folder: str | Path) -> dict[str, Any]:
     """The content with the paths of `ModelCheckpoint` replaced by those in the run's own folder.
 

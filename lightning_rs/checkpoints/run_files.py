@@ -17,8 +17,8 @@ class RunCheckpoints(TorchCheckpointIO):
     """Lightning's way to its checkpoint files, within one folder.
 
     A file is written beside its place, synced and renamed, so that one that is there is whole; Lightning would write it
-    in the system's temporary folder, from where it cannot be renamed if that is another file system. Nothing outside
-    the folder is removed, whatever a checkpoint says of former ones.
+    in the system's temporary folder, from where it cannot be renamed if that is another file system. Only
+    what lies in the folder, or was saved by this object, is removed, whatever a checkpoint says of former ones.
 
     Args:
         folder: the run's checkpoints.
@@ -28,6 +28,7 @@ class RunCheckpoints(TorchCheckpointIO):
     def __init__(self, folder: str | Path, resumed: Resumable | None = None) -> None:
         self.folder = Path(folder)
         self.resumed = resumed
+        self._saved: set[Path] = set()
 
     def load_checkpoint(self, path: str | Path, *_: Any, **__: Any) -> dict[str, Any]:
         if self.resumed is None:
@@ -42,9 +43,11 @@ class RunCheckpoints(TorchCheckpointIO):
         content = io.BytesIO()
         torch.save(checkpoint, content)
         write_whole(path, content.getvalue())
+        self._saved.add(path.absolute())
 
     def remove_checkpoint(self, path: str | Path) -> None:
         path = Path(path)
         # A file's own name may be a link; where it lies may not lead elsewhere.
-        if path.parent.resolve() == self.folder.resolve() and not path.is_dir():
+        inside = self.folder.resolve() == path.parent.resolve()
+        if (inside or path.absolute() in self._saved) and not path.is_dir():
             path.unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """What train.py and certify.py share, and the subcommands of certify.py, one a file."""
 
 from lightning_rs.cli.commands import list_commands, run_command
-from lightning_rs.cli.exits import CertifyParser, TrainParser, clean_exit, fail
+from lightning_rs.cli.exits import CertifyParser, ResumeParser, TrainParser, clean_exit, fail
 from lightning_rs.cli.interruption import KeepHandlers, ending_together, stopping_cleanly
 from lightning_rs.cli.loggers import free_directory, log_hyperparameters, log_records, log_run, make_loggers
 from lightning_rs.cli.plugins import plug_in, told, words_after
@@ -13,6 +13,7 @@ from lightning_rs.cli.wandb_log import WandbMode, wandb_id
 __all__ = [
     "CertifyParser",
     "KeepHandlers",
+    "ResumeParser",
     "SaveConfig",
     "TrainParser",
     "WandbMode",

@@ -6,7 +6,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jsonargparse import ArgumentParser
 from pytorch_lightning.cli import LightningArgumentParser
@@ -32,6 +32,13 @@ class TrainParser(LightningArgumentParser):
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         fail(message)
+
+
+class ResumeParser(TrainParser):
+    """The same, without files in the place of values: whoever made a run's folder may have put some there."""
+
+    def add_class_arguments(self, *args: Any, **kwargs: Any) -> list[str]:
+        return super().add_class_arguments(*args, **kwargs | {"sub_configs": False})
 
 
 class CertifyParser(ArgumentParser):

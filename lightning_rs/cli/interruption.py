@@ -7,7 +7,7 @@ import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 
 import torch
@@ -40,14 +40,21 @@ def stopping_cleanly(hint: Callable[[], str], say: bool) -> Iterator[None]:
         say: whether this process says it.
     """
 
+    owner = os.getpid()
+
     def stop(number: int, _: Any) -> NoReturn:
+        if os.getpid() != owner:  # A forked process that loads data: it ends with its owner, who speaks.
+            os._exit(128 + number)
         for other in before:
             signal.signal(other, signal.SIG_DFL)  # Who asks again wants it to end at once.
         if say:
-            print(f"\nstopped by {signal.Signals(number).name}: {hint()}", file=sys.stderr, flush=True)
+            with suppress(OSError):
+                os.write(2, f"\nstopped by {signal.Signals(number).name}: {hint()}\n".encode())
+        asked.append(number)
         raise Interrupted(number)
 
     before: dict[int, Any] = {}
+    asked: list[int] = []
     for number in _SIGNALS:
         before[number] = signal.signal(number, stop)
     ended = threading.Event()
@@ -55,6 +62,10 @@ def stopping_cleanly(hint: Callable[[], str], say: bool) -> Iterator[None]:
         threading.Thread(target=_end_with, args=(os.getppid(), ended), daemon=True).start()
     try:
         yield
+    except Exception as error:
+        if asked:  # What failed as it was being interrupted is not what ended it.
+            raise Interrupted(asked[0]) from error
+        raise
     finally:
         ended.set()
         for number, handler in before.items():

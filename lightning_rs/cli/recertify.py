@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lightning_rs.certification import recertify as recertify_records
 from lightning_rs.checks import check_radii
+from lightning_rs.cli.remarks import say
 from lightning_rs.results import RunDirectory
 from lightning_rs.results.figures import default_radii
 from lightning_rs.results.report import write_report
@@ -29,7 +30,7 @@ def recertify(
         output: directory of the new records and their report; made inside the first when left out.
     """
     radii = None if radii is None else check_radii(radii)
-    records, run = read_directory(directory)
+    records, run, notes = read_directory(directory)
     again, about = recertify_records(records, run, alpha, mechanisms)
     target = RunDirectory(output or Path(directory) / f"alpha{about.alpha:g}-{about.digest[:8]}")
     if target.path.resolve() == Path(directory).resolve():
@@ -43,3 +44,5 @@ def recertify(
         target.create(about)
         target.replace(again)
     write_report(again, about, radii or default_radii(about.sigma), target.path)
+    for note in notes:  # They hold for what was made of them, too.
+        say(f"{directory}: {note}")

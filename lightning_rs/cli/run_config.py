@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from types import NoneType
 from typing import Any
 
 import msgspec
@@ -20,6 +19,7 @@ from pytorch_lightning import LightningModule, Trainer
 from pytorch_lightning.cli import SaveConfigCallback
 
 from lightning_rs.cli.plugins import words_after
+from lightning_rs.cli.trust import needing_trust, vouched_for
 from lightning_rs.files import write_whole
 
 _SEAL = "# The end. CRC-32 of all before this line: "
@@ -32,22 +32,7 @@ _NOT_TAKEN = (
     "certification.output",
     "data.init_args.download",
 )
-# Those that write no files and call nothing by name.
-_OWN_CALLBACKS = ("EMA", "TrainingProgress")
-_LIGHTNINGS = (
-    "DeviceStatsMonitor",
-    "EarlyStopping",
-    "GradientAccumulationScheduler",
-    "LearningRateMonitor",
-    "ModelSummary",
-    "RichModelSummary",
-    "RichProgressBar",
-    "TQDMProgressBar",
-    "Timer",
-)
-_LENGTH, _BRACKETS = 1_000_000, 1000
-_IMPORT_PATH = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)+", re.ASCII)
-_WORD = re.compile(r"[\w:,+-]*", re.ASCII)
+_LENGTH, _BRACKETS = 200_000, 1000
 
 
 class _Class(Struct, forbid_unknown_fields=True):
@@ -106,9 +91,14 @@ def run_config(directory: str | Path, arguments: Sequence[str] = (), trust: bool
     optimizer = config["model"].get("init_args", {}).get("optimizer")
     if isinstance(optimizer, str):
         raise ValueError(f"{directory} is of version 0.1: it can be certified, but its training cannot be resumed")
-    if text != sealed(text.rpartition(_SEAL)[0]):
+    if _SEAL not in text and not trust:
         raise ValueError(
-            f"{path} is cut off, or was changed since it was written: resume with changes as options on the command "
+            f"{path} has no check sum: it is cut off, or was written before there were any; if you know that it is "
+            "whole, resume with --trust"
+        )
+    if _SEAL in text and text != sealed(text.rpartition(_SEAL)[0]):
+        raise ValueError(
+            f"{path} was changed since it was written: resume with changes as options on the command "
             f"line, or train anew with --config {path}"
         )
     for key in _NOT_TAKEN:
@@ -116,7 +106,7 @@ def run_config(directory: str | Path, arguments: Sequence[str] = (), trust: bool
     if trust:
         return config
     _check_links(Path(directory))
-    for key, value in list(_named(config, _vouched(arguments))):
+    for key, value in list(needing_trust(config, vouched_for(arguments))):
         option = re.sub(r"\[\d+\].*", "", key).replace(".init_args", "")
         if words_after(arguments, f"--{option}"):
             _drop(config, re.sub(r"\[\d+\].*", "", key))
@@ -132,11 +122,14 @@ def _check_links(directory: Path) -> None:
     root = directory.resolve()
     for folder, folders, files in os.walk(directory):
         for path in (Path(folder, name) for name in (*folders, *files)):
-            if path.is_symlink() and not path.resolve().is_relative_to(root):
+            outside = path.is_symlink() and not path.resolve().is_relative_to(root)
+            if outside or (path.exists() and not (path.is_file() or path.is_dir())):
+                kind = f"a link that leads out of {directory}" if outside else "no file"
                 raise ValueError(
-                    f"{path} is a link that leads out of {directory}, where the training would write: if it is yours, "
-                    "resume with --trust"
+                    f"{path} is {kind}, where the training would read and write: if it is yours, resume with --trust"
                 )
+        # W&B has links of its own to its logs, and makes a new folder each time.
+        folders[:] = [name for name in folders if name != "wandb"]
 
 
 def _text(path: Path) -> str:
@@ -152,11 +145,12 @@ def _text(path: Path) -> str:
 
 def _mapping(path: Path, text: str) -> dict[str, Any]:
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise ValueError(f"{path} has YAML aliases, which no run writes")
+        aliases = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader))
         config = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # A date of month 99 is a ValueError.
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from None
+    if aliases:
+        raise ValueError(f"{path} has YAML aliases, which no run writes")
     try:
         msgspec.convert(config, _RunConfig, strict=True)
     except msgspec.ValidationError as error:
@@ -169,71 +163,3 @@ def _drop(config: dict[str, Any], key: str) -> None:
     for part in above:
         config = config.get(part, {})
     config.pop(last, None)
-
-
-def _vouched(arguments: Sequence[str]) -> frozenset[str]:
-    """Modules that the command line names."""
-    said = words_after(arguments, "--plugins", "--data", "--model", "--model.architecture", "--model.noise")
-    return frozenset(word.partition(".")[0] for text in said for word in re.findall(r"[\w.]+", text))
-
-
-def _named(config: Mapping[str, Any], vouched: frozenset[str]) -> Iterator[tuple[str, Any]]:
-    """Keys and values that could import code or write elsewhere."""
-    yield from _odd_keys("", config)
-    for key, value in config.items():
-        if key == "trainer":
-            yield from _named_by_trainer(value, vouched)
-        elif key not in ("name", "runs"):
-            yield from _import_paths(key, value, vouched, ours=key in ("model", "data"))
-
-
-def _odd_keys(place: str, value: Any) -> Iterator[tuple[str, Any]]:
-    """Keys that the parser may read as something else, such as `trainer.callbacks` or `callbacks+`."""
-    for key, item in value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ():
-        if isinstance(value, dict) and not (isinstance(key, str) and key.isidentifier()):
-            yield f"a key of {place or 'its'}", key
-        yield from _odd_keys(str(key), item)
-
-
-def _named_by_trainer(trainer: Mapping[str, Any], vouched: frozenset[str]) -> Iterator[tuple[str, Any]]:
-    for key, value in trainer.items():
-        if key == "callbacks":
-            for number, callback in enumerate(_listed(value)):
-                place, known = f"trainer.callbacks[{number}]", isinstance(callback, dict)
-                if not known or set(callback) - {"class_path", "init_args"}:
-                    yield place, callback
-                elif not _is_known_callback(callback.get("class_path"), vouched):
-                    yield f"{place}.class_path", callback.get("class_path")
-                else:
-                    yield from _import_paths(f"{place}.init_args", callback.get("init_args"), vouched)
-        elif isinstance(value, str):
-            if not _WORD.fullmatch(value):
-                yield f"trainer.{key}", value
-        elif not all(isinstance(item, (bool, int, float, NoneType)) for item in _listed(value)):
-            yield f"trainer.{key}", value
-
-
-def _is_known_callback(path: Any, vouched: frozenset[str]) -> bool:
-    folder, _, name = str(path).rpartition(".")
-    root = folder.partition(".")[0]
-    ours = f"{folder}.".startswith(("callbacks.", "lightning_rs.callbacks.")) and name in _OWN_CALLBACKS
-    lightnings = f"{folder}.".startswith("pytorch_lightning.callbacks.") and name in _LIGHTNINGS
-    return ours or lightnings or root in vouched
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]
-
-
-def _import_paths(key: str, value: Any, vouched: frozenset[str], ours: bool = False) -> Iterator[tuple[str, Any]]:
-    if isinstance(value, dict):
-        for inner, item in value.items():
-            yield from _import_paths(f"{key}.{inner}", item, vouched, ours)
-    elif isinstance(value, list):
-        for number, item in enumerate(value):
-            yield from _import_paths(f"{key}[{number}]", item, vouched, ours)
-    elif isinstance(value, str) and not key.endswith((".data_dir", ".project")):
-        name = value.partition(":")[0].strip()
-        known = (ours and name.startswith("lightning_rs.")) or name.partition(".")[0] in vouched
-        if (_IMPORT_PATH.fullmatch(name) or key.startswith("plugins") or key.endswith(".class_path")) and not known:
-            yield key, value

@@ -150,7 +150,8 @@ class SmoothingModule(ResumableRandomState, ABC):
         steps = ("training_step", "validation_step")
         if any(getattr(type(self), step) is not getattr(SmoothingModule, step) for step in steps):
             return []
-        return ["train/loss", "train/noisy_accuracy", "val/loss", "val/noisy_accuracy", "val/clean_accuracy"]
+        figures = ["train/loss", "train/noisy_accuracy", "val/loss", "val/noisy_accuracy", "val/clean_accuracy"]
+        return [*figures, "epoch", "step"]  # Lightning's own, by which the last k checkpoints are kept.
 
     def logged_parts(self, images: Sequence[tuple[Tensor, int]]) -> list[str]:
         """The names under which the parts of the loss are logged, found by computing it of a few images.

@@ -135,17 +135,12 @@ def run_of_records(records: Sequence[Record], description: RunDescription, name:
     return replace(run, notes=tuple(notes))
 
 
-def read_directory(path: str | Path) -> tuple[list[Record], RunDescription]:
-    """Records and description of a directory.
+def read_directory(path: str | Path) -> tuple[list[Record], RunDescription, list[str]]:
+    """Records and description of a directory, and what could not be examined, in words.
 
     Raises:
         ValueError: not the directory of a run, one without records, or see `RunDirectory.read`.
     """
-    return examine_directory(path)[:2]
-
-
-def examine_directory(path: str | Path) -> tuple[list[Record], RunDescription, list[str]]:
-    """As `read_directory`, and what could not be examined, in words."""
     directory = RunDirectory(path)
     description = directory.run()
     if description is None:

@@ -15,7 +15,7 @@ import numpy as np
 from lightning_rs.checks import check_alpha, check_at_least, check_known, check_sigma
 from lightning_rs.results.comparability import merged
 from lightning_rs.results.plots import NORMS
-from lightning_rs.results.runs import Run, examine_directory, run_of_records
+from lightning_rs.results.runs import Run, read_directory, run_of_records
 from lightning_rs.results.tsv import COLUMNS, NoResultsError, is_log, read_tsv
 
 UNNAMED = "as published"
@@ -103,7 +103,7 @@ def load_run(
     (stated,) = _of_each(stated or {}, 1)
     if not path.is_dir():
         return _published(path, name, stated, columns)
-    records, description, notes = examine_directory(path)
+    records, description, notes = read_directory(path)
     run = run_of_records(records, description, name)
     run = replace(run, notes=(*run.notes, *notes))
     for key, value in stated.items():

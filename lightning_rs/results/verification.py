@@ -164,19 +164,20 @@ def _differs(written: Sequence[ExampleCertificate], certificate: Certificate, si
     radius = np.array([c.radius for c in written])
     largest = np.maximum(radius, certificate.radius)
     rounded = (largest > 0) & (largest <= _RELATIVE * sigma)  # To such a radius, or to abstention.
-    differing = (_apart(radius, certificate.radius) | (prediction != certificate.prediction)) & ~rounded
+    differing = (_apart(radius, certificate.radius, sigma) | (prediction != certificate.prediction)) & ~rounded
     differing |= np.array([c.norm != certificate.norm for c in written])
     for name in ("p_lower", "p_upper"):
         told = np.array([getattr(c, name) for c in written], dtype=np.float64)
         follows = getattr(certificate, name)
         differing |= np.isnan(told) != (follows is None)
         if follows is not None:
-            differing |= _apart(told, follows)
+            differing |= _apart(told, follows, 1.0)
     return differing
 
 
-def _apart(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.bool_]:
-    return np.abs(a - b) > _RELATIVE * np.maximum(np.abs(a), np.abs(b))
+def _apart(a: NDArray[np.float64], b: NDArray[np.float64], unit: float) -> NDArray[np.bool_]:
+    """Whether they differ by more than rounding: also near 0, where what remains of a difference has fewer digits."""
+    return np.abs(a - b) > _RELATIVE * np.maximum(np.maximum(np.abs(a), np.abs(b)), unit)
 
 
 def _text(certificate: ExampleCertificate) -> str:

@@ -73,3 +73,9 @@ def test_nothing_outside_the_folder_is_removed(link, tmp_path):
     files.remove_checkpoint(str(own))
     assert not own.exists()
     files.remove_checkpoint(own)
+    elsewhere = tmp_path / "other" / "best.ckpt"
+    files.save_checkpoint(CONTENT, elsewhere)
+    RunCheckpoints(run / "checkpoints").remove_checkpoint(elsewhere)
+    assert elsewhere.exists()
+    files.remove_checkpoint(elsewhere)
+    assert not elsewhere.exists()

@@ -41,14 +41,14 @@ def strategy(other):
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
-def test_a_signal_ends_this_process_and_those_that_it_started(number, status, strategy, other, capsys):
+def test_a_signal_ends_this_process_and_those_that_it_started(number, status, strategy, other, capfd):
     before = handlers()
     with pytest.raises(SystemExit) as left, ending_together(strategy), stopping_cleanly(lambda: "kept", say=True):
         send(number)
     assert left.value.code == status
     assert other.wait(timeout=30) == -signal.SIGTERM
     assert handlers() == before
-    assert capsys.readouterr().err == f"\nstopped by {number.name}: kept\n"
+    assert capfd.readouterr().err == f"\nstopped by {number.name}: kept\n"
 
 
 @pytest.mark.parametrize(
@@ -64,18 +64,18 @@ def test_a_signal_ends_this_process_and_those_that_it_started(number, status, st
         (RuntimeError("[gloo/transport/tcp/pair.cc:545] Connection reset"), "another process of this program ended"),
     ],
 )
-def test_a_failure_ends_all_in_one_line(error, line, strategy, other, capsys):
+def test_a_failure_ends_all_in_one_line(error, line, strategy, other, capfd):
     before = handlers()
     with pytest.raises(SystemExit) as left, ending_together(strategy), stopping_cleanly(lambda: "kept", say=True):
         raise error
     assert left.value.code == 2
     assert other.wait(timeout=30) == -signal.SIGTERM
     assert handlers() == before
-    said = capsys.readouterr().err
+    said = capfd.readouterr().err
     assert said.startswith(f"\nerror: {line}") and len(said.splitlines()) == 2
 
 
-def test_who_asks_again_is_not_held_up_and_only_the_first_process_speaks(capsys):
+def test_who_asks_again_is_not_held_up_and_only_the_first_process_speaks(capfd):
     before = handlers()
     with stopping_cleanly(lambda: "kept", say=False):
         with pytest.raises(Interrupted, match="^SIGTERM$") as interrupted:
@@ -83,7 +83,21 @@ def test_who_asks_again_is_not_held_up_and_only_the_first_process_speaks(capsys)
         assert interrupted.value.signal == signal.SIGTERM
         assert handlers() == [signal.SIG_DFL, signal.SIG_DFL]
     assert handlers() == before
-    assert capsys.readouterr().err == ""
+    assert capfd.readouterr().err == ""
+
+
+def test_what_fails_as_it_is_interrupted_and_forked_processes_do_not_speak(strategy, capfd):
+    with pytest.raises(SystemExit) as left, ending_together(strategy), stopping_cleanly(lambda: "kept", say=True):
+        child = os.fork()
+        if not child:
+            send(signal.SIGINT)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 130
+        try:
+            send(signal.SIGINT)
+        finally:
+            raise RuntimeError("DataLoader worker (pid 7) exited unexpectedly")
+    assert left.value.code == 130
+    assert capfd.readouterr().err == "\nstopped by SIGINT: kept\n"
 
 
 def test_other_errors_and_good_ends_pass_and_end_nobody(strategy, other):

@@ -1,4 +1,6 @@
 import copy
+import datetime
+import os
 
 import pytest
 import yaml
@@ -83,6 +85,28 @@ EVIL = {
     "a noise": ("model", "init_args", "noise", "evil.C:scale=1"),
     "a data set": ("data", "class_path", "evil.C"),
     "a mechanism": ("certification", "mechanisms", ["evil.C"]),
+    "a folder that is no identifier": ("model", "init_args", "architecture", "runs.my-run.evil.C"),
+    "a noise of such a folder": ("model", "init_args", "noise", "runs.my-run.evil.C"),
+    "letters of other alphabets": ("model", "init_args", "architecture", "runs.x.\u00e9vil.C"),
+    "a list as text": ("model", "init_args", "stages", "[normalize, evil.C, net]"),
+    "a mapping as text": ("model", "init_args", "schedule", "{class_path: evil.C}"),
+    "plug-ins as keys": ("plugins", {"evil": 1}),
+    "plug-ins as a set": ("plugins", {"evil"}),
+    "bytes": ("model", "init_args", "architecture", b"evil.C"),
+    "a date": ("certification", "n", datetime.date(2026, 1, 1)),
+    "a file of loggers": ("trainer", "logger", "lg"),
+    "a logger by its name": ("trainer", "logger", "WandbLogger"),
+    "a file of profilers": ("trainer", "profiler", "lg"),
+    "a file of strategies": ("trainer", "strategy", "lg"),
+    "a file of plug-ins": ("trainer", "plugins", "lg"),
+    "a download by a key of two parts": ("data.init_args.download", True),
+    "a download deeper": ("data", "init_args", "options", {"init_args.download": True}),
+    "a folder of tests by a key of two parts": ("live_certification.output", "/elsewhere"),
+    "a style of a progress bar": (
+        "trainer",
+        "callbacks",
+        [{"class_path": "pytorch_lightning.callbacks.RichProgressBar", "init_args": {"theme": "lg"}}],
+    ),
     "a key of two parts": ("trainer.callbacks", "/elsewhere/callbacks"),
     "a key that appends": ("trainer", "callbacks+", "/elsewhere/callbacks"),
     "a key deep inside": ("data", "init_args", "options", [{"a.b": 1}]),
@@ -108,11 +132,27 @@ def test_links_that_lead_out_need_trust(name, written):
     (folder / "run" / "certification").mkdir(parents=True)
     (folder / "config.yaml").rename(folder / "run" / "config.yaml")
     (folder / "run" / "own.ckpt").symlink_to("config.yaml")
+    (folder / "run" / "wandb").mkdir()
+    (folder / "run" / "wandb" / "debug.log").symlink_to("/elsewhere/debug.log")
     assert run_config(folder / "run")["model"] == RUN["model"]
     (folder / "run" / name).symlink_to(folder / "elsewhere")
     with pytest.raises(ValueError, match=f"{name} is a link that leads out of .* resume with --trust$"):
         run_config(folder / "run")
     assert run_config(folder / "run", trust=True)["model"] == RUN["model"]
+
+
+def test_a_pipe_is_not_waited_for(written):
+    folder = written()
+    os.mkfifo(folder / "metrics.csv")
+    with pytest.raises(ValueError, match=r"metrics\.csv is no file, where the training would read and write"):
+        run_config(folder)
+
+
+def test_a_run_from_before_check_sums_needs_trust(written):
+    folder = written(seal=str)
+    with pytest.raises(ValueError, match="has no check sum: .* resume with --trust$"):
+        run_config(folder)
+    assert run_config(folder, trust=True)["model"] == RUN["model"]
 
 
 def test_the_command_line_replaces_or_vouches(written):
@@ -140,7 +180,8 @@ def test_the_command_line_replaces_or_vouches(written):
         (b"model: {class_path: a, init_args: other.yaml}", r"got `str` - at `\$.model.init_args`"),
         (PLAIN + b"trainer: {1: 2}", r"got `int` - at `key` in `\$.trainer`"),
         (b"1: {}", "is not the configuration of a run"),
-        (PLAIN, "is cut off, or was changed since it was written"),
+        (PLAIN, "has no check sum: it is cut off, or was written before there were any"),
+        (PLAIN + b"zz: 2001-99-99", "is not YAML: month must be in 1..12"),
     ],
 )
 def test_what_is_no_configuration_is_named(content, message, tmp_path):

@@ -29,7 +29,7 @@ HALFSPACE = RunDescription(
 @pytest.mark.parametrize(("name", "radii"), [("fixed", (0.0, 0.25, 0.5, 0.75)), ("sequential", (0.25, 0.5))])
 def test_the_table_of_version_1(tmp_path, name, radii):
     golden = ROOT / "tests" / "golden" / name
-    write_report(*read_directory(golden), radii, tmp_path / name)
+    write_report(*read_directory(golden)[:2], radii, tmp_path / name)
     now = (tmp_path / name / "table.csv").read_text().replace(",gaussian\n", "\n").replace(",noise\n", "\n", 1)
     assert now == (golden / "table.csv").read_text()
 
@@ -37,7 +37,7 @@ def test_the_table_of_version_1(tmp_path, name, radii):
 def test_a_mechanism_of_ones_own_is_shown(tmp_path, capsys):
     own = [replace(r, certificates=r.certificates | {"mine": ExampleCertificate(r.label, 0.2)}) for r in RECORDS]
     write_run(tmp_path, own)
-    write_report(*read_directory(tmp_path), (0.0, 0.1), tmp_path)
+    write_report(*read_directory(tmp_path)[:2], (0.0, 0.1), tmp_path)
     assert "│ mine" in capsys.readouterr().out
     assert ",mine,l2,0.25,4,1.0,1.0," in (tmp_path / "table.csv").read_text()
     assert "mine" in (tmp_path / "certified_accuracy.svg").read_text()
