@@ -18,6 +18,7 @@ from pytorch_lightning.cli import SaveConfigCallback
 
 from lightning_rs.cli.plugins import words_after
 from lightning_rs.files import write_whole
+from lightning_rs.results.escaping import one_line
 
 _SEAL = "# The end. CRC-32 of all before this line: "
 _GROUPS = ("trainer", "model", "data", "checkpoint", "live_certification", "certification", "wandb")
@@ -30,6 +31,8 @@ _NOT_TAKEN = (
     "certification.output",
     "data.init_args.download",
 )
+# Not all that is ours: some of our functions write files or import modules.
+_OURS = {"model.class_path": ("lightning_rs.objectives.",), "data.class_path": ("lightning_rs.data.",)}
 # Those that write no files and call nothing by name.
 _OWN_CALLBACKS = ("EMA", "TrainingProgress")
 _LIGHTNINGS = (
@@ -98,8 +101,8 @@ def run_config(directory: str | Path, arguments: Sequence[str] = (), trust: bool
             _drop(config, re.sub(r"\[\d+\].*", "", key))
         else:
             raise ValueError(
-                f"{path}: {key} is {value!r:.80}, which is no part of this project: if you trust whoever wrote this "
-                "folder, resume with --trust"
+                f"{path}: {one_line(key):.200} is {value!r:.80}, which is no part of this project: if you trust "
+                "whoever wrote this folder, resume with --trust"
             )
     return config
 
@@ -117,11 +120,14 @@ def _text(path: Path) -> str:
 
 def _mapping(path: Path, text: str) -> dict[str, Any]:
     try:
-        if any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader)):
-            raise ValueError(f"{path} has YAML aliases, which no run writes")
-        config = yaml.safe_load(text)
-    except (yaml.YAMLError, RecursionError) as error:
+        events = yaml.parse(text, Loader=yaml.SafeLoader)
+        # PyYAML fails in ways of its own at a value that does not fit its tag.
+        plain = not any(isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) for event in events)
+        config = yaml.safe_load(text) if plain else None
+    except (yaml.YAMLError, RecursionError, ValueError) as error:  # The last of a date that there is not.
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from None
+    if not plain:
+        raise ValueError(f"{path} has YAML aliases or tags, which no run writes")
     if not isinstance(config, dict):
         raise ValueError(f"{path}: expected a mapping, got {config!r:.80}")
     for key in _GROUPS:
@@ -131,7 +137,7 @@ def _mapping(path: Path, text: str) -> dict[str, Any]:
             if not isinstance(value, dict) or not all(isinstance(k, str) for k in value):
                 raise ValueError(f"{path}: expected {name} to be a mapping, got {value!r:.80}")
     if not all(isinstance(key, str) for key in config) or "model" not in config:
-        raise ValueError(f"{path} is not the configuration of a run: it has {', '.join(map(str, config))[:80]}")
+        raise ValueError(f"{path} is not the configuration of a run: it has {', '.join(map(repr, config))[:80]}")
     return config
 
 
@@ -154,7 +160,7 @@ def _named(config: Mapping[str, Any], vouched: frozenset[str]) -> Iterator[tuple
         if key == "trainer":
             yield from _named_by_trainer(value, vouched)
         elif key not in ("name", "runs"):
-            yield from _import_paths(key, value, vouched, ours=key in ("model", "data"))
+            yield from _import_paths(key, value, vouched)
 
 
 def _named_by_trainer(trainer: Mapping[str, Any], vouched: frozenset[str]) -> Iterator[tuple[str, Any]]:
@@ -187,15 +193,15 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [] if value is None else [value]
 
 
-def _import_paths(key: str, value: Any, vouched: frozenset[str], ours: bool = False) -> Iterator[tuple[str, Any]]:
+def _import_paths(key: str, value: Any, vouched: frozenset[str]) -> Iterator[tuple[str, Any]]:
     if isinstance(value, dict):
         for inner, item in value.items():
-            yield from _import_paths(f"{key}.{inner}", item, vouched, ours)
+            yield from _import_paths(f"{key}.{inner}", item, vouched)
     elif isinstance(value, list):
         for number, item in enumerate(value):
-            yield from _import_paths(f"{key}[{number}]", item, vouched, ours)
+            yield from _import_paths(f"{key}[{number}]", item, vouched)
     elif isinstance(value, str) and not key.endswith((".data_dir", ".project")):
         name = value.partition(":")[0].strip()
-        known = (ours and name.startswith("lightning_rs.")) or name.partition(".")[0] in vouched
+        known = name.startswith(_OURS.get(key, ())) or name.partition(".")[0] in vouched
         if (_IMPORT_PATH.fullmatch(name) or key.startswith("plugins") or key.endswith(".class_path")) and not known:
             yield key, value

@@ -79,6 +79,16 @@ EVIL = {
     "an objective": ("model", "class_path", "evil.C"),
     "an architecture": ("model", "init_args", "architecture", "evil.call"),
     "a stage": ("model", "init_args", "stages", ["net", "evil.call:a=1"]),
+    "a function of ours that writes": ("model", "init_args", "architecture", "lightning_rs.files.write_whole"),
+    "a function of ours that imports": (
+        "model",
+        "init_args",
+        "stages",
+        ["net", "lightning_rs.registry.import_users_module:name=evil"],
+    ),
+    "a module of ours": ("model", "init_args", "noise", "lightning_rs.registry.importlib"),
+    "something else of ours for a data set": ("data", "class_path", "lightning_rs.registry.import_users_module"),
+    "a class in an argument of ours": ("model", "init_args", "noise", {"class_path": "lightning_rs.data.MNIST"}),
     "a noise": ("model", "init_args", "noise", "evil.C:scale=1"),
     "a data set": ("data", "class_path", "evil.C"),
     "a mechanism": ("certification", "mechanisms", ["evil.C"]),
@@ -96,6 +106,12 @@ def test_what_could_run_code_or_write_elsewhere_needs_trust(case, written):
     for key in keys:
         read = read[key]
     assert read == value
+
+
+def test_a_key_with_line_ends_is_named_in_one_line(written):
+    with pytest.raises(ValueError, match=r"config\.yaml: model\.a.nb\.x is 'evil\.C', which") as caught:
+        run_config(written("model", "a\nb", value={"x": "evil.C"}))
+    assert "\n" not in str(caught.value)
 
 
 def test_the_command_line_replaces_or_vouches(written):
@@ -119,6 +135,10 @@ def test_the_command_line_replaces_or_vouches(written):
         (b"[" * 100_000, "too deeply nested"),
         (b"[" * 900, "is not YAML"),
         (b"a: &a [1]\nb: *a\nmodel: {}", "has YAML aliases"),
+        (b"model: {x: !!timestamp y}", "has YAML aliases or tags"),
+        (b"model: {x: !!bool y}", "has YAML aliases or tags"),
+        (b'"a\\nb": {}', "is not the configuration of a run: it has 'a.{1,2}nb'"),
+        (b"model: {x: 2026-13-01}", "is not YAML: month must be in 1..12"),
         (b"model: /etc/other.yaml", "expected model to be a mapping, got '/etc/other.yaml'"),
         (b"model: {init_args: other.yaml}", "expected model.init_args to be a mapping"),
         (b"trainer: {1: 2}\nmodel: {}", "expected trainer to be a mapping"),
