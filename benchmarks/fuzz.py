@@ -87,14 +87,16 @@ def main() -> None:
     with ProcessPoolExecutor(options.processes, multiprocessing.get_context("spawn")) as pool:
         futures = {pool.submit(run, name, options.seed, numbers, failures): name for name, numbers in parts}
         for future in as_completed(futures):
+            if future.cancelled():
+                continue
             outcomes[futures[future]].add(future.result())
             done = sum(found.counts.total() for found in outcomes.values())
             failed = sum(len(found.failed) for found in outcomes.values())
             seconds = time.perf_counter() - start
             print(f"{seconds:6.0f} s: {done:,} inputs, {failed} failures", file=sys.stderr, flush=True)
             if seconds > 60 * options.minutes:
-                pool.shutdown(cancel_futures=True)
-                break
+                for other in futures:
+                    other.cancel()
     print(report(outcomes, options.seed))
     if failed:
         print(f"inputs and details of failures are in {failures}")
