@@ -222,13 +222,14 @@ class TrainCLI(LightningCLI):
         return done.steps
 
     def _check_schedule(self, directory: Path, done: Resumable) -> None:
-        now, planned = self.config.trainer, run_config(directory, trust=True)["trainer"]
+        now, before = self.config.trainer, run_config(directory, trust=True).get("trainer", {})
         if now.max_epochs is not None and 0 <= now.max_epochs < done.epochs:
             raise ValueError(f"{directory} has done {done.epochs} epochs, got --trainer.max_epochs {now.max_epochs}")
         for limit in ("max_epochs", "max_steps"):
-            if self.model.schedule.name == "cosine" and now[limit] != planned[limit]:
+            planned = before.get(limit)
+            if self.model.schedule.name == "cosine" and now[limit] != planned:
                 raise ValueError(
-                    f"the cosine schedule of {directory} ends after {limit} = {planned[limit]}; with {now[limit]} the "
+                    f"the cosine schedule of {directory} ends after {limit} = {planned}; with {now[limit]} the "
                     "rate would rise again: train anew, or with another schedule"
                 )
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from PIL import Image
 from lightning_rs import train
 from lightning_rs.certification import weights_digest
 from lightning_rs.checkpoints import load_checkpoint
+from lightning_rs.cli.run_config import sealed
 
 
 def test_a_run_writes_all_it_promises(trained):
@@ -287,6 +289,14 @@ def test_a_run_that_was_killed_resumes_and_ends_with_the_same_weights_logs_and_w
     )
     message = "error: runs/part/checkpoints/last.ckpt cannot be resumed with another sigma: it has 0.25, got 0.5"
     assert message in other.stderr
+
+
+def test_a_configuration_that_leaves_out_where_the_schedule_ends_is_refused(trained, tmp_path):
+    run = shutil.copytree(trained / "runs" / "short", tmp_path / "runs" / "short")
+    text = (run / "config.yaml").read_text().partition("# The end.")[0]
+    (run / "config.yaml").write_text(sealed(text.replace("  max_steps: -1\n", "")))
+    done = run_script("train.py", "--resume=runs/short", cwd=tmp_path, status=2)
+    assert "error: the cosine schedule of runs/short ends after max_steps = None" in done.stderr.splitlines()[-1]
 
 
 def test_a_cosine_schedule_is_not_continued_beyond_its_end(trained):

@@ -21,6 +21,7 @@ from pytorch_lightning.cli import SaveConfigCallback
 from lightning_rs.cli.plugins import words_after
 from lightning_rs.cli.trust import needing_trust, vouched_for
 from lightning_rs.files import write_whole
+from lightning_rs.results.escaping import one_line
 
 _SEAL = "# The end. CRC-32 of all before this line: "
 # Where a run writes is known without its configuration; a data set that it had is there.
@@ -112,8 +113,8 @@ def run_config(directory: str | Path, arguments: Sequence[str] = (), trust: bool
             _drop(config, re.sub(r"\[\d+\].*", "", key))
         else:
             raise ValueError(
-                f"{path}: {key} is {value!r:.80}, which is no part of this project: if you trust whoever wrote this "
-                "folder, resume with --trust"
+                f"{path}: {one_line(key):.200} is {value!r:.80}, which is no part of this project: if you trust "
+                "whoever wrote this folder, resume with --trust"
             )
     return config
 
@@ -145,16 +146,18 @@ def _text(path: Path) -> str:
 
 def _mapping(path: Path, text: str) -> dict[str, Any]:
     try:
-        aliases = any(isinstance(event, yaml.AliasEvent) for event in yaml.parse(text, Loader=yaml.SafeLoader))
-        config = yaml.safe_load(text)
+        events = yaml.parse(text, Loader=yaml.SafeLoader)
+        # PyYAML fails in ways of its own at a value that does not fit its tag.
+        plain = not any(isinstance(event, yaml.AliasEvent) or getattr(event, "tag", None) for event in events)
+        config = yaml.safe_load(text) if plain else None
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # A date of month 99 is a ValueError.
         raise ValueError(f"{path} is not YAML: {' '.join(str(error).split())[:200]}") from None
-    if aliases:
-        raise ValueError(f"{path} has YAML aliases, which no run writes")
+    if not plain:
+        raise ValueError(f"{path} has YAML aliases or tags, which no run writes")
     try:
         msgspec.convert(config, _RunConfig, strict=True)
     except msgspec.ValidationError as error:
-        raise ValueError(f"{path} is not the configuration of a run: {error}") from None
+        raise ValueError(f"{path} is not the configuration of a run: {one_line(str(error))[:200]}") from None
     return config
 
 

@@ -108,6 +108,8 @@ class RunDirectory:
             for number, text in enumerate(file.read_bytes().split(b"\n")[:-1], start=1):
                 place = f"{file}, line {number}"
                 line = _read_line(text, run, place)
+                if checked and not line.checked:
+                    raise ValueError(f"{place}: it has no check sum, and run.json has one: the line was changed")
                 index = line.record.index
                 if asked is not None and index not in asked:
                     raise ValueError(f"{place}: image {index} is none of those that run.json names")

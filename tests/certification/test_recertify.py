@@ -12,6 +12,7 @@ from lightning_rs.data import Digits
 from lightning_rs.mechanisms import list_mechanisms
 from lightning_rs.noise import Gaussian
 from lightning_rs.results import ExampleCertificate, Record, RunDescription, RunDirectory
+from lightning_rs.results.check_sums import LINE
 from lightning_rs.results.recomputation import held_fields
 from lightning_rs.results.records import certificates_of
 
@@ -147,13 +148,14 @@ def test_ten_thousand_examples(tmp_path):
     )
     directory = RunDirectory(tmp_path)
     directory.create(run)
-    with open(tmp_path / "records-0.jsonl", "w") as file:
+    with open(tmp_path / "records-0.jsonl", "wb") as file:
         for index in range(10_000):
             top, rival = generator.integers(60_000, 100_000), int(generator.integers(1, 1000))
             counts = {0: int(top), rival: int(100_000 - top)}
             none = {"mine": ExampleCertificate(-1, 0.0)}
-            file.write(Record(index, 0, 0, {0: 90, rival: 10}, counts, none, 1.0).to_json() + "\n")
-    assert (tmp_path / "records-0.jsonl").stat().st_size < 2_500_000
+            line = Record(index, 0, 0, {0: 90, rival: 10}, counts, none, 1.0).to_json().encode()
+            file.write(LINE.add(line, run.number) + b"\n")
+    assert (tmp_path / "records-0.jsonl").stat().st_size < 2_700_000
     start = time.process_time()
     again, _ = recertify(directory.read(), run, 0.01, HARD)
     assert time.process_time() - start < 20

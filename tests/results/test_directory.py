@@ -108,6 +108,16 @@ def test_records_beside_another_description_are_found(tmp_path):
     assert str(error.value) == f"{tmp_path}/b/records-0.jsonl, line 1: {told}"
 
 
+def test_a_line_that_lost_its_check_sum_is_found_beside_a_description_that_has_one(tmp_path):
+    """Without its statistics nothing else tells that another class is written there."""
+    folder = write_run(tmp_path / "a")
+    path, number = folder / "records-0.jsonl", RunDirectory(folder).run().number
+    first, *rest = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(first + LINE.take(rest[0][:-1], number)[0] + b"\n" + b"".join(rest[1:]))
+    with pytest.raises(ValueError, match="line 2: it has no check sum, and run.json has one: the line was changed"):
+        RunDirectory(folder).read()
+
+
 def unsealed(folder, **changes):
     """The run as an older version would have written it, with changes of run.json; its lines."""
     run = RunDirectory(folder).run()

@@ -1,0 +1,1 @@
+"""What `benchmarks/fuzz.py` reads: a module for each kind of file, and what they share."""
