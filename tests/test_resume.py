@@ -8,7 +8,7 @@ import torch
 import yaml
 from conftest import ROOT, run_script
 
-from lightning_rs.cli.run_config import sealed
+from lightning_rs.cli.saved_config import sealed
 
 SCRIPTS = {"PYTHONPATH": str(ROOT / "tests" / "scripts")}
 SHORT = (

@@ -14,7 +14,7 @@ from PIL import Image
 from lightning_rs import train
 from lightning_rs.certification import weights_digest
 from lightning_rs.checkpoints import load_checkpoint
-from lightning_rs.cli.run_config import sealed
+from lightning_rs.cli.saved_config import sealed
 
 
 def test_a_run_writes_all_it_promises(trained):

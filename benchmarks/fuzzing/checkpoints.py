@@ -21,7 +21,7 @@ from fuzzing.reader import Files, Reader
 from fuzzing.watch import WITNESS
 from lightning_rs.checkpoints import Resumable, RunCheckpoints, data_of, load_checkpoint, resumable, without_paths
 from lightning_rs.cli import quiet_libraries
-from lightning_rs.cli.run_config import sealed
+from lightning_rs.cli.saved_config import sealed
 from lightning_rs.data import Digits
 from lightning_rs.objectives import OBJECTIVES, SmoothingModule
 from lightning_rs.objectives.optimization import Optimizer, Schedule

@@ -20,7 +20,7 @@ from fuzzing.checkpoints import small_run
 from fuzzing.reader import Files, Reader, damage_bytes
 from fuzzing.watch import WITNESS
 from lightning_rs import train
-from lightning_rs.cli.run_config import run_config, sealed
+from lightning_rs.cli.saved_config import run_config, sealed
 
 CONFIG = "config.yaml"
 _SEAL = sealed("").partition(":")[0]

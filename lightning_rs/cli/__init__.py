@@ -7,7 +7,7 @@ from lightning_rs.cli.loggers import free_directory, log_hyperparameters, log_re
 from lightning_rs.cli.plugins import plug_in, told, words_after
 from lightning_rs.cli.quiet import quiet_libraries
 from lightning_rs.cli.remarks import say
-from lightning_rs.cli.run_config import SaveConfig, run_config
+from lightning_rs.cli.saved_config import SaveConfig, run_config
 from lightning_rs.cli.wandb_log import WandbMode, wandb_id
 
 __all__ = [

@@ -48,6 +48,7 @@ def test_a_directory_that_is_being_written_is_refused_and_keeps_its_records(work
     run_command(["recertify", "fixed", "--alpha=0.01", "--mechanisms=[cohen]", "--output=running"])
     running = RunDirectory("running")
     before = running.read()
+    assert "fixed: no check sum in 8 of 8 records" in capsys.readouterr().err
     with running.appender(0), pytest.raises(SystemExit) as left:
         run_command(["recertify", "fixed", "--alpha=0.01", "--mechanisms=[cohen]", "--output=running"])
     assert left.value.code == 2

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from lightning_rs.cli import run_config
-from lightning_rs.cli.run_config import sealed
+from lightning_rs.cli.saved_config import sealed
 
 RUN = {
     "seed_everything": 0,
