@@ -111,6 +111,15 @@ class Bests(Struct):
     kth_value: Tensor
 
 
+class Early(Struct):
+    """What Lightning's `EarlyStopping` knows."""
+
+    wait_count: Count
+    stopped_epoch: Count
+    patience: Count
+    best_score: Tensor
+
+
 class Averaging(Struct):
     """What Lightning's `WeightAveraging` knows beside the weights."""
 

@@ -19,6 +19,7 @@ from lightning_rs.checkpoints.fitting import misfit_of
 from lightning_rs.checkpoints.progress import (
     Averaging,
     Bests,
+    Early,
     OptimizerState,
     RandomState,
     SchedulerState,
@@ -80,6 +81,9 @@ def resumable(path: str | Path, module: SmoothingModule, data: ImageDataModule) 
             )
     training = typed(path, content, Training)
     bests = [typed(path, state, Bests) for key, state in training.callbacks.items() if _is_of_files(key, state)]
+    for key, state in training.callbacks.items():
+        if key.startswith("EarlyStopping"):
+            typed(path, state, Early)
     if training.callbacks.get("EMA"):
         typed(path, training.callbacks["EMA"], Averaging)
     try:

@@ -183,6 +183,7 @@ def test_another_recipe_is_refused(checkpoint, content, data):
         ("current_model_state", {}, "its current_model_state does not fit the model: "),
         ("averaging_state", {"n_averaged": 3}, "its averaging_state does not fit the model: .*n_averaged a int"),
         ("callbacks/EMA", {"step": 1}, "missing required field `latest_update_step`"),
+        ("callbacks/EarlyStopping{}", {"patience": 1}, "missing required field `wait_count`"),
     ],
 )
 def test_what_does_not_go_on_is_refused_in_one_line(content, data, tmp_path, place, value, message):
