@@ -63,7 +63,8 @@ class SaveConfig(SaveConfigCallback):
         super().__init__(*args, save_to_log_dir=False, **kwargs)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        write_whole(Path(trainer.default_root_dir) / "config.yaml", sealed(self.parser.dump(self.config)))
+        text = self.parser.dump(self.config, skip_none=False)
+        write_whole(Path(trainer.default_root_dir) / "config.yaml", sealed(text))
 
 
 def sealed(text: str) -> str:
