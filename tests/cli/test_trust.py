@@ -4,7 +4,8 @@ import pytest
 
 from lightning_rs.cli.trust import needing_trust, vouched_for
 
-CLASS = {"class_path": "lightning_rs.data.digits.Digits", "init_args": {"data_dir": "/any.where"}}
+CLASS = {"class_path": "lightning_rs.data.digits.Digits", "init_args": {}}
+EVIL = {"class_path": "os.system"}
 
 
 def test_what_is_known_to_be_harmless_needs_none():
@@ -12,7 +13,7 @@ def test_what_is_known_to_be_harmless_needs_none():
     stopping["init_args"] = {"monitor": "certify/salman:bound=betting/accuracy@0.25", "mode": "max", "patience": 3}
     averaging = {"class_path": "callbacks.EMA", "init_args": {"decay": 0.99}}
     config = {
-        "data": CLASS,
+        "data": CLASS | {"init_args": {"data_dir": "/any.where"}},
         "trainer": {"callbacks": [stopping, averaging], "strategy": "ddp", "precision": "bf16-mixed", "devices": "0,1"},
         "certification": {"mechanisms": ["cohen_two_sided:top_share=0.5"], "indices": [1, 2], "radii": None},
         "checkpoint": {"filename": "{epoch}-{step:03d}"},
@@ -28,6 +29,8 @@ def test_what_is_known_to_be_harmless_needs_none():
         ({"model": CLASS | {"class_path": "lightning_rs.files.write_whole"}}, "model.class_path"),
         ({"model": CLASS | {"init_args": {"noise": "lightning_rs.files.write_whole"}}}, "model.init_args.noise"),
         ({"data": CLASS | {"dict_kwargs": {"a": {"b": ["x.y"]}}}}, "data.dict_kwargs.a.b[0]"),
+        ({"model": CLASS | {"init_args": {"filename": "os.system"}}}, "model.init_args.filename"),
+        ({"data": CLASS | {"init_args": {"data_dir": EVIL}}}, "data.init_args.data_dir.class_path"),
         ({"certification": {"n": datetime.date(2026, 1, 1)}}, "certification.n"),
         ({"certification": {"n": b"1"}}, "certification.n"),
         ({"certification": {"n": {1, 2}}}, "certification.n"),
