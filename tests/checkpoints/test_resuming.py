@@ -10,7 +10,7 @@ from pytorch_lightning import Trainer
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from callbacks import EMA
-from lightning_rs.checkpoints import check_continues, data_of, load_checkpoint, resumable, without_paths
+from lightning_rs.checkpoints import data_of, load_checkpoint, resumable, without_paths
 from lightning_rs.objectives import OBJECTIVES
 
 
@@ -71,7 +71,7 @@ def changed(content, place, value):
 def test_a_whole_one_goes_on(checkpoint, content, data):
     found = resumable(checkpoint, module_of(content), data)
     assert (found.epochs, found.steps) == (content["epoch"] + 1, content["global_step"])
-    assert check_continues(checkpoint, module_of(content), data) == (found.epochs, found.steps)
+    assert found.at_end_of_epoch
     for key, value in content["state_dict"].items():
         assert torch.equal(found.content["state_dict"][key], value)
     assert found.content["lr_schedulers"][0]["last_epoch"] == content["lr_schedulers"][0]["last_epoch"]
@@ -108,7 +108,7 @@ def test_every_recipe_goes_on(content, data, tmp_path, optimizer, schedule, aver
 def test_the_file_is_read_once(checkpoint, content, data, monkeypatch):
     loads, load = [], torch.load
     monkeypatch.setattr(torch, "load", lambda *a, **k: loads.append(a) or load(*a, **k))
-    check_continues(checkpoint, module_of(content), data)
+    resumable(checkpoint, module_of(content), data)
     assert len(loads) == 1
 
 
