@@ -11,6 +11,7 @@ from conftest import ROOT
 LAYERS = [
     "lightning_rs.checks",
     "lightning_rs.files",
+    "lightning_rs.optional",
     "lightning_rs.registry",
     "lightning_rs.bounds",
     "lightning_rs.radii",
