@@ -1,4 +1,4 @@
-"""Packages that only some users need: imported when they are used, and named with their install line where they lack."""
+"""Packages that only some users need: imported when they are used, with their install line where they lack."""
 
 from __future__ import annotations
 

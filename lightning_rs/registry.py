@@ -77,6 +77,10 @@ class Registry(Mapping[str, T], Generic[T]):
         if cls not in self._own().values():
             self._users.setdefault(f"{cls.__module__}.{cls.__qualname__}", cls)
 
+    def enter(self, name: str, value: T) -> None:
+        """Make an object known by the name that the user gave it."""
+        self._users[name] = value
+
     def plug_in(self, module: ModuleType) -> None:
         """Make all that a user's module defines known: by name and by path, and classes that serve by path alone.
 

@@ -109,7 +109,7 @@ class TrainCLI(LightningCLI):
         self._check_places()
         # The user named them, on the command line or in a configuration.
         model = self.config.model.init_args
-        load_named(model.architecture, model.stages)
+        load_named(model.architecture, model.stages or ())
         NOISES.load(model.noise.partition(":")[0])
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

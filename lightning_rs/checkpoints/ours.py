@@ -77,13 +77,14 @@ def load_checkpoint(
     content = read_checkpoint(path)
     if not isinstance(content, dict) or "lightning_rs" not in content:
         return _load_foreign(path, content, arch, data, normalization, data_args or {})
-    if (arch is not None and "." not in arch) or normalization is not None:
+    if (arch is not None and not {".", "/"} & {*arch}) or normalization is not None:
         raise ValueError(f"{path} is a checkpoint of train.py, which holds arch and normalization: leave them out")
     held = our_content(path, content)
     h, about = held.hyper_parameters, held.lightning_rs
     load_named(arch)
     stages = DEFAULT_STAGES if h.stages is UNSET else h.stages
-    build = partial(build_base_classifier, h.architecture, h.num_classes, h.input_shape, h.mean, h.std, stages)
+    facts = (h.num_classes, h.input_shape, h.mean, h.std)
+    build = partial(build_base_classifier, h.architecture, *facts, stages, about.configs)
     try:
         if arch not in (None, h.architecture):
             raise ValueError(f"its architecture is {h.architecture}, not {arch}")

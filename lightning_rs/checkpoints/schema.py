@@ -61,6 +61,7 @@ class About(Struct):
     objective: Name
     data: Data | None
     version: str = ""
+    configs: dict[Name, dict[str, Any]] = {}  # See `lightning_rs.models.configs_of`.
 
 
 class Content(Struct):
@@ -101,6 +102,7 @@ def our_content(path: Path, content: Any) -> Content:
     _check_plain(path, "hyper_parameters", content["hyper_parameters"])
     if held.lightning_rs.data is not None:
         _check_plain(path, "lightning_rs.data.init_args", held.lightning_rs.data.init_args)
+    _check_plain(path, "lightning_rs.configs", held.lightning_rs.configs)
     return held
 
 

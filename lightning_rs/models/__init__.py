@@ -1,7 +1,7 @@
 """Base classifiers as sequences of named stages, and the registries that name stages and architectures."""
 
-from lightning_rs.models.architecture import Architecture
-from lightning_rs.models.base_classifier import DEFAULT_STAGES, build_base_classifier
+from lightning_rs.models.architecture import Architecture, Pretrained
+from lightning_rs.models.base_classifier import DEFAULT_STAGES, build_base_classifier, configs_of, default_stages
 from lightning_rs.models.images import ImageFacts
 from lightning_rs.models.registry import ARCHITECTURES, STAGES, get_architecture, list_architectures, load_named
 from lightning_rs.models.stage import Stage
@@ -12,8 +12,11 @@ __all__ = [
     "STAGES",
     "Architecture",
     "ImageFacts",
+    "Pretrained",
     "Stage",
     "build_base_classifier",
+    "configs_of",
+    "default_stages",
     "get_architecture",
     "list_architectures",
     "load_named",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from lightning_rs.checks import check_at_least
@@ -45,6 +45,12 @@ class ImageFacts:
             check_at_least("levels", self.levels, 1)
         for name, value in (("shape", shape), ("mean", mean), ("std", std)):
             object.__setattr__(self, name, value)
+
+    def of_shape(self, shape: Sequence[int]) -> ImageFacts:
+        """The same of another shape; statistics of one channel serve for any number of them."""
+        shape = tuple(shape)
+        mean, std = ((values * shape[0] if len(values) == 1 else values) for values in (self.mean, self.std))
+        return replace(self, shape=shape, mean=mean, std=std)
 
     def plain(self) -> dict[str, Any]:
         """The facts as plain numbers and lists, for checkpoints."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from torch import nn
 
 from lightning_rs.models.images import ImageFacts
@@ -9,11 +12,14 @@ from lightning_rs.models.registry import get_architecture
 from lightning_rs.models.stage import Stage
 
 
-def _build(images: ImageFacts, architecture: str) -> nn.Module:
-    entry = get_architecture(architecture)
+def _build(images: ImageFacts, architecture: str, config: Mapping[str, Any] | None = None) -> nn.Module:
+    entry = get_architecture(architecture, config)
     if not entry.takes(images.shape):
         raise ValueError(f"{architecture} takes {entry} images, the data set has {'x'.join(map(str, images.shape))}")
-    return entry.build(images.num_classes)
+    net = entry.build(images.num_classes)
+    if entry.config is not None:
+        net.own_config = entry.config
+    return net
 
 
 NET = Stage("net", _build)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from torch import nn
@@ -51,18 +51,41 @@ STAGES: Registry[Stage] = Registry(
 """Stages by name. A user's own may be any callable from `ImageFacts` and options to a module, by its path."""
 
 
+# What stands before the first "/" of a name. A name in a library is known as it is; what leads to files of the user's
+# or to a hub is read only if the user said it, or is built again from the plain values that a checkpoint has of it.
+_LIBRARIES: dict[str, Callable[[str], Architecture]] = {"torchvision": torchvision_architecture}
+_PLACES: dict[str, Callable[..., Architecture]] = {}
+
+
 def list_architectures() -> list[str]:
     """Names of all architectures, sorted."""
     return sorted(ARCHITECTURES)
 
 
-def get_architecture(name: str) -> Architecture:
-    """The architecture of that name: ours, one that the user named, or any of torchvision's classification models.
+def get_architecture(name: str, config: Mapping[str, Any] | None = None) -> Architecture:
+    """The architecture of that name: ours, one that the user named, or one of a library.
+
+    Args:
+        name: ours, or of torchvision's classification models; `torchvision/NAME`, `timm/NAME`; `hf/PLACE`,
+            `onnx/FILE`, `exported/FILE` or a class path, if the user has named it before, see `load_named`.
+        config: what an `hf/PLACE` is built from instead, without reading any file.
 
     Raises:
         ValueError: an unknown name; the error lists the known ones.
     """
-    if name in ARCHITECTURES or "." in name:
+    source, slash, rest = name.partition("/")
+    if config is not None and source in _PLACES:
+        return _PLACES[source](rest, config)
+    if name in ARCHITECTURES:
+        return ARCHITECTURES[name]
+    if slash and source in _LIBRARIES:
+        return _LIBRARIES[source](rest)
+    if slash and source in _PLACES:
+        raise ValueError(f"what only a file names is never read: if {name} is yours, give --arch {name}")
+    if slash:
+        known = ", ".join(f"{known}/" for known in sorted({*_LIBRARIES, *_PLACES}))
+        raise ValueError(f"unknown model {name!r}; before the / there may be {known}")
+    if "." in name:
         return ARCHITECTURES.get(name)
     others = list_torchvision()
     if name in others:
@@ -72,12 +95,15 @@ def get_architecture(name: str) -> Architecture:
 
 
 def load_named(architecture: str | None = None, stages: Sequence[str] = ()) -> None:
-    """Import the architecture and the stages that a user, not a file, calls by path: they are then known.
+    """Import or read the architecture and the stages that a user, not a file, calls by path: they are then known.
 
     Raises:
         ValueError: a path that leads nowhere, or to something else.
     """
-    if architecture and "." in architecture:
+    source, slash, rest = (architecture or "").partition("/")
+    if slash and source in _PLACES:
+        ARCHITECTURES.enter(architecture, _PLACES[source](rest))
+    elif architecture and "." in architecture and not slash:
         ARCHITECTURES.load(architecture)
     for text in stages:
         STAGES.load(split_options("stage", text)[0])

@@ -30,8 +30,16 @@ def list_torchvision() -> list[str]:
 
 
 def torchvision_architecture(name: str) -> Architecture:
-    """The model that torchvision calls `name`, for colour images."""
+    """The model that torchvision calls `name`, for colour images.
+
+    Raises:
+        ValueError: it has none of that name.
+    """
+    if name not in (known := list_torchvision()):
+        raise ValueError(f"unknown model {name!r} of torchvision; known: {', '.join(known)}")
     return Architecture(name, partial(_build, name), channels=3, size=32, any_larger=True)
 
 
-RESNET18, RESNET50 = map(torchvision_architecture, ("resnet18", "resnet50"))
+RESNET18, RESNET50 = (
+    Architecture(name, partial(_build, name), channels=3, size=32, any_larger=True) for name in ("resnet18", "resnet50")
+)

@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_rs.data.checked import check_image
-from lightning_rs.models import build_base_classifier
+from lightning_rs.models import build_base_classifier, configs_of, default_stages
 from lightning_rs.noise import make_noise
 from lightning_rs.objectives.optimization import Optimizer, Schedule, settings_of
 from lightning_rs.objectives.random_state import ResumableRandomState
@@ -40,7 +40,8 @@ class SmoothingModule(ResumableRandomState, ABC):
         optimizer: optimiser, or a mapping of its fields, as checkpoints hold it.
         schedule: schedule of the learning rate, or a mapping of its fields.
         noise: distribution of the noise, see `lightning_rs.noise.make_noise`.
-        stages: of the base classifier in order, each `name` or `name:option=value,option=value`; one is `net`.
+        stages: of the base classifier in order, each `name` or `name:option=value,option=value`; one is `net`. When
+            left out normalize and net, after what makes the images fit the net.
 
     Raises:
         ValueError: sigma <= 0, an unknown architecture, images that it does not take, or fields that `Optimizer` or
@@ -59,7 +60,7 @@ class SmoothingModule(ResumableRandomState, ABC):
         optimizer: Optimizer = Optimizer(),  # noqa: B008 (frozen)
         schedule: Schedule = Schedule(),  # noqa: B008 (frozen)
         noise: str = "gaussian",
-        stages: list[str] = ["normalize", "net"],  # noqa: B006
+        stages: list[str] | None = None,
     ) -> None:
         super().__init__()
         self.noise_distribution = make_noise(noise, sigma)
@@ -67,7 +68,8 @@ class SmoothingModule(ResumableRandomState, ABC):
         self.optimizer, self.schedule = settings_of(Optimizer, optimizer), settings_of(Schedule, schedule)
         self.save_hyperparameters()
         # Plain values, so that checkpoints load safely.
-        plain = {"optimizer": asdict(self.optimizer), "schedule": asdict(self.schedule)}
+        stages = default_stages(architecture, input_shape) if stages is None else stages
+        plain = {"optimizer": asdict(self.optimizer), "schedule": asdict(self.schedule), "stages": stages}
         self.save_hyperparameters({**self.hparams, **plain})
         self.num_classes = num_classes
         self.base_classifier = build_base_classifier(architecture, num_classes, input_shape, mean, std, stages)
@@ -171,5 +173,6 @@ class SmoothingModule(ResumableRandomState, ABC):
             "version": __version__,
             "objective": type(self).__name__,
             "data": data.description() if hasattr(data, "description") else None,
+            "configs": configs_of(self.base_classifier),
         }
         super().on_save_checkpoint(checkpoint)

@@ -117,7 +117,7 @@ def test_a_checkpoint_holds_plain_arguments_and_builds_its_module_again(tmp_path
         "stages": ["normalize", "net"],
         **{"k": 2, "lbd": 1.0, "beta": 16.0, "gamma": 8.0, "deferred": 0},
     }
-    assert list(content["lightning_rs"]) == ["version", "objective", "data", "random_states"]
+    assert list(content["lightning_rs"]) == ["version", "objective", "data", "configs", "random_states"]
     again = MACER.load_from_checkpoint(tmp_path / "last.ckpt", weights_only=True, lbd=3.0)
     assert (again.optimizer, again.schedule) == (Optimizer(lr=0.05), Schedule("step", factor=0.5))
     assert (again.k, again.lbd) == (2, 3.0)
