@@ -49,16 +49,27 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
-def new_directory(parent: str | Path, name: str) -> Path:
-    """Make `parent`/`name`, or with -2, -3, ... appended, whichever does not exist yet: two programs never get one."""
+def free_directory(parent: str | Path, name: str) -> Path:
+    """`parent`/`name`, or with -2, -3, ... appended, whichever does not exist yet."""
     path, number = Path(parent) / name, 1
+    while os.path.lexists(path):
+        number += 1
+        path = path.with_name(f"{name}-{number}")
+    return path
+
+
+def new_directory(parent: str | Path, name: str) -> Path:
+    """Make the `free_directory`: two programs never get the same.
+
+    Raises:
+        OSError: `parent` is no folder and cannot be made one.
+    """
+    Path(parent).mkdir(parents=True, exist_ok=True)
     while True:
-        try:
-            path.mkdir(parents=True)
+        path = free_directory(parent, name)
+        with suppress(FileExistsError):  # Another program was faster.
+            path.mkdir()
             return path
-        except FileExistsError:
-            number += 1
-            path = path.with_name(f"{name}-{number}")
 
 
 def only_writer(directory: str | Path, kind: str) -> int | None:
@@ -114,6 +125,24 @@ def sync_folder(path: str | Path) -> None:
             os.close(descriptor)
 
 
+def check_links(directory: str | Path) -> None:
+    """Refuse a directory in which one would read and write elsewhere, or wait for ever.
+
+    W&B's folders may hold links: they lead to its own logs, and it makes a new folder each time.
+
+    Raises:
+        ValueError: a link that leads out of it, or what is neither a file nor a folder, such as a pipe.
+    """
+    root = Path(directory).resolve()
+    for folder, folders, files in os.walk(directory):
+        for path in (Path(folder, name) for name in (*folders, *files)):
+            if path.is_symlink() and not path.resolve().is_relative_to(root):
+                raise ValueError(f"{path} is a link that leads out of {directory}")
+            if path.exists() and not (path.is_file() or path.is_dir()):
+                raise ValueError(f"{path} is neither a file nor a folder")
+        folders[:] = [name for name in folders if name != "wandb"]
+
+
 def check_own_directory(path: str | Path, mark: str, kind: str) -> None:
     """Refuse to write into a directory that holds others' files: it must be new, empty, or hold the file `mark`.
 
@@ -123,7 +152,7 @@ def check_own_directory(path: str | Path, mark: str, kind: str) -> None:
         kind: what the directory is of, as in "a report".
 
     Raises:
-        ValueError: not a directory, or one with files and without the mark.
+        ValueError: not a directory, one with files and without the mark, or see `check_links`.
     """
     path = Path(path)
     if not path.exists() and not path.is_symlink():
@@ -134,3 +163,4 @@ def check_own_directory(path: str | Path, mark: str, kind: str) -> None:
     if names and mark not in names:
         held = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         raise ValueError(f"{path} is not the directory of {kind}: it holds {held} and no {mark}; name a new one")
+    check_links(path)

@@ -12,7 +12,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -26,7 +26,7 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_rs.callbacks import CertificationCallback, TrainingProgress
 from lightning_rs.callbacks.readiness import check_monitors
-from lightning_rs.checkpoints import Resumable, RunCheckpoints, load_checkpoint, resumable, weights_for
+from lightning_rs.checkpoints import Resumable, RunCheckpoints, resumable, weights_for
 from lightning_rs.cli import (
     KeepHandlers,
     ResumeParser,
@@ -36,7 +36,6 @@ from lightning_rs.cli import (
     clean_exit,
     ending_together,
     fail,
-    free_directory,
     make_loggers,
     plug_in,
     quiet_libraries,
@@ -47,8 +46,9 @@ from lightning_rs.cli import (
     words_after,
 )
 from lightning_rs.cli.config_bases import config_layers, expand_config_options, merge_configs
+from lightning_rs.cli.trust import listed
 from lightning_rs.data import DATASETS, ImageDataModule
-from lightning_rs.files import new_directory, only_writer, remove_parts
+from lightning_rs.files import free_directory, new_directory, only_writer, remove_parts
 from lightning_rs.models import load_named
 from lightning_rs.noise import NOISES
 from lightning_rs.objectives import SmoothingModule
@@ -60,6 +60,10 @@ DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "default.yaml"
 class TrainCLI(LightningCLI):
     """LightningCLI with the data set's facts linked into the model, and one directory for all that is written.
 
+    Args:
+        base: content of the configuration that the command line changes; of a run that is resumed its own.
+        *args, **kwargs: of `LightningCLI`.
+
     Attributes:
         directory: of the run.
         resumed_from: the checkpoint to go on from, of a run that is resumed.
@@ -70,6 +74,10 @@ class TrainCLI(LightningCLI):
     _lock: int | None = None
     resumed_from: Path | None = None
     resumed: Resumable | None = None
+
+    def __init__(self, *args: Any, base: Mapping[str, Any], **kwargs: Any) -> None:
+        self._base = base
+        super().__init__(*args, **kwargs)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, default=None, help="Name of the run and of its directory.")
@@ -118,10 +126,11 @@ class TrainCLI(LightningCLI):
             # Missing files, and images and settings that do not fit, are found before anything is written.
             self._check_data()
         self._check_monitors()
+        self._check_intervals()
         resumed_at = self._resume() if self.config.resume else self._start()
         kwargs["default_root_dir"] = str(self.directory)
         files = RunCheckpoints(self.directory / "checkpoints", self.resumed)
-        kwargs["plugins"] = [*_listed(self.config_init.trainer.plugins), files]
+        kwargs["plugins"] = [*listed(self.config_init.trainer.plugins), files]
         self._add_callbacks()
         try:
             if self.config.trainer.logger is None or self.config.trainer.logger is True:
@@ -160,7 +169,7 @@ class TrainCLI(LightningCLI):
 
     def _check_monitors(self) -> None:
         """Refuse to monitor what will not be logged, which Lightning finds only when it was trained."""
-        callbacks = [callback.get("init_args", {}) for callback in _listed(self.config.trainer.callbacks)]
+        callbacks = [callback.get("init_args", {}) for callback in listed(self.config.trainer.callbacks)]
         monitors = [options.get("monitor") for options in (self.config.checkpoint, *callbacks)]
         epochs = self.config.live_certification.every_n_epochs
         for monitor in filter(None, monitors):
@@ -168,11 +177,13 @@ class TrainCLI(LightningCLI):
                 raise ValueError(f"monitoring {monitor} needs --live_certification.every_n_epochs 1, got {epochs}")
             if monitor not in (known := self._logged(monitor)) and known:
                 raise ValueError(f"nothing to monitor is logged as {monitor!r}; there are {', '.join(known)}")
+        check_monitors([self.config_init.checkpoint, *listed(self.config_init.trainer.callbacks)])
+
+    def _check_intervals(self) -> None:
         trainer = self.config_init.trainer
         for name in ("val_check_interval", "check_val_every_n_epoch"):
             if trainer[name] is not None and not isinstance(trainer[name], (str, dict)) and trainer[name] <= 0:
                 raise ValueError(f"trainer.{name} must be positive, got {trainer[name]}")
-        check_monitors([self.config_init.checkpoint, *_listed(trainer.callbacks)])
 
     def _logged(self, monitor: str) -> list[str]:
         """The names under which there will be figures; empty if only a user's own code knows them."""
@@ -201,14 +212,16 @@ class TrainCLI(LightningCLI):
         """Go on in the directory of an interrupted run; returns the step that it reached."""
         if words_after(self.arguments, "--name"):
             raise ValueError("a run that is resumed keeps its name: leave --name out, or rename its directory first")
+        if not words_after(self.arguments, "--resume"):
+            raise ValueError("resume is an option of the command line: a run goes on with its own config.yaml alone")
         self.directory, self.resumed_from = _run_and_checkpoint(self.config.resume)
         if not rank_zero_only.rank:
             self._lock = only_writer(self.directory, "training")
             for folder in (self.directory, self.directory / "checkpoints"):
                 remove_parts(folder)
-        self.resumed = done = resumable(self.resumed_from, self.model, self.datamodule)
+        self.resumed = done = self._resumable(self.resumed_from)
         trainer = self.config.trainer
-        self._check_schedule(self.directory, done)
+        self._check_schedule(done)
         self.config.resume, self.config.trust = None, False  # The saved configuration repeats the run.
         # An interrupted certification goes on; one of weights that are trained further stays as it is.
         finished = done.epochs == trainer.max_epochs or 0 <= trainer.max_steps <= done.steps
@@ -221,15 +234,39 @@ class TrainCLI(LightningCLI):
         self._write_to(made[-1] if made and finished else free_directory(self.directory, "certification"))
         return done.steps
 
-    def _check_schedule(self, directory: Path, done: Resumable) -> None:
-        now, before = self.config.trainer, run_config(directory, trust=True).get("trainer", {})
+    def _resumable(self, path: Path) -> Resumable:
+        """The content of the checkpoint to go on from.
+
+        Raises:
+            OSError, ValueError: it does not serve. Unless the user named it, the message names the newest that does.
+        """
+        try:
+            return resumable(path, self.model, self.datamodule)
+        except (OSError, ValueError) as error:
+            others = [] if path == Path(self.config.resume) else filter(Path.is_file, path.parent.glob("*.ckpt"))
+            for other in sorted(others, key=os.path.getmtime, reverse=True):
+                if other != path and self._serves(other):
+                    raise ValueError(f"{error}; this one is whole, to go on from it: --resume {other}") from None
+            raise
+
+    def _serves(self, path: Path) -> bool:
+        try:
+            resumable(path, self.model, self.datamodule)
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def _check_schedule(self, done: Resumable) -> None:
+        now, before = self.config.trainer, self._base.get("trainer", {})
         if now.max_epochs is not None and 0 <= now.max_epochs < done.epochs:
-            raise ValueError(f"{directory} has done {done.epochs} epochs, got --trainer.max_epochs {now.max_epochs}")
+            raise ValueError(
+                f"{self.directory} has done {done.epochs} epochs, got --trainer.max_epochs {now.max_epochs}"
+            )
         for limit in ("max_epochs", "max_steps"):
             planned = before.get(limit)
             if self.model.schedule.name == "cosine" and now[limit] != planned:
                 raise ValueError(
-                    f"the cosine schedule of {directory} ends after {limit} = {planned}; with {now[limit]} the "
+                    f"the cosine schedule of {self.directory} ends after {limit} = {planned}; with {now[limit]} the "
                     "rate would rise again: train anew, or with another schedule"
                 )
 
@@ -239,7 +276,7 @@ class TrainCLI(LightningCLI):
 
     def _add_callbacks(self) -> None:
         trainer = self.config_init.trainer
-        trainer.callbacks = [*_listed(trainer.callbacks), KeepHandlers()]
+        trainer.callbacks = [*listed(trainer.callbacks), KeepHandlers()]
         chosen = any("ProgressBar" in callback.class_path for callback in self.config.trainer.callbacks or [])
         if self.config.trainer.enable_progress_bar is not False and not chosen:
             trainer.callbacks += [TrainingProgress()]
@@ -260,36 +297,10 @@ def _command(name: str) -> str:
     return f"python {name}.py" if Path(sys.argv[0]).name == "train.py" else f"lightning-rs {name}"
 
 
-def _listed(value: Any) -> list[Any]:
-    return [] if value is None else value if isinstance(value, list) else [value]
-
-
 def _run_and_checkpoint(resume: str) -> tuple[Path, Path]:
-    """The directory of a run to resume, and the checkpoint to go on from: its last, or the one that was named.
-
-    Raises:
-        ValueError: a last checkpoint that cannot be read; it names another that can.
-    """
+    """The directory of a run to resume, and the checkpoint to go on from: its last, or the one that was named."""
     path = Path(resume)
-    if path.is_file():
-        return path.parent.parent, path
-    last = path / "checkpoints" / "last.ckpt"
-    try:
-        load_checkpoint(last)
-    except (OSError, ValueError) as error:
-        for other in sorted(last.parent.glob("*.ckpt"), key=lambda file: file.stat().st_mtime, reverse=True):
-            if _loads(other):
-                raise ValueError(f"{error}; this one is whole, to go on from it: --resume {other}") from None
-        raise
-    return path, last
-
-
-def _loads(path: Path) -> bool:
-    try:
-        load_checkpoint(path)
-    except (OSError, ValueError):
-        return False
-    return True
+    return (path.parent.parent, path) if path.is_file() else (path, path / "checkpoints" / "last.ckpt")
 
 
 def _base_config(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
@@ -298,8 +309,7 @@ def _base_config(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
     It is that of the run to resume, whose file is read once and not again, or the digits job.
     """
     for resume in words_after(arguments, "--resume")[-1:]:
-        path = Path(resume)
-        directory = path.parent.parent if path.is_file() else path
+        directory, _ = _run_and_checkpoint(resume)
         content = run_config(directory, arguments, trust="--trust" in arguments)
         return content, [f"--config={yaml.safe_dump(content)}"]
     return merge_configs(config_layers(DEFAULT_CONFIG).values()), []
@@ -331,6 +341,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 "description": __doc__,
             },
             args=[*base_arguments, *arguments],
+            base=base,
         )
     trainer, checkpoint = cli.trainer, cli.trainer.checkpoint_callback
     with ending_together(trainer.strategy), stopping_cleanly(cli.how_to_go_on, say=trainer.is_global_zero):

@@ -9,6 +9,7 @@ from conftest import ROOT
 
 from lightning_rs.files import (
     check_own_directory,
+    free_directory,
     new_directory,
     only_writer,
     remove_parts,
@@ -73,6 +74,40 @@ def test_only_its_own_directories_are_written_to(tmp_path):
     check_own_directory(tmp_path, "run.json", "a certification")
     with pytest.raises(ValueError, match=r"metrics.csv is not a directory"):
         check_own_directory(tmp_path / "metrics.csv", "run.json", "a certification")
+
+
+@pytest.mark.parametrize("name", ["records-0.jsonl", "plots/plot.png", "plots/more"])
+def test_what_leads_out_of_a_directory_is_not_written_to(name, tmp_path):
+    folder, victim = tmp_path / "own", tmp_path / "victim"
+    (folder / "plots").mkdir(parents=True)
+    (folder / "run.json").touch()
+    (folder / "again.json").symlink_to("run.json")
+    (folder / "wandb").mkdir()
+    (folder / "wandb" / "debug.log").symlink_to("/elsewhere/debug.log")
+    check_own_directory(folder, "run.json", "a certification")
+    (folder / name).symlink_to(victim)
+    with pytest.raises(ValueError, match=f"{name} is a link that leads out of {folder}$"):
+        check_own_directory(folder, "run.json", "a certification")
+
+
+def test_a_pipe_in_a_directory_is_not_waited_for(tmp_path):
+    (tmp_path / "run.json").touch()
+    os.mkfifo(tmp_path / "records-0.jsonl")
+    with pytest.raises(ValueError, match=r"records-0\.jsonl is neither a file nor a folder$"):
+        check_own_directory(tmp_path, "run.json", "a certification")
+
+
+def test_a_directory_that_exists_is_not_taken(tmp_path):
+    names = []
+    for _ in range(3):
+        path = free_directory(tmp_path, "run")
+        path.mkdir()
+        names.append(path.name)
+    assert names == ["run", "run-2", "run-3"]
+    (tmp_path / "run-4").symlink_to(tmp_path / "nowhere")
+    assert free_directory(tmp_path, "run").name == "run-5"
+    with pytest.raises(OSError, match="run-4"):
+        new_directory(tmp_path / "run-4", "digits")
 
 
 def test_programs_that_start_at_one_moment_get_directories_of_their_own(tmp_path):

@@ -141,11 +141,16 @@ def test_what_cannot_be_resumed_is_refused_in_one_line(runs):
     )
     assert refused(*RESUMED, "--name=x").startswith("error: a run that is resumed keeps its name")
     assert refused("--resume=runs") == "error: no run to resume: there is no runs/config.yaml"
+    (runs / "resume.yaml").write_text("resume: runs/part\n")
+    assert refused("--config=runs/resume.yaml").startswith("error: resume is an option of the command line")
     config = runs / "part" / "config.yaml"
     config.write_text("".join(config.read_text().splitlines(keepends=True)[:-20]))
     assert "config.yaml has no check sum: it is cut off, or was written before" in refused(*RESUMED)
     changed(runs / "whole", lambda content: [content.pop(key) for key in ("loops", "optimizer_states", "callbacks")])
-    assert "holds the weights alone" in refused("--resume=runs/whole")
+    # Another one serves, unless the user named the one that does not.
+    line = refused("--resume=runs/whole")
+    assert "holds the weights alone" in line and line.endswith("--resume runs/whole/checkpoints/epoch=2-step=48.ckpt")
+    assert "this one is whole" not in refused("--resume=runs/whole/checkpoints/last.ckpt")
     (runs / "whole" / "checkpoints" / "last.ckpt").unlink()
     assert "; this one is whole" in refused("--resume=runs/whole")
     shutil.rmtree(runs / "whole" / "checkpoints")

@@ -163,7 +163,6 @@ class CertificationCallback(Callback):
     def _certify(self, trainer: Trainer, pl_module: LightningModule) -> None:
         start = time.perf_counter()
         certification = self.certification(pl_module, *self._dataset(trainer), bool(trainer.fast_dev_run))
-        certification.check()
         bar = trainer.progress_bar_callback
         # Two live displays would overwrite each other's lines.
         shown = bar is not None and not isinstance(bar, RichProgressBar)

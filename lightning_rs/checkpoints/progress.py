@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 from msgspec import Meta, Struct, field
 from torch import Tensor
 
-from lightning_rs.checkpoints.schema import Count, Finite, Name, NotNegative, Positive
+from lightning_rs.checkpoints.schema import Count, Name, Positive
+from lightning_rs.results.schema import Finite, NotNegative
 
 Word = Annotated[int, Meta(ge=0, le=2**32 - 1)]
 

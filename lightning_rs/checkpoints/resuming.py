@@ -112,8 +112,13 @@ def resumable(path: str | Path, module: SmoothingModule, data: ImageDataModule) 
 def weights_for(module: nn.Module, path: str | Path) -> dict[str, Tensor]:
     """The weights of a checkpoint of this training.
 
+    Args:
+        module: whose weights they are to be.
+        path: the file.
+
     Raises:
-        OSError, ValueError: see `resumable`; the optimiser and what else a training goes on from may be lacking.
+        OSError: no such file, or one that cannot be read or does not fit into memory.
+        ValueError: not a checkpoint, a damaged one, or one whose weights do not fit the module or hold NaN.
     """
     path = Path(path)
     content = read_checkpoint(path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import reprlib
+import sys
 import warnings
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -11,10 +12,9 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from msgspec import UNSET, Meta, Struct, UnsetType
 
-_LARGEST = 1.7976931348623157e308
-Finite = Annotated[float, Meta(ge=-_LARGEST, le=_LARGEST)]
-Positive = Annotated[float, Meta(gt=0.0, le=_LARGEST)]
-NotNegative = Annotated[float, Meta(ge=0.0, le=_LARGEST)]
+from lightning_rs.results.schema import Finite
+
+Positive = Annotated[float, Meta(gt=0.0, le=sys.float_info.max)]
 Count = Annotated[int, Meta(ge=0, le=2**53)]
 Size = Annotated[int, Meta(ge=1, le=2**31 - 1)]
 Classes = Annotated[int, Meta(ge=2, le=2**31 - 1)]

@@ -3,7 +3,7 @@
 from lightning_rs.cli.commands import list_commands, run_command
 from lightning_rs.cli.exits import CertifyParser, ResumeParser, TrainParser, clean_exit, fail
 from lightning_rs.cli.interruption import KeepHandlers, ending_together, stopping_cleanly
-from lightning_rs.cli.loggers import free_directory, log_hyperparameters, log_records, log_run, make_loggers
+from lightning_rs.cli.loggers import log_hyperparameters, log_records, log_run, make_loggers
 from lightning_rs.cli.plugins import plug_in, told, words_after
 from lightning_rs.cli.quiet import quiet_libraries
 from lightning_rs.cli.remarks import say
@@ -20,7 +20,6 @@ __all__ = [
     "clean_exit",
     "ending_together",
     "fail",
-    "free_directory",
     "list_commands",
     "log_hyperparameters",
     "log_records",

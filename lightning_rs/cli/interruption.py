@@ -14,6 +14,8 @@ import torch
 from pytorch_lightning import Callback, LightningModule, Trainer
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from lightning_rs.smoothing.capacity import is_out_of_memory
+
 _SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
@@ -125,7 +127,7 @@ def ending_together(strategy: Any) -> Iterator[None]:
 def _explained(error: Exception) -> str | None:
     """What a user can mend, in one line; None for anything else."""
     text = str(error)
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)) or "can't allocate memory" in text:
+    if is_out_of_memory(error):
         return f"there is not enough memory: give a smaller batch_size ({' '.join(text.split())[:200]})"
     if isinstance(error, RuntimeError) and "DataLoader worker" in text:
         return f"a process that loads data ended: {' '.join(text.split())[:200]}; memory may be short, see num_workers"

@@ -18,15 +18,6 @@ from lightning_rs.results import Record, RunDescription, logged, run_of_records
 from lightning_rs.results.wandb_payload import log_certification, log_figures
 
 
-def free_directory(parent: Path, name: str) -> Path:
-    """`parent`/`name`, or with -2, -3, ... appended, whichever does not exist yet."""
-    path, number = parent / name, 1
-    while path.exists():
-        number += 1
-        path = parent / f"{name}-{number}"
-    return path
-
-
 def make_loggers(directory: Path, project: str, mode: WandbMode, resumed_at: int | None = None) -> list[Logger]:
     """A CSV log in `directory`, always, and one W&B run, named like the directory, unless `mode` is `disabled`.
 

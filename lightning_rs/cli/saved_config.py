@@ -5,9 +5,7 @@ Whoever can write a run's folder could otherwise name classes to import in it, o
 
 from __future__ import annotations
 
-import os
 import re
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,10 +18,11 @@ from pytorch_lightning.cli import SaveConfigCallback
 
 from lightning_rs.cli.plugins import words_after
 from lightning_rs.cli.trust import needing_trust, vouched_for
-from lightning_rs.files import write_whole
+from lightning_rs.files import check_links, write_whole
+from lightning_rs.results.check_sums import CheckSum
 from lightning_rs.results.escaping import one_line
 
-_SEAL = "# The end. CRC-32 of all before this line: "
+_SEAL = CheckSum(b"", b"# The end. CRC-32 of all before this line: ", b"\n")
 # Where a run writes is known without its configuration; a data set that it had is there.
 _NOT_TAKEN = (
     "trust",
@@ -69,7 +68,7 @@ class SaveConfig(SaveConfigCallback):
 
 def sealed(text: str) -> str:
     """The text with a last line that says its check sum."""
-    return f"{text}{_SEAL}{zlib.crc32(text.encode()):08x}\n"
+    return _SEAL.add(text.encode()).decode()
 
 
 def run_config(directory: str | Path, arguments: Sequence[str] = (), trust: bool = False) -> dict[str, Any]:
@@ -93,12 +92,13 @@ def run_config(directory: str | Path, arguments: Sequence[str] = (), trust: bool
     optimizer = config["model"].get("init_args", {}).get("optimizer")
     if isinstance(optimizer, str):
         raise ValueError(f"{directory} is of version 0.1: it can be certified, but its training cannot be resumed")
-    if _SEAL not in text and not trust:
+    content, seal, _ = text.rpartition(_SEAL.before.decode())
+    if not seal and not trust:
         raise ValueError(
             f"{path} has no check sum: it is cut off, or was written before there were any; if you know that it is "
             "whole, resume with --trust"
         )
-    if _SEAL in text and text != sealed(text.rpartition(_SEAL)[0]):
+    if seal and text != sealed(content):
         raise ValueError(
             f"{path} was changed since it was written: resume with changes as options on the command "
             f"line, or train anew with --config {path}"
@@ -107,7 +107,12 @@ def run_config(directory: str | Path, arguments: Sequence[str] = (), trust: bool
         _drop(config, key)
     if trust:
         return config
-    _check_links(Path(directory))
+    try:
+        check_links(directory)
+    except ValueError as error:
+        raise ValueError(
+            f"{error}, where the training would read and write: if it is yours, resume with --trust"
+        ) from None
     for key, value in list(needing_trust(config, vouched_for(arguments))):
         option = re.sub(r"\[\d+\].*", "", key).replace(".init_args", "")
         if words_after(arguments, f"--{option}"):
@@ -118,20 +123,6 @@ def run_config(directory: str | Path, arguments: Sequence[str] = (), trust: bool
                 "whoever wrote this folder, resume with --trust"
             )
     return config
-
-
-def _check_links(directory: Path) -> None:
-    root = directory.resolve()
-    for folder, folders, files in os.walk(directory):
-        for path in (Path(folder, name) for name in (*folders, *files)):
-            outside = path.is_symlink() and not path.resolve().is_relative_to(root)
-            if outside or (path.exists() and not (path.is_file() or path.is_dir())):
-                kind = f"a link that leads out of {directory}" if outside else "no file"
-                raise ValueError(
-                    f"{path} is {kind}, where the training would read and write: if it is yours, resume with --trust"
-                )
-        # W&B has links of its own to its logs, and makes a new folder each time.
-        folders[:] = [name for name in folders if name != "wandb"]
 
 
 def _text(path: Path) -> str:

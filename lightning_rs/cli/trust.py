@@ -85,15 +85,15 @@ def needing_trust(config: Mapping[str, Any], vouched: Collection[str] = ()) -> I
         if key in ("model", "data"):
             yield from of_class(key, value)
         elif key == "plugins":
-            for name in _listed(value):
+            for name in listed(value):
                 if not (isinstance(name, str) and known(name)):
                     yield key, value
         elif key == "trainer":
             for option, chosen in value.items():
                 if option == "callbacks":
-                    for number, callback in enumerate(_listed(chosen)):
+                    for number, callback in enumerate(listed(chosen)):
                         yield from of_callback(f"trainer.callbacks[{number}]", callback)
-                elif not all(_is_number(c) or _matches(_TRAINERS_WORDS.get(option, ""), c) for c in _listed(chosen)):
+                elif not all(_is_number(c) or _matches(_TRAINERS_WORDS.get(option, ""), c) for c in listed(chosen)):
                     yield f"trainer.{option}", chosen
                 elif not _matches(_KEY, option):
                     yield "a key of trainer", option
@@ -106,13 +106,14 @@ def needing_trust(config: Mapping[str, Any], vouched: Collection[str] = ()) -> I
             yield from of_values(key, value)
 
 
+def listed(value: Any) -> list[Any]:
+    """What an option takes as one value, as several or as none, as a list."""
+    return value if isinstance(value, list) else [] if value is None else [value]
+
+
 def _is_number(value: Any) -> bool:
     return value is None or type(value) in (bool, int, float)
 
 
 def _matches(pattern: str, value: Any) -> bool:
     return isinstance(value, str) and re.fullmatch(pattern, value, re.ASCII) is not None
-
-
-def _listed(value: Any) -> list[Any]:
-    return value if isinstance(value, list) else [] if value is None else [value]

@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_rs.checks import shown
 from lightning_rs.files import write_whole
 from lightning_rs.mechanisms import ABSTAIN
 from lightning_rs.results.records import Record
@@ -229,18 +230,18 @@ def _integer(name: str, text: str) -> int:
     value = float(text) if _NUMBER.fullmatch(text) else math.nan
     if value.is_integer() and abs(value) < 2**53:
         return int(value)
-    raise ValueError(f"{name} must be an integer, got {_shown(text)}")
+    raise ValueError(f"{name} must be an integer, got {shown(text)}")
 
 
 def _radius(text: str) -> float:
     """The radius; -1 stands for none."""
     if not _NUMBER.fullmatch(text) and text.lower().lstrip("+-") not in ("nan", "inf", "infinity"):
-        raise ValueError(f"radius must be a number, got {_shown(text)}")
+        raise ValueError(f"radius must be a number, got {shown(text)}")
     radius = float(text)
     if not (0.0 <= radius < math.inf or radius == -1.0):
-        raise ValueError(f"radius must be finite and at least 0, or -1 for none, got {_shown(text)}")
+        raise ValueError(f"radius must be finite and at least 0, or -1 for none, got {shown(text)}")
     if radius > _LARGEST_RADIUS:
-        raise ValueError(f"radius must be at most {_LARGEST_RADIUS:g}, got {_shown(text)}")
+        raise ValueError(f"radius must be at most {_LARGEST_RADIUS:g}, got {shown(text)}")
     return radius
 
 
@@ -251,11 +252,7 @@ def _seconds(text: str) -> float:
         return ((days * 24 + hours) * 60 + minutes) * 60 + seconds
     if _NUMBER.fullmatch(text):
         return float(text)
-    raise ValueError(f"time must read 0:00:15.05, or be a number of seconds, got {_shown(text)}")
-
-
-def _shown(text: str) -> str:
-    return repr(text if len(text) <= 40 else f"{text[:40]}...")
+    raise ValueError(f"time must read 0:00:15.05, or be a number of seconds, got {shown(text)}")
 
 
 def _digits(text: str) -> int:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_rs.checks import check_known
-from lightning_rs.smoothing.capacity import is_out_of_memory
+from lightning_rs.smoothing.capacity import first_line, is_out_of_memory
 from lightning_rs.smoothing.memory import keep_freed_memory
 from lightning_rs.smoothing.scores import ask
 
@@ -91,23 +91,26 @@ def prepare(classifier: nn.Module, preparation: Preparation, rows: Tensor) -> Pr
         rows: a batch (rows, *shape) of the shape that will be classified, on the classifier's device.
 
     Raises:
-        ValueError: tf32 without CUDA, a model whose operations cannot be traced to fold its batch norms, a failed
-            compilation, or scores that do not stay the same.
+        ValueError: tf32 without CUDA, a model that has no copy, fails, or whose operations cannot be traced to fold its
+            batch norms, a failed compilation, or scores that do not stay the same.
     """
     preparation.check(rows.device)
     if not (preparation.channels_last or preparation.fold_batch_norm or preparation.compile):
         return PreparedClassifier(classifier, preparation)
-    prepared = copy.deepcopy(classifier).eval()
+    try:
+        prepared = copy.deepcopy(classifier).eval()
+    except (RuntimeError, TypeError) as error:  # Tensors that were computed, and handles, have no copy.
+        raise ValueError(f"what is prepared is a copy, and the base classifier has none: {first_line(error)}") from None
     with torch.inference_mode(False), torch.no_grad():
         if preparation.fold_batch_norm:
             folded = _fold(prepared)
-            before, after = (PreparedClassifier(module, Preparation())(rows) for module in (prepared, folded))
+            before, after = (ask(PreparedClassifier(module, Preparation()), rows) for module in (prepared, folded))
             _check_same("fold_batch_norm", before, after)
             prepared = folded
         if preparation.channels_last:
             prepared = prepared.to(memory_format=torch.channels_last)
         if preparation.compile:
-            plain = PreparedClassifier(prepared, _without_compilation(preparation))(rows)
+            plain = ask(PreparedClassifier(prepared, _without_compilation(preparation)), rows)
             compiled = PreparedClassifier(prepared, preparation)
             try:
                 with torch.inference_mode():  # As it will be run: otherwise it is compiled twice.

@@ -128,6 +128,13 @@ def test_settings_that_suit_no_image_of_the_data_set_are_found_for_both_splits()
         assert module.steps == 0
 
 
+def test_images_that_do_not_fit_the_classifier_are_found_whatever_is_done_to_it():
+    module = Own(nn.Flatten(), nn.Linear(63, 10))
+    with pytest.raises(ValueError, match="the base classifier failed on 1 rows of shape .*mat1 and mat2 shapes"):
+        fit(module, CertificationCallback(n=100, limit=2, fold_batch_norm=True))
+    assert module.steps == 0
+
+
 def test_what_hooks_make_of_the_module_is_waited_for():
     fit(Late(without=["base_classifier"]), callback := CertificationCallback(n=100, limit=2))
     assert len(callback.records) == 2

@@ -10,6 +10,19 @@ from conftest import ROOT
 from lightning_rs.checkpoints import RunCheckpoints
 
 CONTENT = {"epoch": 3, "weights": torch.arange(4.0)}
+SAVING = """
+import os, sys, torch
+from lightning_rs.checkpoints import RunCheckpoints
+{before}
+RunCheckpoints(sys.argv[1]).save_checkpoint({{"weights": torch.zeros(10**6)}}, sys.argv[2])
+"""
+
+
+def save_in_a_process(path, before="", shell="exec"):
+    """Overwrite a checkpoint in a process of its own, in which something is done before."""
+    command = f'{shell} {sys.executable} -c "$0" {path.parent} {path}'
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(["bash", "-c", command, SAVING.format(before=before)], env=environment, stderr=-1)
 
 
 def test_a_checkpoint_is_whole_and_loads(tmp_path):
@@ -27,12 +40,7 @@ def test_a_disk_that_is_full_keeps_the_former_one(tmp_path):
     """No file above 64 KiB can be written."""
     path = tmp_path / "checkpoints" / "last.ckpt"
     RunCheckpoints(tmp_path).save_checkpoint(CONTENT, path)
-    code = (
-        "import sys, torch; from lightning_rs.checkpoints import RunCheckpoints\n"
-        "RunCheckpoints(sys.argv[1]).save_checkpoint({'weights': torch.zeros(10**6)}, sys.argv[2])"
-    )
-    command = f"trap '' XFSZ; ulimit -f 64; exec {sys.executable} -c \"$0\" {tmp_path} {path}"
-    done = subprocess.run(["bash", "-c", command, code], env={**os.environ, "PYTHONPATH": str(ROOT)}, stderr=-1)
+    done = save_in_a_process(path, shell="trap '' XFSZ; ulimit -f 64; exec")
     assert done.returncode == 1
     assert b"last.ckpt cannot be written" in done.stderr
     assert list(path.parent.iterdir()) == [path]
@@ -43,12 +51,7 @@ def test_a_kill_in_the_middle_of_writing_keeps_the_former_one(tmp_path):
     """The process is killed when the file that takes the place is written, and not yet renamed."""
     path = tmp_path / "checkpoints" / "last.ckpt"
     RunCheckpoints(tmp_path).save_checkpoint(CONTENT, path)
-    code = (
-        "import os, sys, torch; from lightning_rs.checkpoints import RunCheckpoints\n"
-        "os.replace = lambda *_: os.kill(os.getpid(), 9)\n"
-        "RunCheckpoints(sys.argv[1]).save_checkpoint({'weights': torch.zeros(10**6)}, sys.argv[2])"
-    )
-    done = subprocess.run([sys.executable, "-c", code, tmp_path, path], env={**os.environ, "PYTHONPATH": str(ROOT)})
+    done = save_in_a_process(path, before="os.replace = lambda *_: os.kill(os.getpid(), 9)")
     assert done.returncode == -signal.SIGKILL
     assert any(".part" in file.name for file in path.parent.iterdir())
     assert torch.load(path, weights_only=True)["epoch"] == 3

@@ -60,6 +60,7 @@ def test_a_signal_ends_this_process_and_those_that_it_started(number, status, st
         (MisconfigurationException("no such\nmonitor"), "no such monitor"),
         (MemoryError("a net"), "there is not enough memory: give a smaller batch_size (a net)"),
         (RuntimeError("DefaultCPUAllocator: can't allocate memory"), "there is not enough memory: "),
+        (RuntimeError("CUDA error: out of memory"), "there is not enough memory: "),
         (RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed."), "a process that loads data ended: "),
         (RuntimeError("[gloo/transport/tcp/pair.cc:545] Connection reset"), "another process of this program ended"),
     ],

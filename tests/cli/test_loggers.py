@@ -1,13 +1,4 @@
-from lightning_rs.cli import free_directory, make_loggers, wandb_id
-
-
-def test_a_directory_that_exists_is_not_taken(tmp_path):
-    names = []
-    for _ in range(3):
-        path = free_directory(tmp_path, "run")
-        path.mkdir()
-        names.append(path.name)
-    assert names == ["run", "run-2", "run-3"]
+from lightning_rs.cli import make_loggers, wandb_id
 
 
 def test_the_last_wandb_run_of_a_directory(tmp_path):

@@ -152,7 +152,7 @@ def test_links_that_lead_out_need_trust(name, written):
 def test_a_pipe_is_not_waited_for(written):
     folder = written()
     os.mkfifo(folder / "metrics.csv")
-    with pytest.raises(ValueError, match=r"metrics\.csv is no file, where the training would read and write"):
+    with pytest.raises(ValueError, match=r"metrics\.csv is neither a file nor a folder, where the training would read"):
         run_config(folder)
 
 

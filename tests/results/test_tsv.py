@@ -91,7 +91,7 @@ def test_variants(tmp_path, header, line, seconds):
         (HEADER + "0\t3\t3\t1e300\t1\t1\n", "line 2: radius must be at most 1e+09, got '1e300'"),
         (HEADER + "0\t3\t3\t0_5\t1\t1\n", "line 2: radius must be a number, got '0_5'"),
         (HEADER + "1_0\t3\t3\t0.5\t1\t1\n", "line 2: idx must be an integer, got '1_0'"),
-        (HEADER + "0\t" + "9" * 5000 + "\t3\t0.5\t1\t1\n", f"line 2: label must be an integer, got '{'9' * 40}...'"),
+        (HEADER + "0\t" + "9" * 5000 + "\t3\t0.5\t1\t1\n", f"line 2: label must be an integer, got '{'9' * 96}..."),
         (HEADER + LINES[0] + "\n1\t1\t1\t0.5\0\t1\t1\n", "line 3: it is no text"),
         (HEADER + "0 3 3 0.5 1 1 7\n", "line 2: 7 of 6 columns, the line is cut off or foreign"),
         ("idx\tlabel\tpredict\tradius\tradius\n", "line 1: the column radius comes twice"),

@@ -89,3 +89,16 @@ def test_bad_input(net, rows):
 
     with pytest.raises(ValueError, match=r"fold_batch_norm needs a model that torch\.fx can trace: "):
         prepare(Branching(), Preparation(fold_batch_norm=True), rows)
+
+
+@pytest.mark.parametrize("options", [{"fold_batch_norm": True}, {"compile": True}])
+def test_a_classifier_that_fails_is_told_in_one_line(options, rows):
+    with pytest.raises(ValueError, match=r"^the base classifier failed on 20 rows of shape .*mat1 and mat2"):
+        prepare(nn.Sequential(nn.Flatten(), nn.Linear(7, 10)), Preparation(**options), rows)
+
+
+def test_a_classifier_without_a_copy_is_told_in_one_line(rows):
+    classifier = nn.Linear(32, 10)
+    classifier.kept = classifier(torch.zeros(32))  # As some ways to normalise weights keep them.
+    with pytest.raises(ValueError, match="^what is prepared is a copy, and the base classifier has none: RuntimeError"):
+        prepare(classifier, Preparation(channels_last=True), rows)
