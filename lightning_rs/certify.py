@@ -22,7 +22,7 @@ from lightning_rs.certification import Certification, CertificationSettings, cer
 from lightning_rs.checkpoints import data_of, doubt_about_normalization, load_checkpoint
 from lightning_rs.checks import check_at_least
 from lightning_rs.cli import (
-    CertifyParser,
+    GroupedParser,
     WandbMode,
     clean_exit,
     ending_together,
@@ -38,6 +38,8 @@ from lightning_rs.cli import (
 from lightning_rs.models import load_named
 from lightning_rs.noise import make_noise
 from lightning_rs.results import RunDescription, RunDirectory, write_report
+
+_ABOUT = "Draw noisy copies of the images of a checkpoint's data set, and turn the\nvotes into certified radii."
 
 
 def certify(
@@ -151,7 +153,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments and not arguments[0].startswith("-"):
         run_command(arguments)
     else:
-        auto_cli(certify, args=arguments, as_positional=False, parser_class=CertifyParser, description=__doc__)
+        auto_cli(certify, args=arguments, as_positional=False, parser_class=GroupedParser, description=_ABOUT)
 
 
 if __name__ == "__main__":

@@ -54,7 +54,9 @@ def run_python(
 
 def _clean(environment: dict[str, str]) -> dict[str, str]:
     ours = {key: value for key, value in ENVIRONMENT.items() if not key.startswith(("WANDB", "PL_", "COLUMNS"))}
-    return ours | {"HOME": HOME.name, "OMP_NUM_THREADS": "1", **environment}
+    # PyArrow, which pandas imports where it is installed, would start a thread that the fork server cannot copy.
+    single = {"OMP_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+    return ours | {"HOME": HOME.name, **single, **environment}
 
 
 SERVER = ForkServer(LIBRARIES, _clean({}))

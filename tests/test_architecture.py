@@ -18,6 +18,7 @@ LAYERS = [
     "lightning_rs.statistics",
     "lightning_rs.mechanisms",
     "lightning_rs.noise",
+    "lightning_rs.random_state",
     "lightning_rs.smoothing",
     "lightning_rs.models",
     "lightning_rs.data",

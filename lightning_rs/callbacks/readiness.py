@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from lightning_rs.certification import Certification
 from lightning_rs.checks import check_at_least
 from lightning_rs.noise import Noise, as_noise
-from lightning_rs.objectives.random_state import random_state, set_random_state
+from lightning_rs.random_state import random_state, set_random_state
 from lightning_rs.smoothing import prepare
 from lightning_rs.smoothing.sampler import Sampler, evaluating
 

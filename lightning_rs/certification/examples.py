@@ -20,6 +20,7 @@ import lightning_rs
 from lightning_rs.certification.settings import CertificationSettings
 from lightning_rs.data import read_image
 from lightning_rs.noise import Noise, Purpose, Stage
+from lightning_rs.random_state import OwnRandomness
 from lightning_rs.results import Record, RunDescription
 from lightning_rs.smoothing import PreparedClassifier, find_batch_size, prepare
 from lightning_rs.smoothing.capacity import check_capacity
@@ -127,6 +128,7 @@ class Certification:
             radii=settings.radii_for(self.noise.scale) if settings.mechanism_set.sequential else None,
             weights=str(weights).removeprefix("torch."),
             **dataclasses.asdict(settings.preparation),
+            stochastic=settings.stochastic,
             # CPU and GPU draw different noise, see `lightning_rs.noise`.
             device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
             versions={m.__name__: m.__version__ for m in (lightning_rs, torch, numpy, scipy)},
@@ -166,7 +168,8 @@ class Certification:
         image = self.image(self.indices[0])[0].to(self.device)
         # Compilation would be repeated for every size, and the best size hardly depends on it.
         plain = dataclasses.replace(self, settings=dataclasses.replace(self.settings, compile=False, batch_size=100))
-        with evaluating(self.base_classifier):
+        # What a random classifier draws meanwhile is not taken from a training.
+        with evaluating(self.base_classifier), OwnRandomness(self.device):
             size = find_batch_size(plain._prepared(image), image)
         return dataclasses.replace(self, settings=dataclasses.replace(self.settings, batch_size=size))
 
@@ -200,7 +203,8 @@ def certify_examples(certification: Certification, indices: Iterable[int]) -> It
     plan = settings.plan(noise, first.shape, certification.purpose)
     device = certification.device
     prepared = certification._prepared(first.to(device))
-    sampler = Sampler(prepared, certification.num_classes, noise, settings.batch_size, certification.seed, device)
+    how = (certification.num_classes, noise, settings.batch_size, certification.seed, device)
+    sampler = Sampler(prepared, *how, stochastic=settings.stochastic)
     labels: list[int] = []
 
     def images() -> Iterator[tuple[int, Tensor]]:

@@ -52,5 +52,7 @@ def recertify(
             "that collect it (single scores are never stored)"
         )
     chosen.check_noise(run.noise_name)
+    if run.stochastic:
+        chosen.check_stochastic()
     chosen.check_trials(run.n, alpha)
     return list(recompute(records, run, alpha, chosen)), replace(run, alpha=alpha, mechanisms=tuple(chosen))

@@ -50,10 +50,13 @@ class CertificationSettings:
         channels_last: keep images and weights in channels-last order, which many convolutions prefer.
         fold_batch_norm: multiply batch norms into the convolutions before them.
         compile: compile the base classifier, on a GPU with CUDA graphs.
+        stochastic: the base classifier answers at random, to each noisy copy by itself (MC dropout, diffusion); what is
+            certified is its answer over noise and randomness. Without it such a one is refused.
 
     Raises:
         ValueError: a value of another type or out of range (n0, n < 2**31, seed < 2**64), an unknown mechanism,
-            sequential mechanisms beside others, or an n too small to certify anything.
+            sequential mechanisms beside others, an n too small to certify anything, or what does not hold for
+            stochastic base classifiers, or cannot be checked of them.
     """
 
     n0: int = 100
@@ -72,6 +75,7 @@ class CertificationSettings:
     channels_last: bool = False
     fold_batch_norm: bool = False
     compile: bool = False
+    stochastic: bool = False
 
     def __post_init__(self) -> None:
         named = [self.mechanisms] if isinstance(self.mechanisms, str) else check_several("mechanisms", self.mechanisms)
@@ -85,8 +89,10 @@ class CertificationSettings:
             check_at_least("batch_size", self.batch_size, 1)
         if self.seed != "random":
             check_word("seed", self.seed)
-        for name in ("quantize", "channels_last", "fold_batch_norm", "compile"):
+        for name in ("quantize", "channels_last", "fold_batch_norm", "compile", "stochastic"):
             check_flag(name, getattr(self, name))
+        if self.stochastic:
+            self._check_stochastic()
         if not isinstance(self.noise, (str, type(None))):
             raise ValueError(f"noise must be given by name, as in grid_gaussian:levels=255, got {shown(self.noise)}")
         if self.noise is not None:
@@ -95,6 +101,15 @@ class CertificationSettings:
             object.__setattr__(self, "radii", check_radii(self.radii))
         self.mechanism_set.check_trials(self.n, self.alpha)
         _ = self.preparation
+
+    def _check_stochastic(self) -> None:
+        for name in ("fold_batch_norm", "compile"):
+            if getattr(self, name):
+                raise ValueError(
+                    f"{name} is checked by the scores, which have to stay the same: with a stochastic base classifier "
+                    "leave it out"
+                )
+        self.mechanism_set.check_stochastic()
 
     def check(self, noise: Noise, shape: Sequence[int]) -> None:
         """Refuse settings that certify nothing under this noise, or do not suit images of this shape.

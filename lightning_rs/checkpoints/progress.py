@@ -84,7 +84,7 @@ class SchedulerState(Struct):
 
 
 class RandomState(Struct):
-    """See `lightning_rs.objectives.random_state.random_state`."""
+    """See `lightning_rs.random_state.random_state`."""
 
     python: tuple[Literal[3], Annotated[tuple[Word, ...], Meta(min_length=625, max_length=625)], Finite | None]
     numpy: tuple[Literal["MT19937"], Tensor, Annotated[int, Meta(ge=0, le=624)], Literal[0, 1], Finite]

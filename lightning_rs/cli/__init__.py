@@ -2,6 +2,7 @@
 
 from lightning_rs.cli.commands import list_commands, run_command
 from lightning_rs.cli.exits import CertifyParser, ResumeParser, TrainParser, clean_exit, fail
+from lightning_rs.cli.help_groups import GroupedParser
 from lightning_rs.cli.interruption import KeepHandlers, ending_together, stopping_cleanly
 from lightning_rs.cli.loggers import log_hyperparameters, log_records, log_run, make_loggers
 from lightning_rs.cli.plugins import plug_in, told, words_after
@@ -12,6 +13,7 @@ from lightning_rs.cli.wandb_log import WandbMode, wandb_id
 
 __all__ = [
     "CertifyParser",
+    "GroupedParser",
     "KeepHandlers",
     "ResumeParser",
     "SaveConfig",

@@ -13,6 +13,7 @@ from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from lightning_rs.cli.help_format import HelpFormat
 from lightning_rs.data import DATASETS
 from lightning_rs.objectives import OBJECTIVES
 from lightning_rs.results.escaping import one_line
@@ -42,7 +43,10 @@ class ResumeParser(TrainParser):
 
 
 class CertifyParser(ArgumentParser):
-    """jsonargparse's parser, with errors in one line."""
+    """jsonargparse's parser, with errors in one line and a help in words."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **{"formatter_class": HelpFormat} | kwargs)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         fail(message)

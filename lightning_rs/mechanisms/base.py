@@ -98,6 +98,19 @@ class Mechanism(ABC):
                 f"{self.label or self.name} certifies under {' or '.join(sorted(noises))} noise, got {noise}"
             )
 
+    def check_stochastic(self) -> None:
+        """Refuse base classifiers that answer at random, to each draw by itself, if the radius needs more than votes
+        and scores of independent draws: one that reads the noise has to say itself that it does not.
+
+        Raises:
+            ValueError: names the mechanism.
+        """
+        if self.requires & fields_from(Source.NOISE):
+            raise ValueError(
+                f"{self.label or self.name} reads the noise and does not say that it holds for stochastic base "
+                "classifiers: define its check_stochastic if it does"
+            )
+
     def check_input(self, shape: tuple[int, ...], alpha: float) -> None:  # noqa: B027 - most take any
         """Refuse inputs of a shape that the mechanism cannot certify at this alpha, before anything is sampled.
 

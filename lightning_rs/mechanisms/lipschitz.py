@@ -43,5 +43,13 @@ class Lipschitz(ScorePairMechanism):
                 "nothing has one: leave base_lipschitz out, or certify in real arithmetic (--noise gaussian)"
             )
 
+    def check_stochastic(self) -> None:
+        super().check_stochastic()
+        if self.base_lipschitz is not None:
+            raise ValueError(
+                f"{self.label or self.name} needs the Lipschitz constant of what is smoothed, and of a stochastic base "
+                "classifier that is the one of its expected scores: leave base_lipschitz out"
+            )
+
     def radius(self, pair, sigma):
         return lipschitz_radius(np.maximum(pair.lower - pair.upper, 0.0), sigma, self.base_lipschitz)

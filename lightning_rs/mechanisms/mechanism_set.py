@@ -82,6 +82,11 @@ class MechanismSet(Mapping[str, Mechanism]):
         for mechanism in self.values():
             mechanism.check_noise(noise)
 
+    def check_stochastic(self) -> None:
+        """Refuse mechanisms that do not hold for random base classifiers: see `Mechanism.check_stochastic`."""
+        for mechanism in self.values():
+            mechanism.check_stochastic()
+
     def check_input(self, shape: Sequence[int], alpha: float) -> None:
         """Refuse inputs of a shape that one of the mechanisms cannot certify: see `Mechanism.check_input`."""
         check_inputs(self, shape, alpha)

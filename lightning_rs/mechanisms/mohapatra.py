@@ -64,6 +64,13 @@ class FirstOrderMechanism(Mechanism):
                 "take half, miss or auto"
             )
 
+    def check_stochastic(self) -> None:
+        if self.estimator == "paper":
+            raise ValueError(
+                f"the paper estimator of {self.label or self.name} is proved for base classifiers that are functions, "
+                "not for stochastic ones: take half, miss or auto"
+            )
+
     def check_input(self, shape: tuple[int, ...], alpha: float) -> None:
         if self.estimator == "paper":
             delta = self._delta(alpha)

@@ -57,6 +57,7 @@ class RunDescription:
         radii: those that decide where sequential mechanisms stop.
         weights: dtype of the parameters.
         precision, channels_last, fold_batch_norm, compile, device: how and where the base classifier was run.
+        stochastic: whether it answers at random, to each noisy copy by itself, whatever the seed.
         versions: of the packages that the numbers depend on.
         commit: of this package's own checkout.
     """
@@ -86,6 +87,7 @@ class RunDescription:
     channels_last: bool | None = None
     fold_batch_norm: bool | None = None
     compile: bool | None = None
+    stochastic: bool = False
     device: Word | None = None
     versions: dict[Word, Word] | None = None
     commit: Word | None = _UNSAID

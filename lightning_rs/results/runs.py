@@ -127,6 +127,11 @@ def run_of_records(records: Sequence[Record], description: RunDescription, name:
         notes.append(REAL_ARITHMETIC)
     if description.quantized:
         notes.append("what is certified are the images rounded to the grid, not those of the data set")
+    if description.stochastic:
+        notes.append(
+            "its base classifier is random: what is certified is its answer over noise and randomness, and base clean "
+            "is of one answer an image"
+        )
     if run.missing:
         notes.append(f"not finished, {run.missing} of {len(description.indices)} examples are missing")
     failures = sum(bool(c.fallback) for record in records for c in record.certificates.values())

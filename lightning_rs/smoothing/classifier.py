@@ -38,7 +38,7 @@ class SmoothedClassifier:
     """g(x) = argmax_c P(f(x + z) = c) with noise z ~ N(0, sigma^2 I), or another, around any base classifier f.
 
     The base classifier is put into evaluation mode while it is sampled and put back afterwards; no gradients are
-    recorded, and no global random state is read or written.
+    recorded, and global random states are as they were.
 
     Args:
         base_classifier: module or callable that maps (rows, *shape) to (rows, num_classes) scores. Normalisation of
@@ -52,6 +52,8 @@ class SmoothedClassifier:
         batch_size: rows per call of the base classifier. Noise does not depend on it; the scores' last bits may.
         seed: seed of the noise of certificates. They hold for classifiers and inputs that were chosen by somebody who
             did not know it.
+        stochastic: the base classifier answers at random, to each row by itself: P is then over its randomness too,
+            which is fresh in every call, whatever the seed. Without it such a one is refused.
 
     Raises:
         ValueError: a base classifier that cannot be called; sigma <= 0, fewer than two classes, batch_size < 1, seed
@@ -75,6 +77,7 @@ class SmoothedClassifier:
         levels: int | None = None,
         batch_size: int = 1000,
         seed: int = 0,
+        stochastic: bool = False,
     ) -> None:
         if not callable(base_classifier):
             raise ValueError(f"base_classifier must be a module or a function, got {shown(base_classifier)}")
@@ -84,6 +87,7 @@ class SmoothedClassifier:
         self.sigma = self.noise.scale
         self.batch_size = check_at_least("batch_size", batch_size, 1)
         self.seed = check_word("seed", seed)
+        self.stochastic = check_flag("stochastic", stochastic)
         self._next_index = dict.fromkeys(Purpose, 0)
 
     def sample(
@@ -151,6 +155,8 @@ class SmoothedClassifier:
         n0, n = check_draws("n0", n0, 0), check_draws("n", n, 1)
         chosen = MechanismSet(mechanisms)
         chosen.check_noise(self.noise.name)
+        if self.stochastic:
+            chosen.check_stochastic()
         chosen.check_trials(n, alpha)
         chosen.check_input(x.shape[1:], alpha)
         plan = certification_plan(chosen, self.noise, x.shape[1:], n0, n, alpha, radii, purpose=purpose)
@@ -216,7 +222,8 @@ class SmoothedClassifier:
         # few looks.
         rows = min(self.batch_size, len(x) * (plan.before + plan.looks[min(3, len(plan.looks) - 1)]))
         device = device_of(self.base_classifier, x)
-        sampler = Sampler(self.base_classifier, self.num_classes, self.noise, rows, seed, device)
+        settings = (self.num_classes, self.noise, rows, seed, device)
+        sampler = Sampler(self.base_classifier, *settings, stochastic=self.stochastic)
         return sampler.run(zip(indices.tolist(), x, strict=True), plan)
 
 

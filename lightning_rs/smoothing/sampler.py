@@ -16,8 +16,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from lightning_rs.noise import Noise, Purpose, Stage, as_noise, uniform
+from lightning_rs.random_state import OwnRandomness
 from lightning_rs.smoothing.batches import Batcher, Job, Layout, Segment
 from lightning_rs.smoothing.capacity import check_capacity, first_line, is_out_of_memory
+from lightning_rs.smoothing.first_batch import check_independent_answers, check_same_answers
 from lightning_rs.smoothing.gradient_tally import GRADIENT_FIELDS, GradientTally
 from lightning_rs.smoothing.memory import keep_freed_memory
 from lightning_rs.smoothing.plan import Plan, RowKind
@@ -45,6 +47,8 @@ class Sampler:
         batch_size: rows per call of the base classifier.
         seed: seed of the noise.
         device: where to compute.
+        stochastic: whether the base classifier answers at random, to each row by itself. It then draws from global
+            generators of its own; those outside are as if it had not.
     """
 
     def __init__(
@@ -55,6 +59,8 @@ class Sampler:
         batch_size: int,
         seed: int,
         device: torch.device,
+        *,
+        stochastic: bool = False,
     ) -> None:
         self.base_classifier = base_classifier
         self.num_classes = num_classes
@@ -64,6 +70,7 @@ class Sampler:
         self.device = device
         self.whole_batches = getattr(getattr(base_classifier, "preparation", None), "compile", False)
         self._rows_a_call = batch_size
+        self._randomness = OwnRandomness(device) if stochastic else None
 
     def run(self, examples: Iterable[tuple[int, Tensor]], plan: Plan) -> Iterator[Sample]:
         """Sample every (index, x) as `plan` says; yields each example when it is finished.
@@ -74,7 +81,7 @@ class Sampler:
             ValueError: inputs of different shapes, that are not finite or not on the noise's levels; memory that does
                 not hold the batches, or not one row's activations; or a base classifier that fails, returns anything
                 but (rows, num_classes) real scores, NaN for all draws of an example, or is random or mixes the rows of
-                a batch.
+                a batch; if `stochastic`, one that is not random, or whose randomness rows share.
         """
         examples = iter(examples)
         first = next(examples, None)
@@ -94,6 +101,26 @@ class Sampler:
                 raise
             message = f"not enough memory to sample in batches of {self.batch_size} rows of shape {tuple(x.shape)}"
             raise ValueError(f"{message}: {first_line(error)}") from error
+
+    def check_first(self, rows: Tensor, logits: Tensor, used: int) -> None:
+        """Refuse a base classifier whose answers to the first batch are not those of independent draws.
+
+        Args:
+            rows: the batch.
+            logits: the answers to it.
+            used: number of rows that are not padding.
+
+        Raises:
+            ValueError: NaN for all of them, or see `check_same_answers` and `check_independent_answers`.
+        """
+        if logits[:used].isnan().any(dim=1).all():
+            raise ValueError(f"the base classifier returned NaN for all {used} rows of its first batch")
+        # A compiled classifier is made for whole batches; for others a part is enough.
+        part = len(rows) if self.whole_batches else min(len(rows), 64)
+        if self._randomness is None:
+            check_same_answers(self.classify, rows[:part], logits[:part])
+        else:
+            check_independent_answers(self.classify, rows[:part], self._randomness)
 
     def classify(self, rows: Tensor) -> Tensor:
         """Logits of a batch, or of a part of one."""
@@ -121,7 +148,8 @@ class Sampler:
         return None
 
     def _scores(self, rows: Tensor) -> Tensor:
-        scores = ask(self.base_classifier, rows)
+        with self._randomness or nullcontext():
+            scores = ask(self.base_classifier, rows)
         if scores.shape != (len(rows), self.num_classes):
             raise ValueError(
                 f"the base classifier must return {self.num_classes} scores a row, "
@@ -170,7 +198,7 @@ class SamplingRun:
                 with torch.inference_mode():
                     logits = self.sampler.classify(buffer[0])
                     if not checked:
-                        self._check(buffer[0], logits, layout)
+                        self.sampler.check_first(buffer[0], logits, layout.rows)
                         checked = True
                     under_way.append((layout, self._count(layout, buffer, logits)))
                 self.rows += layout.rows
@@ -312,34 +340,6 @@ class SamplingRun:
         if votes[-1] == draws:
             raise ValueError(f"the base classifier returned NaN for all {draws} noisy copies of example {job.index}")
         return votes
-
-    def _check(self, rows: Tensor, logits: Tensor, layout: Layout) -> None:
-        """Ask again for half of the first batch, beside other rows: the answers must be the same.
-
-        They are not if dropout or another source of randomness is active, or if batch norm takes its statistics from
-        the batch. The binomial model of every bound needs draws that are independent of each other.
-        """
-        used = logits[: layout.rows]
-        if used.isnan().any(dim=1).all():
-            raise ValueError(f"the base classifier returned NaN for all {layout.rows} rows of its first batch")
-        # A compiled classifier is made for whole batches; for others a part is enough.
-        part = rows if self.sampler.whole_batches else rows[:64]
-        half = (len(part) + 1) // 2
-        other = part.clone()
-        other[half:] = rows[:1]
-        again, before = self.sampler.classify(other)[:half].double(), logits[:half].double()
-        # Other kernels may round otherwise; in half precision that is seen. A class may be masked by a huge number.
-        known = before.isfinite() & again.isfinite()
-        tolerance = 1e-3 if logits.dtype in (torch.float32, torch.float64) else 5e-2
-        scale = torch.where(known, before, 0.0).abs().amax(dim=0)
-        difference = torch.where(known, (before - again).abs(), 0.0)
-        same_others = known | (before == again) | (before.isnan() & again.isnan())
-        if bool((difference > tolerance * scale + 1e-6).any()) or not bool(same_others.all()):
-            raise ValueError(
-                f"the base classifier must answer to each row alone and always the same; asked again, beside other "
-                f"rows, its scores of the same rows moved by up to {float(difference.max()):.3g}: is dropout or batch "
-                f"norm in training mode, or does it change its input in place?"
-            )
 
 
 def count_nan_against(votes: NDArray[np.int64], selected: int) -> NDArray[np.int64]:

@@ -8,7 +8,7 @@ import torch
 
 from lightning_rs.checkpoints.progress import Batches, Bests, Counts, OptimizerState, RandomState, SchedulerState
 from lightning_rs.checkpoints.schema import typed
-from lightning_rs.objectives.random_state import random_state
+from lightning_rs.random_state import random_state
 
 COUNTS = {"ready": 2, "completed": 1, "started": 2, "processed": 2}
 SCORES = {"best_model_score": None, "current_score": None, "kth_value": torch.tensor(float("inf"))}

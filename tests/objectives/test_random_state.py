@@ -2,27 +2,12 @@
 
 import random
 
-import numpy as np
 import pytest
 import torch
 from objective_checks import MODULES, fit
-from pytorch_lightning import Callback, seed_everything
+from pytorch_lightning import Callback
 
 from lightning_rs.objectives import Schedule
-from lightning_rs.objectives.random_state import random_state, set_random_state
-
-
-def test_random_state_is_restored_to_the_bit_and_loads_safely(tmp_path):
-    def draw():
-        return random.random(), np.random.random(), torch.rand(3).tolist(), np.random.normal()  # noqa: NPY002
-
-    seed_everything(5, verbose=False)
-    np.random.normal()  # noqa: NPY002 (leaves the second normal draw of a pair in store)
-    torch.save(random_state(), tmp_path / "state.pt")
-    expected = draw()
-    draw()
-    set_random_state(torch.load(tmp_path / "state.pt", weights_only=True))
-    assert draw() == expected
 
 
 class Interrupt(Callback):
