@@ -2,7 +2,9 @@
 
 from lightning_rs.models.architecture import Architecture, Pretrained
 from lightning_rs.models.base_classifier import DEFAULT_STAGES, build_base_classifier, configs_of, default_stages
+from lightning_rs.models.head import head_of
 from lightning_rs.models.images import ImageFacts
+from lightning_rs.models.lora import with_lora
 from lightning_rs.models.registry import ARCHITECTURES, STAGES, get_architecture, list_architectures, load_named
 from lightning_rs.models.stage import Stage
 
@@ -18,6 +20,8 @@ __all__ = [
     "configs_of",
     "default_stages",
     "get_architecture",
+    "head_of",
     "list_architectures",
     "load_named",
+    "with_lora",
 ]
