@@ -26,7 +26,14 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_rs.callbacks import CertificationCallback, TrainingProgress
 from lightning_rs.callbacks.readiness import check_monitors
-from lightning_rs.checkpoints import Resumable, RunCheckpoints, load_checkpoint, resumable, weights_for
+from lightning_rs.checkpoints import (
+    Resumable,
+    RunCheckpoints,
+    load_checkpoint,
+    load_initial_weights,
+    resumable,
+    weights_for,
+)
 from lightning_rs.cli import (
     KeepHandlers,
     ResumeParser,
@@ -184,7 +191,9 @@ class TrainCLI(LightningCLI):
         return names and [*names, *logged_names(live.settings.mechanism_set, live.settings.radii_for(self.model.sigma))]
 
     def _start(self) -> None:
-        """Choose the directory of a new run."""
+        """Choose the weights and the directory of a new run."""
+        if line := load_initial_weights(self.model):
+            say(line)
         name = self.config.name
         if name is not None and (Path(name).name != name or name in ("", ".", "..")):
             raise ValueError(f"name must be the name of a folder, got {name!r}")
@@ -201,12 +210,17 @@ class TrainCLI(LightningCLI):
         """Go on in the directory of an interrupted run; returns the step that it reached."""
         if words_after(self.arguments, "--name"):
             raise ValueError("a run that is resumed keeps its name: leave --name out, or rename its directory first")
+        if self.model.hparams["weights"] is not None:
+            raise ValueError("a run that is resumed goes on from its own weights: leave --model.weights out")
         self.directory, self.resumed_from = _run_and_checkpoint(self.config.resume)
         if not rank_zero_only.rank:
             self._lock = only_writer(self.directory, "training")
             for folder in (self.directory, self.directory / "checkpoints"):
                 remove_parts(folder)
         self.resumed = done = resumable(self.resumed_from, self.model, self.datamodule)
+        # What it started from is said on, and not read.
+        self.config.model.init_args.weights = done.content["hyper_parameters"].get("weights")
+        self.model.hparams["weights"] = self.config.model.init_args.weights
         trainer = self.config.trainer
         self._check_schedule(self.directory, done)
         self.config.resume, self.config.trust = None, False  # The saved configuration repeats the run.

@@ -21,7 +21,8 @@ Nothing in a file runs: it was loaded as tensors and plain values, and names are
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -82,7 +83,7 @@ def foreign_classifier(
     fitting = f"{path} does not fit {arch} for {type(data).__name__}"
     with _one_line(fitting):
         expected = outline(partial(entry.build, facts.num_classes)).keys()
-    layer, net = min(candidates, key=lambda candidate: len(expected ^ candidate[1].keys()))
+    layer, net = _nearest(candidates, expected)
     mean, std = _normalization(path, layer, normalization, facts, macer)
     normalize = {"mean": torch.tensor(mean).view(-1, 1, 1), "std": torch.tensor(std).view(-1, 1, 1)}
     parts = {"net": net, "normalize": normalize}
@@ -97,6 +98,26 @@ def foreign_classifier(
     if not any(mean) and all(s == 1.0 for s in std):
         classifier.normalize = nn.Identity()
     return classifier, arch
+
+
+def foreign_parts(
+    path: Path, content: Any, expected: Collection[str]
+) -> tuple[dict[str, Tensor], list[float] | None, list[float] | None]:
+    """Weights of a net in a foreign file, under names as near to the `expected` ones as they can be brought.
+
+    Args:
+        path: the file, for messages.
+        content: what it holds.
+        expected: names of the net's weights.
+
+    Returns:
+        The weights, and mean and std per channel of the normalisation that the file holds before the net, or None.
+
+    Raises:
+        ValueError: a file of another form, or a first layer that is no normalisation.
+    """
+    layer, net = _nearest(list(_candidates(_weights(path, content)[0])), set(expected))
+    return (net, *(_statistics(path, layer) if layer else (None, None)))
 
 
 @contextmanager
@@ -213,6 +234,12 @@ def _candidates(state: dict[str, Tensor]) -> Iterator[tuple[dict[str, Tensor], d
         state = {key.partition(".")[2]: value for key, value in state.items() if key not in layer}
 
 
+def _nearest(
+    candidates: Sequence[tuple[dict[str, Tensor], dict[str, Tensor]]], expected: AbstractSet[str]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    return min(candidates, key=lambda candidate: len(expected ^ candidate[1].keys()))
+
+
 def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for pattern, name in _RENAMED:
         state = {pattern.sub(name, key): value for key, value in state.items()}
@@ -245,12 +272,19 @@ def _normalization(
         if given is None:
             raise ValueError(f"{path} does not say how images are normalised: give normalization, {_ADVICE}")
         return parse_normalization(given, facts)
-    means, stds = (next((layer[key] for key in keys if key in layer), None) for keys in (_MEANS, _STDS))
-    numbers = [held for held in (means, stds) if held is not None]
-    per_channel = all(held.is_floating_point() and held.numel() == facts.shape[0] for held in numbers)
-    if means is None or len(layer) != len(numbers) or not per_channel:
-        raise ValueError(f"{path} begins with a layer that is no normalisation: it holds {', '.join(layer)}")
+    mean, std = _statistics(path, layer)
+    if len(mean) != facts.shape[0]:
+        raise ValueError(f"{path} normalises {len(mean)} channels, the images have {facts.shape[0]}")
     if given is not None:
         raise ValueError(f"{path} holds its own normalisation: leave normalization out")
-    mean = means.flatten().tolist()
-    return mean, [1.0] * len(mean) if stds is None else stds.flatten().tolist()
+    return mean, std
+
+
+def _statistics(path: Path, layer: Mapping[str, Tensor]) -> tuple[list[float], list[float]]:
+    """Mean and std per channel that a file's first layer holds; without the latter it only centres."""
+    means, stds = (next((layer[key] for key in keys if key in layer), None) for keys in (_MEANS, _STDS))
+    numbers = [held.flatten().tolist() for held in (means, stds) if held is not None and held.is_floating_point()]
+    if means is None or len(layer) != len(numbers) or len(numbers[0]) != len(numbers[-1]):
+        raise ValueError(f"{path} begins with a layer that is no normalisation: it holds {', '.join(layer)}")
+    mean = numbers[0]
+    return mean, [1.0] * len(mean) if stds is None else numbers[1]
