@@ -8,8 +8,10 @@ from typing import Any
 from torch import nn
 
 from lightning_rs.models.architecture import Architecture
+from lightning_rs.models.hf_nets import hf_architecture
 from lightning_rs.models.stage import Stage
-from lightning_rs.models.torchvision_nets import list_torchvision, torchvision_architecture
+from lightning_rs.models.timm_nets import timm_architecture
+from lightning_rs.models.torchvision_nets import list_torchvision, sized_architecture, torchvision_architecture
 from lightning_rs.registry import Registry, split_options
 
 
@@ -53,8 +55,8 @@ STAGES: Registry[Stage] = Registry(
 
 # What stands before the first "/" of a name. A name in a library is known as it is; what leads to files of the user's
 # or to a hub is read only if the user said it, or is built again from the plain values that a checkpoint has of it.
-_LIBRARIES: dict[str, Callable[[str], Architecture]] = {"torchvision": torchvision_architecture}
-_PLACES: dict[str, Callable[..., Architecture]] = {}
+_LIBRARIES: dict[str, Callable[[str], Architecture]] = {"timm": timm_architecture, "torchvision": sized_architecture}
+_PLACES: dict[str, Callable[..., Architecture]] = {"hf": hf_architecture}
 
 
 def list_architectures() -> list[str]:
