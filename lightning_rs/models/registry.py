@@ -96,16 +96,30 @@ def get_architecture(name: str, config: Mapping[str, Any] | None = None) -> Arch
     raise ValueError(f"unknown model {name!r}; known: {', '.join(list_architectures())}; and torchvision's: {others}")
 
 
-def load_named(architecture: str | None = None, stages: Sequence[str] = ()) -> None:
+def is_place(architecture: str) -> bool:
+    """Whether a name leads to files of the user's, or to a hub."""
+    source, slash, _ = architecture.partition("/")
+    return bool(slash) and source in _PLACES
+
+
+def load_named(
+    architecture: str | None = None, stages: Sequence[str] = (), config: Mapping[str, Any] | None = None
+) -> None:
     """Import or read the architecture and the stages that a user, not a file, calls by path: they are then known.
 
+    Args:
+        architecture: a place or a path; names that are known anyway are left as they are.
+        stages: texts of stages.
+        config: from which the net of a place is built instead, without reading it; see `get_architecture`.
+
     Raises:
+        OSError: a place that cannot be read.
         ValueError: a path that leads nowhere, or to something else.
     """
-    source, slash, rest = (architecture or "").partition("/")
-    if slash and source in _PLACES:
-        ARCHITECTURES.enter(architecture, _PLACES[source](rest))
-    elif architecture and "." in architecture and not slash:
+    if architecture and is_place(architecture):
+        source, _, rest = architecture.partition("/")
+        ARCHITECTURES.enter(architecture, _PLACES[source](rest, *([] if config is None else [config])))
+    elif architecture and "." in architecture and "/" not in architecture:
         ARCHITECTURES.load(architecture)
     for text in stages:
         STAGES.load(split_options("stage", text)[0])

@@ -44,7 +44,7 @@ def timm_architecture(name: str) -> Architecture:
         partial(_build, name),
         channels=channels,
         size=least,
-        any_larger=not known.fixed_input_size,
+        any_larger=least is not None and not known.fixed_input_size,
         prefers=size,
         mean=known.mean,
         std=known.std,
