@@ -56,7 +56,7 @@ from lightning_rs.cli import (
 from lightning_rs.cli.config_bases import config_layers, expand_config_options, merge_configs
 from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.files import new_directory, only_writer, remove_parts
-from lightning_rs.models import load_named
+from lightning_rs.models import configs_of, get_architecture, is_place, load_named, shape_at_net
 from lightning_rs.noise import NOISES
 from lightning_rs.objectives import SmoothingModule
 from lightning_rs.results.figures import logged_names
@@ -116,7 +116,7 @@ class TrainCLI(LightningCLI):
         self._check_places()
         # The user named them, on the command line or in a configuration.
         model = self.config.model.init_args
-        load_named(model.architecture, model.stages or ())
+        load_named(model.architecture, model.stages or (), self._net_of_checkpoint(model.architecture))
         NOISES.load(model.noise.partition(":")[0])
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -124,6 +124,7 @@ class TrainCLI(LightningCLI):
         if not rank_zero_only.rank:
             # Missing files, and images and settings that do not fit, are found before anything is written.
             self._check_data()
+            self._say_what_the_net_sees()
         self._check_monitors()
         resumed_at = self._resume() if self.config.resume else self._start()
         kwargs["default_root_dir"] = str(self.directory)
@@ -163,7 +164,31 @@ class TrainCLI(LightningCLI):
         for callback in (self.config_init.live_certification, self.config_init.certification):
             dataset = self.datamodule.dataset(callback.split)
             name, levels = self.datamodule.name, self.datamodule.facts.levels
-            callback.certification(self.model, dataset, name, levels).check()
+            certification = callback.certification(self.model, dataset, name, levels)
+            certification.check()
+        certification.ask()
+
+    def _say_what_the_net_sees(self) -> None:
+        """What was not asked for: other sizes and channels, and the data's statistics for want of the net's own."""
+        architecture, chosen = self.config.model.init_args.architecture, self.config.model.init_args.stages
+        images = self.datamodule.facts.shape
+        seen = shape_at_net(self.model.base_classifier, images)
+        if chosen is None and seen != images:
+            ours, its = ("x".join(map(str, shape)) for shape in (images, seen))
+            say(f"images of {ours} are resized to {its} for the net; noise is added at {ours}")
+        if is_place(architecture) and get_architecture(architecture).mean is None:
+            say(f"{architecture} does not say how its images are normalised: the data's statistics are taken")
+
+    def _net_of_checkpoint(self, architecture: str) -> dict[str, Any] | None:
+        """What the net of a resumed run is built from, if a file or a hub has it: nothing that only the run's folder
+        names is read, and the run goes on without it."""
+        if not (self.config.resume and is_place(architecture)) or words_after(self.arguments, "--model.architecture"):
+            return None
+        _, path = _run_and_checkpoint(self.config.resume)
+        loaded = load_checkpoint(path)
+        if loaded.architecture != architecture:
+            raise ValueError(f"{path} holds a net {loaded.architecture}, and the configuration names {architecture}")
+        return configs_of(loaded.base_classifier)["net"]
 
     def _check_monitors(self) -> None:
         """Refuse to monitor what will not be logged, which Lightning finds only when it was trained."""

@@ -33,10 +33,11 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lightning_rs.checkpoints.fitting import fitted, outline
+from lightning_rs.checkpoints.fitting import fitted, misfit_of, outline
 from lightning_rs.checkpoints.schema import one_line, shown
 from lightning_rs.data import ImageDataModule
-from lightning_rs.models import ImageFacts, build_base_classifier, get_architecture
+from lightning_rs.models import Architecture, ImageFacts, build_base_classifier, get_architecture
+from lightning_rs.models.normalize import Normalize
 from lightning_rs.smoothing.classifier import device_of
 
 # What holds the weights, and what another program calls the parts of our thin ResNets.
@@ -64,7 +65,7 @@ def foreign_classifier(
         content: what it holds.
         arch: a name that `get_architecture` knows; the file's own when left out.
         data: the data module whose classes the net tells apart.
-        normalization: see `parse_normalization`; the file's own when left out.
+        normalization: see `parse_normalization`; the file's own, or that of the architecture, when left out.
 
     Raises:
         ValueError: a file of another form, an unknown architecture, or one that the weights do not fit; something that
@@ -84,19 +85,20 @@ def foreign_classifier(
     with _one_line(fitting):
         expected = outline(partial(entry.build, facts.num_classes)).keys()
     layer, net = _nearest(candidates, expected)
-    mean, std = _normalization(path, layer, normalization, facts, macer)
-    normalize = {"mean": torch.tensor(mean).view(-1, 1, 1), "std": torch.tensor(std).view(-1, 1, 1)}
-    parts = {"net": net, "normalize": normalize}
-    weights = {f"{stage}.{key}": value for stage, held in parts.items() for key, value in held.items()}
+    _check_classes(path, type(data).__name__, entry, facts.num_classes, net)
+    own = (list(entry.mean), list(entry.std)) if entry.mean is not None and entry.std is not None else None
+    mean, std = _normalization(path, layer, normalization, facts, macer, own)
+    build = partial(build_base_classifier, arch, facts.num_classes, facts.shape, mean, std)
     with _one_line(fitting):
-        build = partial(build_base_classifier, arch, facts.num_classes, facts.shape, mean, std)
+        channels = outline(build)["normalize.mean"].shape
+        parts = {"net": net, "normalize": {"mean": _by_channel(mean, channels), "std": _by_channel(std, channels)}}
+        weights = {f"{stage}.{key}": value for stage, held in parts.items() for key, value in held.items()}
         classifier = fitted(build, weights)
         with torch.inference_mode():
             answer = classifier(torch.zeros(1, *facts.shape))
     if answer.shape != (1, facts.num_classes) or not answer.isfinite().all():
         raise ValueError(f"{path} gives no {facts.num_classes} finite scores for an image of {type(data).__name__}")
-    if not any(mean) and all(s == 1.0 for s in std):
-        classifier.normalize = nn.Identity()
+    classifier.normalize = normalizing(mean, std)
     return classifier, arch
 
 
@@ -118,6 +120,23 @@ def foreign_parts(
     """
     layer, net = _nearest(list(_candidates(_weights(path, content)[0])), set(expected))
     return (net, *(_statistics(path, layer) if layer else (None, None)))
+
+
+def _check_classes(path: Path, data: str, entry: Architecture, num_classes: int, held: Mapping[str, Tensor]) -> None:
+    """Say of weights that do not fit whether they do with another number of classes, which their shapes say."""
+    with _one_line(f"{path} does not fit {entry.name}"):
+        own, other = (outline(partial(entry.build, classes)) for classes in (num_classes, num_classes + 1))
+        if misfit_of(own, held) is None:
+            return
+        shapes = ((own[key].shape, other[key].shape, held[key].shape) for key in own.keys() & held.keys())
+        sizes = {there[:1] for here, elsewhere, there in shapes if here[:1] != elsewhere[:1]}
+        for (classes,) in filter(None, sizes):
+            if classes > 1 and misfit_of(outline(partial(entry.build, classes)), held) is None:
+                raise ValueError(f"its head tells {classes} classes apart, {data} has {num_classes}")
+
+
+def _by_channel(numbers: Sequence[float], shape: Sequence[int]) -> Tensor:
+    return torch.tensor(numbers).view(-1, 1, 1).expand(*shape)
 
 
 @contextmanager
@@ -154,6 +173,11 @@ def parse_normalization(text: str, facts: ImageFacts) -> tuple[list[float], list
     return mean, std
 
 
+def normalizing(mean: Sequence[float], std: Sequence[float]) -> nn.Module:
+    """The stage that normalises so: nothing where the mean is 0 and the standard deviation 1."""
+    return Normalize(mean, std) if any(mean) or any(s != 1.0 for s in std) else nn.Identity()
+
+
 def doubt_about_normalization(
     classifier: nn.Sequential, dataset: Dataset, facts: ImageFacts, images: int = 100
 ) -> str | None:
@@ -163,7 +187,7 @@ def doubt_about_normalization(
     nothing; the accuracy itself with the binomial test against 1 / K.
 
     Args:
-        classifier: with the stages `normalize` and `net`.
+        classifier: with a stage `normalize`.
         dataset: index to (image with pixels in [0, 1], label).
         facts: of the data module, for the statistics of the alternatives.
         images: number of images to look at.
@@ -174,10 +198,9 @@ def doubt_about_normalization(
     x, y = torch.stack([image for image, _ in chosen]), torch.tensor([int(label) for _, label in chosen])
     own = _right(classifier, x, y)
     for name in ("standardize", "center", "none"):
-        mean, std = parse_normalization(name, facts)
-        shape = (-1, 1, 1)
-        normalized = (x - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
-        other = _right(classifier.net, normalized, y)
+        normalize = normalizing(*parse_normalization(name, facts)).to(device_of(classifier))
+        stages = dict(classifier.named_children()) | {"normalize": normalize}
+        other = _right(nn.Sequential(*stages.values()), x, y)
         gained, lost = int((other & ~own).sum()), int((own & ~other).sum())
         if gained > lost and stats.binomtest(gained, gained + lost, alternative="greater").pvalue < _SIGNIFICANT:
             return (
@@ -263,10 +286,17 @@ def _recognized(net: Mapping[str, Tensor]) -> str | None:
 
 
 def _normalization(
-    path: Path, layer: Mapping[str, Tensor], given: str | None, facts: ImageFacts, macer: bool
+    path: Path,
+    layer: Mapping[str, Tensor],
+    given: str | None,
+    facts: ImageFacts,
+    macer: bool,
+    own: tuple[list[float], list[float]] | None,
 ) -> tuple[list[float], list[float]]:
-    """What the file's first layer holds, or what was given."""
+    """What the file's first layer holds, what was given, or else the architecture's own."""
     if not layer:
+        if given is None and own is not None:
+            return own
         if given is None and macer:
             given = "none"
         if given is None:
