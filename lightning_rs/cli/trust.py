@@ -26,10 +26,12 @@ _CALLBACKS = (
 )
 _TEXT = r"(?:[\w@/:=,+%^ -]|(?<=\d)\.(?=\d))*"  # No dot but in a number, and nothing that begins a list.
 _CALLBACKS_WORDS = {"logging_interval": "step|epoch", "mode": "min|max", "monitor": _TEXT}
+# Of libraries, whose names are looked up; one of a hub or a folder is built from what the checkpoint holds of it.
+_NETS = r"(timm|torchvision|hf)/[\w@/:=,+%^ .~-]*"
 _KEY = r"[^\W\d]\w*"
 _CLASSES = r"lightning_rs\.(objectives|data)(\.\w+)+"
-# They are texts and nothing else: a folder that is only read, and names.
-_FREE = ("checkpoint.filename", "data.init_args.data_dir", "wandb.project")
+# They are texts and nothing else: a folder that is only read, names, and patterns of names.
+_FREE = ("checkpoint.filename", "data.init_args.data_dir", "model.init_args.freeze", "wandb.project")
 
 
 def vouched_for(arguments: Sequence[str]) -> frozenset[str]:
@@ -55,13 +57,14 @@ def needing_trust(config: Mapping[str, Any], vouched: Collection[str] = ()) -> I
             for key, item in value.items():
                 if not _matches(_KEY, key):
                     yield f"a key of {place}", key
-                elif not (f"{place}.{key}" in _FREE and isinstance(item, str)):
+                elif not (f"{place}.{key}" in _FREE and all(isinstance(text, str) for text in _listed(item))):
                     yield from of_values(f"{place}.{key}", item)
         elif isinstance(value, list):
             for number, item in enumerate(value):
                 yield from of_values(f"{place}[{number}]", item)
         elif not (_is_number(value) or _matches(_TEXT, value) or (isinstance(value, str) and known(value))):
-            yield place, value
+            if not (place == "model.init_args.architecture" and _matches(_NETS, value)):
+                yield place, value
 
     def of_class(place: str, value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         if not (_matches(_CLASSES, value["class_path"]) or known(value["class_path"])):

@@ -1,9 +1,24 @@
 """Base classifiers as sequences of named stages, and the registries that name stages and architectures."""
 
 from lightning_rs.models.architecture import Architecture, Pretrained
-from lightning_rs.models.base_classifier import DEFAULT_STAGES, build_base_classifier, configs_of, default_stages
+from lightning_rs.models.base_classifier import (
+    DEFAULT_STAGES,
+    build_base_classifier,
+    configs_of,
+    default_stages,
+    shape_at_net,
+)
+from lightning_rs.models.head import head_of
 from lightning_rs.models.images import ImageFacts
-from lightning_rs.models.registry import ARCHITECTURES, STAGES, get_architecture, list_architectures, load_named
+from lightning_rs.models.lora import with_lora
+from lightning_rs.models.registry import (
+    ARCHITECTURES,
+    STAGES,
+    get_architecture,
+    is_place,
+    list_architectures,
+    load_named,
+)
 from lightning_rs.models.stage import Stage
 
 __all__ = [
@@ -18,6 +33,10 @@ __all__ = [
     "configs_of",
     "default_stages",
     "get_architecture",
+    "head_of",
+    "is_place",
     "list_architectures",
     "load_named",
+    "shape_at_net",
+    "with_lora",
 ]
