@@ -25,6 +25,7 @@ _CALLBACKS = (
     r"|RichModelSummary|RichProgressBar|TQDMProgressBar)"
 )
 _TEXT = r"(?:[\w@/:=,+%^ -]|(?<=\d)\.(?=\d))*"  # No dot but in a number, and nothing that begins a list.
+_PLACE = r"(.*[:=,])?(diffusion|exported|hf|onnx)/.*"  # What is read from there, or downloaded.
 _CALLBACKS_WORDS = {"logging_interval": "step|epoch", "mode": "min|max", "monitor": _TEXT}
 _KEY = r"[^\W\d]\w*"
 _CLASSES = r"lightning_rs\.(objectives|data)(\.\w+)+"
@@ -60,7 +61,9 @@ def needing_trust(config: Mapping[str, Any], vouched: Collection[str] = ()) -> I
         elif isinstance(value, list):
             for number, item in enumerate(value):
                 yield from of_values(f"{place}[{number}]", item)
-        elif not (_is_number(value) or _matches(_TEXT, value) or (isinstance(value, str) and known(value))):
+        elif _matches(_PLACE, value) or not (
+            _is_number(value) or _matches(_TEXT, value) or (isinstance(value, str) and known(value))
+        ):
             yield place, value
 
     def of_class(place: str, value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
