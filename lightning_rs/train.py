@@ -56,7 +56,7 @@ from lightning_rs.cli.config_bases import config_layers, expand_config_options, 
 from lightning_rs.cli.trust import listed
 from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.files import free_directory, new_directory, only_writer, remove_parts
-from lightning_rs.models import configs_of, get_architecture, is_place, load_named, shape_at_net
+from lightning_rs.models import configs_of, denoiser_stage, get_architecture, is_place, load_named, shape_at_net
 from lightning_rs.noise import NOISES
 from lightning_rs.objectives import SmoothingModule
 from lightning_rs.results.figures import logged_names
@@ -109,6 +109,14 @@ class TrainCLI(LightningCLI):
         parser.add_argument(
             "--plugins", type=list[str] | str | None, default=None, help="Modules that define a user's own objects."
         )
+        parser.add_argument(
+            "--denoiser",
+            type=str | None,
+            default=None,
+            help="Denoiser in front of the classifier: a name, diffusion/FOLDER or diffusion/OWNER/MODEL of the hub, "
+            "with options as in NAME,option=value.",
+        )
+        parser.link_arguments("denoiser", "model.init_args.denoiser")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(CertificationCallback, "live_certification")
         parser.add_lightning_class_args(CertificationCallback, "certification")
@@ -124,7 +132,9 @@ class TrainCLI(LightningCLI):
         self._check_places()
         # The user named them, on the command line or in a configuration.
         model = self.config.model.init_args
-        load_named(model.architecture, model.stages or (), self._net_of_checkpoint(model.architecture))
+        denoisers = [] if self.config.denoiser is None else [denoiser_stage(self.config.denoiser)]
+        config = self._net_of_checkpoint(model.architecture)
+        load_named(model.architecture, [*(model.stages or ()), *denoisers], config)
         NOISES.load(model.noise.partition(":")[0])
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

@@ -1,6 +1,7 @@
 """Checkpoints of train.py and of other programs, loaded without running anything in them."""
 
 from lightning_rs.checkpoints.archive import read_checkpoint
+from lightning_rs.checkpoints.denoiser import with_denoiser
 from lightning_rs.checkpoints.foreign import doubt_about_normalization, foreign_classifier, parse_normalization
 from lightning_rs.checkpoints.initial import load_initial_weights
 from lightning_rs.checkpoints.ours import Checkpoint, data_of, load_checkpoint
@@ -20,5 +21,6 @@ __all__ = [
     "read_checkpoint",
     "resumable",
     "weights_for",
+    "with_denoiser",
     "without_paths",
 ]

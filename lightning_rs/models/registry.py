@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from lightning_rs.models.architecture import Architecture
+from lightning_rs.models.denoiser import DENOISER, load_denoiser
 from lightning_rs.models.hf_nets import hf_architecture
 from lightning_rs.models.stage import Stage
 from lightning_rs.models.timm_nets import timm_architecture
@@ -122,4 +123,6 @@ def load_named(
     elif architecture and "." in architecture and "/" not in architecture:
         ARCHITECTURES.load(architecture)
     for text in stages:
-        STAGES.load(split_options("stage", text)[0])
+        name, options = split_options("stage", text)
+        if STAGES.load(name) is DENOISER and "net" in options:
+            load_denoiser(str(options["net"]))

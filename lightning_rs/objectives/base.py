@@ -15,7 +15,14 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_rs.data.checked import check_image
-from lightning_rs.models import build_base_classifier, configs_of, default_stages, with_lora
+from lightning_rs.models import (
+    build_base_classifier,
+    configs_of,
+    default_stages,
+    denoiser_stage,
+    set_sigma,
+    with_lora,
+)
 from lightning_rs.noise import make_noise
 from lightning_rs.objectives.freezing import freeze as freeze_named
 from lightning_rs.objectives.freezing import keep_evaluating
@@ -51,6 +58,8 @@ class SmoothingModule(ResumableRandomState, ABC):
         freeze: patterns of names of weights or modules that are not trained, see `lightning_rs.objectives.freezing`;
             `all_but_head` trains the last layer alone.
         lora: rank of adapters, which are trained with the head instead of the linear layers, `net:lora=8` in `stages`.
+        denoiser: what stands before them, as `NAME` or `NAME,option=value`, see `lightning_rs.models.DENOISERS`; in
+            checkpoints it is the first of `stages`.
 
     Raises:
         ValueError: sigma <= 0, an unknown architecture, images that it does not take, fields that `Optimizer` or
@@ -73,6 +82,7 @@ class SmoothingModule(ResumableRandomState, ABC):
         weights: str | None = None,
         freeze: list[str] | str | None = None,
         lora: int | None = None,
+        denoiser: str | None = None,
     ) -> None:
         super().__init__()
         self.noise_distribution = make_noise(noise, sigma)
@@ -81,10 +91,13 @@ class SmoothingModule(ResumableRandomState, ABC):
         self.save_hyperparameters()
         # Plain values, so that checkpoints load safely.
         stages = with_lora(default_stages(architecture, input_shape) if stages is None else stages, lora)
-        plain = {"optimizer": asdict(self.optimizer), "schedule": asdict(self.schedule), "stages": stages}
+        stages = [*([] if denoiser is None else [denoiser_stage(denoiser)]), *stages]
+        settings = {"optimizer": asdict(self.optimizer), "schedule": asdict(self.schedule)}
+        plain = settings | {"stages": stages, "denoiser": None}
         self.save_hyperparameters({**self.hparams, **plain})
         self.num_classes = num_classes
         self.base_classifier = build_base_classifier(architecture, num_classes, input_shape, mean, std, stages)
+        set_sigma(self.base_classifier, self.sigma)
         freeze_named(self.base_classifier, [freeze] if isinstance(freeze, str) else freeze or [], num_classes)
         keep_evaluating(self)
         accuracies = ("train_noisy", "val_noisy", "val_clean", "test_noisy", "test_clean")
