@@ -8,10 +8,12 @@ from typing import Any
 from torch import nn
 
 from lightning_rs.checks import check_known
+from lightning_rs.models.dncnn import dncnn
 from lightning_rs.models.images import ImageFacts
 from lightning_rs.models.stage import Stage
+from lightning_rs.models.unet import unet
 
-DENOISERS: dict[str, Callable[[ImageFacts], nn.Module]] = {}
+DENOISERS: dict[str, Callable[..., nn.Module]] = {"dncnn": dncnn, "unet": unet}
 """Nets that are trained as denoisers, by name: (rows, *shape) noisy images in, as many estimates in [0, 1] out."""
 
 
