@@ -211,7 +211,7 @@ def _words(keys: Tensor) -> bool:
 
 def _check_optimizer(state: OptimizerState, module: SmoothingModule) -> None:
     """Compare it with that of a first step: names and shapes of what it keeps, and the settings but for the rate."""
-    parameters = list(module.parameters())
+    parameters = module.trained_parameters()
     probe = nn.Parameter(torch.zeros(2, 1))
     probe.grad = torch.zeros(2, 1)
     optimizer = module.optimizer.build([probe])

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -31,7 +33,7 @@ class UNet(nn.Module):
         self.depth, width = check_at_least("depth", depth, 1), check_at_least("width", width, 1)
         widths = [width * 2**level for level in range(depth + 1)]
         self.down = nn.ModuleList(map(_block, [channels, *widths], widths))
-        self.up = nn.ModuleList(_block(wide + narrow, narrow) for narrow, wide in zip(widths, widths[1:], strict=False))
+        self.up = nn.ModuleList(_block(wide + narrow, narrow) for narrow, wide in pairwise(widths))
         self.last = nn.Conv2d(width, channels, kernel_size=1)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import Parameter
 from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
@@ -143,8 +144,12 @@ class SmoothingModule(ResumableRandomState, ABC):
         self.log(f"{stage}/noisy_accuracy", self.accuracy[f"{stage}_noisy"], prog_bar=True)
         self.log(f"{stage}/clean_accuracy", self.accuracy[f"{stage}_clean"])
 
+    def trained_parameters(self) -> list[Parameter]:
+        """The weights that the optimiser changes: all that ask for gradients."""
+        return [parameter for parameter in self.parameters() if parameter.requires_grad]
+
     def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = self.optimizer.build(self.parameters())
+        optimizer = self.optimizer.build(self.trained_parameters())
         return {"optimizer": optimizer, **self.schedule.build(optimizer, self)}
 
     def logged(self) -> list[str]:
