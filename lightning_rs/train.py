@@ -26,7 +26,14 @@ from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_rs.callbacks import CertificationCallback, TrainingProgress
 from lightning_rs.callbacks.readiness import check_monitors
-from lightning_rs.checkpoints import Resumable, RunCheckpoints, load_checkpoint, resumable, weights_for
+from lightning_rs.checkpoints import (
+    Resumable,
+    RunCheckpoints,
+    TrainedClassifier,
+    load_checkpoint,
+    resumable,
+    weights_for,
+)
 from lightning_rs.cli import (
     KeepHandlers,
     ResumeParser,
@@ -64,12 +71,14 @@ class TrainCLI(LightningCLI):
         directory: of the run.
         resumed_from: the checkpoint to go on from, of a run that is resumed.
         resumed: its content.
+        classifier: that a new run trains a denoiser for.
     """
 
     directory: Path
     _lock: int | None = None
     resumed_from: Path | None = None
     resumed: Resumable | None = None
+    classifier: TrainedClassifier | None = None
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str | None, default=None, help="Name of the run and of its directory.")
@@ -111,9 +120,17 @@ class TrainCLI(LightningCLI):
         model = self.config.model.init_args
         load_named(model.architecture, model.stages or ())
         NOISES.load(model.noise.partition(":")[0])
+        if model.get("classifier") is not None and not self.config.resume:
+            # The saved configuration says what was taken from the file, which then is not needed again.
+            self.classifier = TrainedClassifier.load(model.classifier, self.config.denoiser, model.stages)
+            self.config.denoiser = model.denoiser = self.classifier.denoiser
+            model.architecture = self.classifier.checkpoint.architecture
+            model.stages = list(self.classifier.checkpoint.stages)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         DATASETS.add(type(self.datamodule))
+        if self.classifier is not None:
+            self.classifier.give(self.model, self.datamodule)
         if not rank_zero_only.rank:
             # Missing files, and images and settings that do not fit, are found before anything is written.
             self._check_data()

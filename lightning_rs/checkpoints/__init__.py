@@ -1,6 +1,7 @@
 """Checkpoints of train.py and of other programs, loaded without running anything in them."""
 
 from lightning_rs.checkpoints.archive import read_checkpoint
+from lightning_rs.checkpoints.denoised import TrainedClassifier
 from lightning_rs.checkpoints.foreign import doubt_about_normalization, foreign_classifier, parse_normalization
 from lightning_rs.checkpoints.ours import Checkpoint, data_of, load_checkpoint
 from lightning_rs.checkpoints.resuming import Resumable, resumable, weights_for, without_paths
@@ -10,6 +11,7 @@ __all__ = [
     "Checkpoint",
     "Resumable",
     "RunCheckpoints",
+    "TrainedClassifier",
     "data_of",
     "doubt_about_normalization",
     "foreign_classifier",

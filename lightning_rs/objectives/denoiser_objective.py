@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC
-from collections.abc import Mapping
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from lightning_rs.objectives.base import SmoothingModule
 
@@ -21,7 +20,8 @@ class DenoiserObjective(SmoothingModule, ABC):
     Classifiers", 2020.
 
     Args:
-        classifier: file that the classifier's weights come from, see `take_weights`; for the record.
+        classifier: file that the classifier is taken from by `lightning_rs.checkpoints.TrainedClassifier`, for a new
+            run of `train.py`.
         args, kwargs: see `SmoothingModule`; the first of the stages is `denoiser`.
 
     Raises:
@@ -47,19 +47,6 @@ class DenoiserObjective(SmoothingModule, ABC):
     def classifier(self) -> nn.Sequential:
         """All stages behind the denoiser."""
         return self.base_classifier[1:]
-
-    def take_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Take the weights of a trained base classifier, with a denoiser like this one or without any.
-
-        Raises:
-            ValueError: weights that do not fit.
-        """
-        own = self.base_classifier.state_dict()
-        denoiser = {key: value for key, value in own.items() if key.startswith("denoiser.")}
-        try:
-            self.base_classifier.load_state_dict({**denoiser, **weights})
-        except RuntimeError as error:
-            raise ValueError(f"the weights do not fit the denoiser and the classifier: {error}") from None
 
     def train(self, mode: bool = True) -> DenoiserObjective:
         super().train(mode)

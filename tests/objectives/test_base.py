@@ -23,8 +23,8 @@ def test_every_objective_is_tested():
         tests = vars(importlib.import_module(f"test_{cls.__module__.rpartition('.')[2]}")).values()
         checks = [value for value in tests if isinstance(value, type) and issubclass(value, ObjectiveChecks)]
         assert cls in {getattr(value, "objective", None) for value in checks}
-    known = ["Consistency", "Gaussian", "MACER", "SmoothAdv", "SmoothMix", "Stability"]
-    assert sorted(OBJECTIVES) == known
+    known = ["Clean", "Consistency", "Denoising", "DenoisingStability", "Gaussian", "MACER", "SmoothAdv", "SmoothMix"]
+    assert sorted(OBJECTIVES) == [*known, "Stability"]
 
 
 MINE = """
