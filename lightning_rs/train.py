@@ -56,7 +56,7 @@ from lightning_rs.cli import (
 from lightning_rs.cli.config_bases import config_layers, expand_config_options, merge_configs
 from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.files import new_directory, only_writer, remove_parts
-from lightning_rs.models import load_named
+from lightning_rs.models import denoiser_stage, load_named
 from lightning_rs.noise import NOISES
 from lightning_rs.objectives import SmoothingModule
 from lightning_rs.results.figures import logged_names
@@ -103,6 +103,14 @@ class TrainCLI(LightningCLI):
         parser.add_argument(
             "--plugins", type=list[str] | str | None, default=None, help="Modules that define a user's own objects."
         )
+        parser.add_argument(
+            "--denoiser",
+            type=str | None,
+            default=None,
+            help="Denoiser in front of the classifier: a name, diffusion/FOLDER or diffusion/OWNER/MODEL of the hub, "
+            "with options as in NAME,option=value.",
+        )
+        parser.link_arguments("denoiser", "model.init_args.denoiser")
         parser.add_lightning_class_args(ModelCheckpoint, "checkpoint")
         parser.add_lightning_class_args(CertificationCallback, "live_certification")
         parser.add_lightning_class_args(CertificationCallback, "certification")
@@ -118,7 +126,8 @@ class TrainCLI(LightningCLI):
         self._check_places()
         # The user named them, on the command line or in a configuration.
         model = self.config.model.init_args
-        load_named(model.architecture, model.stages or ())
+        denoisers = [] if self.config.denoiser is None else [denoiser_stage(self.config.denoiser)]
+        load_named(model.architecture, [*(model.stages or ()), *denoisers])
         NOISES.load(model.noise.partition(":")[0])
         if model.get("classifier") is not None and not self.config.resume:
             # The saved configuration says what was taken from the file, which then is not needed again.

@@ -12,12 +12,12 @@ import yaml
 
 from lightning_rs.data import DATASETS
 from lightning_rs.mechanisms import MECHANISMS
-from lightning_rs.models import ARCHITECTURES, STAGES
+from lightning_rs.models import ARCHITECTURES, DENOISERS, STAGES
 from lightning_rs.noise import NOISES
 from lightning_rs.objectives import OBJECTIVES
 from lightning_rs.registry import import_users_module
 
-_REGISTRIES = (ARCHITECTURES, STAGES, DATASETS, OBJECTIVES, MECHANISMS, NOISES)
+_REGISTRIES = (ARCHITECTURES, STAGES, DENOISERS, DATASETS, OBJECTIVES, MECHANISMS, NOISES)
 
 
 def plug_in(names: str | Sequence[str] | None = None) -> None:

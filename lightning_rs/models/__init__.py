@@ -1,7 +1,14 @@
 """Base classifiers as sequences of named stages, and the registries that name stages and architectures."""
 
 from lightning_rs.models.architecture import Architecture, Pretrained
-from lightning_rs.models.base_classifier import DEFAULT_STAGES, build_base_classifier, configs_of, default_stages
+from lightning_rs.models.base_classifier import (
+    DEFAULT_STAGES,
+    build_base_classifier,
+    configs_of,
+    default_stages,
+    set_sigma,
+)
+from lightning_rs.models.denoiser import DENOISERS, Denoiser, denoiser_stage
 from lightning_rs.models.images import ImageFacts
 from lightning_rs.models.registry import ARCHITECTURES, STAGES, get_architecture, list_architectures, load_named
 from lightning_rs.models.stage import Stage
@@ -9,15 +16,19 @@ from lightning_rs.models.stage import Stage
 __all__ = [
     "ARCHITECTURES",
     "DEFAULT_STAGES",
+    "DENOISERS",
     "STAGES",
     "Architecture",
+    "Denoiser",
     "ImageFacts",
     "Pretrained",
     "Stage",
     "build_base_classifier",
     "configs_of",
     "default_stages",
+    "denoiser_stage",
     "get_architecture",
     "list_architectures",
     "load_named",
+    "set_sigma",
 ]

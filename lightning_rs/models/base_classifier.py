@@ -85,6 +85,21 @@ def default_stages(
     return [*repeated, *([] if fits else [f"resize:size={entry.prefers}"]), *DEFAULT_STAGES]
 
 
+def set_sigma(base_classifier: nn.Module, sigma: float) -> None:
+    """Tell the stages that depend on it, as some denoisers do, the noise: each has a method `set_sigma`.
+
+    Args:
+        base_classifier: of `build_base_classifier`.
+        sigma: scale of the noise, of Gaussian noise its standard deviation, in pixel units.
+
+    Raises:
+        ValueError: noise that a stage cannot take.
+    """
+    for stage in base_classifier.children():
+        if hasattr(stage, "set_sigma"):
+            stage.set_sigma(sigma)
+
+
 def configs_of(base_classifier: nn.Module) -> dict[str, dict[str, Any]]:
     """By stage, the plain values from which those stages are built again that were named by a file of the user's.
 

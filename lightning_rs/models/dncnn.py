@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from lightning_rs.checks import check_at_least
-from lightning_rs.models.images import ImageFacts
+from lightning_rs.models.denoiser import Denoiser
 
 
 class DnCNN(nn.Module):
@@ -40,6 +40,4 @@ class DnCNN(nn.Module):
         return x - self.dncnn(x)
 
 
-def dncnn(images: ImageFacts, depth: int = 17, width: int = 64) -> DnCNN:
-    """The DnCNN for such images, with fresh weights: see there."""
-    return DnCNN(images.shape[0], depth, width)
+DNCNN = Denoiser("dncnn", lambda images, depth=17, width=64: DnCNN(images.shape[0], depth, width))

@@ -8,6 +8,7 @@ from typing import Any
 from torch import nn
 
 from lightning_rs.models.architecture import Architecture
+from lightning_rs.models.denoiser import DENOISER, load_denoiser
 from lightning_rs.models.stage import Stage
 from lightning_rs.models.torchvision_nets import list_torchvision, torchvision_architecture
 from lightning_rs.registry import Registry, split_options
@@ -98,7 +99,7 @@ def load_named(architecture: str | None = None, stages: Sequence[str] = ()) -> N
     """Import or read the architecture and the stages that a user, not a file, calls by path: they are then known.
 
     Raises:
-        ValueError: a path that leads nowhere, or to something else.
+        ValueError, OSError: a path that leads nowhere, or to something else.
     """
     source, slash, rest = (architecture or "").partition("/")
     if slash and source in _PLACES:
@@ -106,4 +107,6 @@ def load_named(architecture: str | None = None, stages: Sequence[str] = ()) -> N
     elif architecture and "." in architecture and not slash:
         ARCHITECTURES.load(architecture)
     for text in stages:
-        STAGES.load(split_options("stage", text)[0])
+        name, options = split_options("stage", text)
+        if STAGES.load(name) is DENOISER and "net" in options:
+            load_denoiser(str(options["net"]))

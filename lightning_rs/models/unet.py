@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from lightning_rs.checks import check_at_least
+from lightning_rs.models.denoiser import Denoiser
 from lightning_rs.models.images import ImageFacts
 
 
@@ -46,21 +47,19 @@ class UNet(nn.Module):
         return x - self.last(y)
 
 
-def unet(images: ImageFacts, depth: int = 2, width: int = 32) -> UNet:
-    """The UNet for such images, with fresh weights: see there.
-
-    Raises:
-        ValueError: images that cannot be halved so often.
-    """
-    if min(images.shape[1:]) < 2 ** check_at_least("depth", depth, 1):
-        size = "x".join(map(str, images.shape[1:]))
-        raise ValueError(f"images of {size} cannot be halved {depth} times: give the denoiser unet a smaller depth")
-    return UNet(images.shape[0], depth, width)
-
-
 def _block(in_channels: int, channels: int) -> nn.Sequential:
     layers: list[nn.Module] = []
     for count in (in_channels, channels):
         layers += [nn.Conv2d(count, channels, kernel_size=3, padding=1, bias=False), nn.BatchNorm2d(channels)]
         layers += [nn.ReLU(inplace=True)]
     return nn.Sequential(*layers)
+
+
+def _build(images: ImageFacts, depth: int = 2, width: int = 32) -> UNet:
+    if min(images.shape[1:]) < 2 ** check_at_least("depth", depth, 1):
+        size = "x".join(map(str, images.shape[1:]))
+        raise ValueError(f"images of {size} cannot be halved {depth} times: give the denoiser unet a smaller depth")
+    return UNet(images.shape[0], depth, width)
+
+
+UNET = Denoiser("unet", _build)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_rs.data.checked import check_image
-from lightning_rs.models import build_base_classifier, configs_of, default_stages
+from lightning_rs.models import build_base_classifier, configs_of, default_stages, denoiser_stage, set_sigma
 from lightning_rs.noise import make_noise
 from lightning_rs.objectives.optimization import Optimizer, Schedule, settings_of
 from lightning_rs.objectives.random_state import ResumableRandomState
@@ -43,6 +43,8 @@ class SmoothingModule(ResumableRandomState, ABC):
         noise: distribution of the noise, see `lightning_rs.noise.make_noise`.
         stages: of the base classifier in order, each `name` or `name:option=value,option=value`; one is `net`. When
             left out normalize and net, after what makes the images fit the net.
+        denoiser: what stands before them, as `NAME` or `NAME,option=value`, see `lightning_rs.models.DENOISERS`; in
+            checkpoints it is the first of `stages`.
 
     Raises:
         ValueError: sigma <= 0, an unknown architecture, images that it does not take, or fields that `Optimizer` or
@@ -62,6 +64,7 @@ class SmoothingModule(ResumableRandomState, ABC):
         schedule: Schedule = Schedule(),  # noqa: B008 (frozen)
         noise: str = "gaussian",
         stages: list[str] | None = None,
+        denoiser: str | None = None,
     ) -> None:
         super().__init__()
         self.noise_distribution = make_noise(noise, sigma)
@@ -70,10 +73,13 @@ class SmoothingModule(ResumableRandomState, ABC):
         self.save_hyperparameters()
         # Plain values, so that checkpoints load safely.
         stages = default_stages(architecture, input_shape) if stages is None else stages
-        plain = {"optimizer": asdict(self.optimizer), "schedule": asdict(self.schedule), "stages": stages}
+        stages = [*([] if denoiser is None else [denoiser_stage(denoiser)]), *stages]
+        settings = {"optimizer": asdict(self.optimizer), "schedule": asdict(self.schedule)}
+        plain = settings | {"stages": stages, "denoiser": None}
         self.save_hyperparameters({**self.hparams, **plain})
         self.num_classes = num_classes
         self.base_classifier = build_base_classifier(architecture, num_classes, input_shape, mean, std, stages)
+        set_sigma(self.base_classifier, self.sigma)
         accuracies = ("train_noisy", "val_noisy", "val_clean", "test_noisy", "test_clean")
         self.accuracy = torch.nn.ModuleDict(
             {name: MulticlassAccuracy(num_classes, average="micro") for name in accuracies}
