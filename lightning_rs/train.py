@@ -16,6 +16,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import yaml
@@ -58,7 +59,7 @@ from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.files import new_directory, only_writer, remove_parts
 from lightning_rs.models import denoiser_stage, load_named
 from lightning_rs.noise import NOISES
-from lightning_rs.objectives import SmoothingModule
+from lightning_rs.objectives import DenoiserObjective, SmoothingModule
 from lightning_rs.results.figures import logged_names
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "default.yaml"
@@ -129,12 +130,9 @@ class TrainCLI(LightningCLI):
         denoisers = [] if self.config.denoiser is None else [denoiser_stage(self.config.denoiser)]
         load_named(model.architecture, [*(model.stages or ()), *denoisers])
         NOISES.load(model.noise.partition(":")[0])
-        if model.get("classifier") is not None and not self.config.resume:
-            # The saved configuration says what was taken from the file, which then is not needed again.
-            self.classifier = TrainedClassifier.load(model.classifier, self.config.denoiser, model.stages)
-            self.config.denoiser = model.denoiser = self.classifier.denoiser
-            model.architecture = self.classifier.checkpoint.architecture
-            model.stages = list(self.classifier.checkpoint.stages)
+        # A run that is resumed has all that was taken from the file.
+        if issubclass(resolve_name(self.config.model.class_path), DenoiserObjective) and not self.config.resume:
+            self._take_classifier()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         DATASETS.add(type(self.datamodule))
@@ -159,6 +157,18 @@ class TrainCLI(LightningCLI):
                 self.directory.rmdir()
                 self.directory.parent.rmdir()
             raise ValueError(str(error)) from None if isinstance(error, TypeError) else error
+
+    def _take_classifier(self) -> None:
+        """Let the file of the classifier behind a denoiser say its net and stages, in the saved configuration too."""
+        model = self.config.model.init_args
+        if model.classifier is None:
+            raise ValueError(
+                "a denoiser is trained for a classifier: name its file, --model.classifier RUN/checkpoints/last.ckpt"
+            )
+        self.classifier = TrainedClassifier.load(model.classifier, self.config.denoiser, model.stages)
+        self.config.denoiser = model.denoiser = self.classifier.denoiser
+        model.architecture = self.classifier.checkpoint.architecture
+        model.stages = list(self.classifier.checkpoint.stages)
 
     def _check_places(self) -> None:
         """Refuse options that would have to be ignored."""

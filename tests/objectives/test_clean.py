@@ -18,6 +18,6 @@ def test_it_learns_from_the_images_as_they_are_and_is_measured_under_noise():
     parts, logits = module.loss(x, y)
     expected = F.cross_entropy(classifier(F.batch_norm(x, None, None, training=True)), y)
     assert parts["cross_entropy"].item() == pytest.approx(expected.item(), rel=1e-5)
+    assert torch.allclose(norm.running_mean, 0.1 * x.mean(), rtol=1e-5)  # Of the images alone, once.
     assert not torch.allclose(logits, module(x), atol=1e-2)
     assert not logits.requires_grad
-    assert torch.allclose(norm.running_mean, 0.1 * x.mean(), rtol=1e-5)  # Of the images alone, once.
