@@ -19,7 +19,7 @@ from jsonargparse.typing import PositiveInt
 from lightning_fabric import Fabric
 
 from lightning_rs.certification import Certification, CertificationSettings, certify_together
-from lightning_rs.checkpoints import data_of, doubt_about_normalization, load_checkpoint
+from lightning_rs.checkpoints import data_of, doubt_about_normalization, load_checkpoint, with_denoiser
 from lightning_rs.checks import check_at_least
 from lightning_rs.cli import (
     CertifyParser,
@@ -35,7 +35,7 @@ from lightning_rs.cli import (
     run_command,
     stopping_cleanly,
 )
-from lightning_rs.models import load_named
+from lightning_rs.models import load_named, set_sigma
 from lightning_rs.noise import make_noise
 from lightning_rs.results import RunDescription, RunDirectory, write_report
 
@@ -45,6 +45,7 @@ def certify(
     sigma: float | None = None,
     arch: str | None = None,
     normalization: str | None = None,
+    denoiser: str | None = None,
     data: str | None = None,
     data_dir: str | None = None,
     download: bool | None = None,
@@ -70,6 +71,8 @@ def certify(
         arch: architecture of a foreign checkpoint that does not name its own; torchvision's names and the path of an
             own one serve too.
         normalization: of a foreign checkpoint: standardize, center, none, or numbers per channel as mean/std.
+        denoiser: what to put before the classifier: diffusion/FOLDER, diffusion/OWNER/MODEL of the hub, or a checkpoint
+            that has a denoiser, which is taken from there.
         data: name of the data set, or path of an own one; that of the training when left out.
         data_dir: folder of the data set; that of the training when left out.
         download: fetch the data set when it is not there; as in the training when left out.
@@ -101,6 +104,10 @@ def certify(
         sigma = loaded.sigma if sigma is None else sigma
         if sigma is None:
             raise ValueError("the checkpoint does not say the noise of its training: give sigma")
+        classifier = loaded.base_classifier
+        if denoiser is not None:
+            loaded = with_denoiser(loaded, denoiser)
+        set_sigma(loaded.base_classifier, sigma)
         levels = datamodule.facts.levels
         certification = Certification(
             base_classifier=loaded.base_classifier.to(fabric.device),
@@ -117,7 +124,7 @@ def certify(
         directory = Path(output) if output else default_directory(Path(checkpoint), run)
         RunDirectory(directory).check(run)
         if loaded.foreign and fabric.is_global_zero:
-            doubt = doubt_about_normalization(loaded.base_classifier, dataset, datamodule.facts)
+            doubt = doubt_about_normalization(classifier, dataset, datamodule.facts)
             if doubt:
                 print(f"warning: {doubt}", file=sys.stderr, flush=True)
         loggers = make_loggers(directory, wandb_project, wandb_mode, resumed_at=-1)

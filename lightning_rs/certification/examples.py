@@ -108,6 +108,7 @@ class Certification:
             split=self.split,
             indices=self.indices,
             architecture=self.architecture,
+            denoiser=_denoiser(self.base_classifier),
             num_classes=self.num_classes,
             weights_sha256=weights_digest(self.base_classifier),
             normalization=_normalization(self.base_classifier),
@@ -240,6 +241,12 @@ def weights_digest(module: nn.Module) -> str:
             digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
             digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()
+
+
+def _denoiser(module: nn.Module) -> str | None:
+    """What a denoiser in front says of itself, or the name of its class."""
+    denoiser = dict(module.named_children()).get("denoiser")
+    return None if denoiser is None else getattr(denoiser, "label", type(denoiser).__name__)
 
 
 def _normalization(module: nn.Module) -> dict[str, list[float]] | None:

@@ -1,11 +1,12 @@
 """Checkpoints of train.py and of other programs, loaded without running anything in them."""
 
 from lightning_rs.checkpoints.archive import read_checkpoint
-from lightning_rs.checkpoints.denoised import TrainedClassifier
+from lightning_rs.checkpoints.denoiser import with_denoiser
 from lightning_rs.checkpoints.foreign import doubt_about_normalization, foreign_classifier, parse_normalization
 from lightning_rs.checkpoints.ours import Checkpoint, data_of, load_checkpoint
 from lightning_rs.checkpoints.resuming import Resumable, resumable, weights_for, without_paths
 from lightning_rs.checkpoints.run_files import RunCheckpoints
+from lightning_rs.checkpoints.trained_classifier import TrainedClassifier
 
 __all__ = [
     "Checkpoint",
@@ -20,5 +21,6 @@ __all__ = [
     "read_checkpoint",
     "resumable",
     "weights_for",
+    "with_denoiser",
     "without_paths",
 ]

@@ -16,7 +16,7 @@ from lightning_rs.checkpoints.fitting import fitted
 from lightning_rs.checkpoints.foreign import foreign_classifier
 from lightning_rs.checkpoints.schema import one_line, our_content
 from lightning_rs.data import DATASETS, ImageDataModule
-from lightning_rs.models import DEFAULT_STAGES, ImageFacts, build_base_classifier, load_named
+from lightning_rs.models import DEFAULT_STAGES, ImageFacts, build_base_classifier, load_named, set_sigma
 
 _PREFIX = "base_classifier."
 _VERSION_0_1 = {"0.": "normalize.", "1.": "net."}  # Stages had numbers for names.
@@ -91,6 +91,7 @@ def load_checkpoint(
         if arch not in (None, h.architecture):
             raise ValueError(f"its architecture is {h.architecture}, not {arch}")
         base_classifier = fitted(build, _weights(held.state_dict, version_0_1=h.stages is UNSET))
+        set_sigma(base_classifier, h.sigma)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{path} does not fit the model that it names: {one_line(error, 2000)}") from None
     return Checkpoint(

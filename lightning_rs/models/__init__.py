@@ -4,11 +4,12 @@ from lightning_rs.models.architecture import Architecture, Pretrained
 from lightning_rs.models.base_classifier import (
     DEFAULT_STAGES,
     build_base_classifier,
+    build_stage,
     configs_of,
     default_stages,
     set_sigma,
 )
-from lightning_rs.models.denoiser import DENOISERS, Denoiser, denoiser_stage
+from lightning_rs.models.denoiser import DENOISER, DENOISERS, Denoiser, denoiser_stage
 from lightning_rs.models.images import ImageFacts
 from lightning_rs.models.registry import ARCHITECTURES, STAGES, get_architecture, list_architectures, load_named
 from lightning_rs.models.stage import Stage
@@ -16,6 +17,7 @@ from lightning_rs.models.stage import Stage
 __all__ = [
     "ARCHITECTURES",
     "DEFAULT_STAGES",
+    "DENOISER",
     "DENOISERS",
     "STAGES",
     "Architecture",
@@ -24,6 +26,7 @@ __all__ = [
     "Pretrained",
     "Stage",
     "build_base_classifier",
+    "build_stage",
     "configs_of",
     "default_stages",
     "denoiser_stage",

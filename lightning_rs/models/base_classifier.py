@@ -10,6 +10,7 @@ from torch import nn
 
 from lightning_rs.models.images import ImageFacts
 from lightning_rs.models.registry import STAGES, get_architecture
+from lightning_rs.models.stage import Stage
 from lightning_rs.registry import split_options
 
 DEFAULT_STAGES = ("normalize", "net")
@@ -55,15 +56,25 @@ def build_base_classifier(
             images = dataclasses.replace(images, mean=entry.mean, std=entry.std)
         if stage.name in configs:
             options |= {"config": configs[stage.name]}
-        try:
-            module = stage.build(images, **options)
-        except TypeError as error:
-            raise ValueError(f"stage {stage.name!r} does not take the options {options}: {error}") from None
-        if not isinstance(module, nn.Module):
-            raise ValueError(f"stage {stage.name!r} must be built as a torch module, got a {type(module).__name__}")
+        module = build_stage(stage, images, options)
         base_classifier.add_module(stage.name, module)
         images = images.of_shape(getattr(module, "output_shape", images.shape))
     return base_classifier
+
+
+def build_stage(stage: Stage, images: ImageFacts, options: Mapping[str, Any]) -> nn.Module:
+    """The module of a stage for these images.
+
+    Raises:
+        ValueError: options that it does not take, images that do not fit, or something that is no module.
+    """
+    try:
+        module = stage.build(images, **options)
+    except TypeError as error:
+        raise ValueError(f"stage {stage.name!r} does not take the options {options}: {error}") from None
+    if not isinstance(module, nn.Module):
+        raise ValueError(f"stage {stage.name!r} must be built as a torch module, got a {type(module).__name__}")
+    return module
 
 
 def default_stages(

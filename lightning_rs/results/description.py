@@ -40,6 +40,7 @@ class RunDescription:
         data, split: data set and its part.
         indices: of the examples that were asked for.
         architecture: of the base classifier.
+        denoiser: what stands before it, as it is run.
         num_classes: K.
         weights_sha256: digest of the names, shapes and values of parameters and buffers.
         normalization: `mean` and `std` per channel of the model's first layer.
@@ -65,6 +66,7 @@ class RunDescription:
     split: Word
     indices: Annotated[tuple[Count, ...], Meta(min_length=1)] | None = None
     architecture: Word | None = None
+    denoiser: Word | None = None
     num_classes: Classes | None = None
     weights_sha256: Word | None = None
     normalization: dict[Literal["mean", "std"], tuple[Finite, ...]] | None = _UNSAID
@@ -210,7 +212,8 @@ class RunDescription:
     @property
     def title(self) -> str:
         """What was certified, in one line."""
-        classifier = f"{self.architecture}, " if self.architecture else ""
+        behind = " behind a denoiser" if self.denoiser else ""
+        classifier = f"{self.architecture}{behind}, " if self.architecture else ""
         return f"{self.data} {self.split}, {classifier}{self.noise_title}, n = {self.n:,}, α = {self.alpha:g}"
 
     def differences(self, other: RunDescription) -> dict[str, tuple[Any, Any]]:

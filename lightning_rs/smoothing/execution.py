@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -170,6 +171,14 @@ def _without_compilation(preparation: Preparation) -> Preparation:
 def _fold(classifier: nn.Module) -> nn.Module:
     from torch.fx.experimental.optimization import fuse
 
+    def is_norm(module: nn.Module) -> bool:
+        return isinstance(module, nn.modules.batchnorm._BatchNorm)
+
+    # Stages without batch norms need not be traceable.
+    if isinstance(classifier, nn.Sequential) and not any(map(is_norm, classifier)):
+        return nn.Sequential(OrderedDict((name, _fold(stage)) for name, stage in classifier.named_children()))
+    if not any(map(is_norm, classifier.modules())):
+        return classifier
     try:
         return fuse(classifier)
     except Exception as error:  # Tracing runs the model's own code, which may raise anything.

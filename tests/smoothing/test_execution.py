@@ -65,6 +65,17 @@ def test_weights_in_half_precision_get_rows_in_theirs(rows):
     assert prepare(net, Preparation(), rows)(rows).dtype == torch.bfloat16
 
 
+def test_a_stage_without_batch_norms_need_not_be_traceable_to_fold_those_of_the_others(net, rows):
+    class Branching(nn.Module):
+        def forward(self, x):
+            return x if x.sum() > 0 else -x
+
+    behind = nn.Sequential(Branching(), net).eval()
+    folded = prepare(behind, Preparation(fold_batch_norm=True), rows)
+    assert not any(isinstance(module, nn.BatchNorm2d) for module in folded.modules())
+    torch.testing.assert_close(folded(rows), behind(rows))
+
+
 def test_fastest_batch_size_is_found():
     net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10)).eval()
     size = find_batch_size(net, torch.rand(1, 8, 8))
@@ -81,7 +92,7 @@ def test_bad_input(net, rows):
     class Branching(nn.Module):
         def __init__(self):
             super().__init__()
-            self.linear = nn.Linear(3072, 2)
+            self.linear = nn.Sequential(nn.Linear(3072, 2), nn.BatchNorm1d(2))
 
         def forward(self, x):
             x = x.flatten(1)
