@@ -29,7 +29,7 @@ from lightning_rs.checkpoints.schema import one_line, our_content, shown, typed
 from lightning_rs.data import ImageDataModule
 from lightning_rs.objectives import SmoothingModule
 
-_FREE = {"data_dir", "num_workers", "download"}  # What may differ without changing a batch.
+_FREE = {"data_dir", "num_workers", "download", "weights"}  # What may differ without changing a batch.
 _PATHS = ("best_model_path", "last_model_path", "kth_best_model_path")
 _SCHEDULER = [field.encode_name for field in msgspec.structs.fields(SchedulerState)]
 
@@ -211,22 +211,20 @@ def _words(keys: Tensor) -> bool:
 
 def _check_optimizer(state: OptimizerState, module: SmoothingModule) -> None:
     """Compare it with that of a first step: names and shapes of what it keeps, and the settings but for the rate."""
-    parameters = module.trained_parameters()
+    groups = module.parameter_groups()
+    parameters = [weight for group in groups for weight in group["params"]]
     probe = nn.Parameter(torch.zeros(2, 1))
     probe.grad = torch.zeros(2, 1)
     optimizer = module.optimizer.build([probe])
     optimizer.step()
     like = optimizer.state_dict()
-    group = state.param_groups[0] if len(state.param_groups) == 1 else {}
-    settings = like["param_groups"][0] | {"params": list(range(len(parameters))), "initial_lr": module.optimizer.lr}
-    lr = group.get("lr")
-    if type(lr) is not float or not 0.0 <= lr < float("inf"):
-        raise ValueError("the optimiser's lr must be a number of at least 0")
-    for key in sorted(settings.keys() | group.keys(), key=str):
-        optional = key == "initial_lr" or settings.get(key) is None or isinstance(settings[key], bool)
-        same = key in settings and key in group and _same(group[key], settings[key])
-        if key != "lr" and not (same or (optional and key in settings and key not in group)):
-            raise ValueError(f"the optimiser's {shown(key)} must be {shown(settings.get(key))}")
+    if len(state.param_groups) != len(groups):
+        raise ValueError(f"the optimiser has {len(state.param_groups)} groups of weights, the model {len(groups)}")
+    first = 0
+    for group, held in zip(groups, state.param_groups, strict=True):
+        numbers = list(range(first, first + len(group["params"])))
+        first += len(numbers)
+        _check_group(held, like["param_groups"][0] | {"params": numbers, "initial_lr": group["lr"]})
     for number, kept in state.state.items():
         if number >= len(parameters):
             raise ValueError(f"the optimiser knows a weight {number}, the model has {len(parameters)}")
@@ -241,6 +239,17 @@ def _check_optimizer(state: OptimizerState, module: SmoothingModule) -> None:
                 raise ValueError(f"what the optimiser knows of weight {number} is no number: {key}")
 
 
+def _check_group(group: dict[str, Any], settings: dict[str, Any]) -> None:
+    lr = group.get("lr")
+    if type(lr) is not float or not 0.0 <= lr < float("inf"):
+        raise ValueError("the optimiser's lr must be a number of at least 0")
+    for key in sorted(settings.keys() | group.keys(), key=str):
+        optional = key == "initial_lr" or settings.get(key) is None or isinstance(settings[key], bool)
+        same = key in settings and key in group and _same(group[key], settings[key])
+        if key != "lr" and not (same or (optional and key in settings and key not in group)):
+            raise ValueError(f"the optimiser's {shown(key)} must be {shown(settings.get(key))}")
+
+
 def _same(a: Any, b: Any) -> bool:
     """Whether plain values are the same, True not being 1."""
     if isinstance(a, (list, tuple)) and type(a) is type(b):
@@ -249,7 +258,7 @@ def _same(a: Any, b: Any) -> bool:
 
 
 def _check_schedulers(states: list[SchedulerState], module: SmoothingModule) -> None:
-    schedule = module.schedule
+    schedule, rates = module.schedule, [group["lr"] for group in module.parameter_groups()]
     expected = [name for name in (schedule.name, "warmup" if schedule.warmup else "constant") if name != "constant"]
     links = [link for state in states for link in (state.schedulers or [state])]
     kinds = [_kind(link) for link in links]
@@ -257,7 +266,7 @@ def _check_schedulers(states: list[SchedulerState], module: SmoothingModule) -> 
         raise ValueError(f"its schedule must be {' and '.join(expected) or 'constant'}, and holds {len(kinds)} others")
     for link in links:
         complete = link.last_epoch is not None and link.step_count is not None
-        if not complete or link.base_lrs != [module.optimizer.lr] or len(link.last_lr) != 1:
+        if not complete or link.base_lrs != rates or len(link.last_lr) != len(rates):
             raise ValueError("its schedule is not whole, or of another learning rate")
         if link.step_size not in (None, schedule.step_size) or link.gamma not in (None, schedule.factor):
             raise ValueError("its schedule has other steps")

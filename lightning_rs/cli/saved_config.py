@@ -24,7 +24,7 @@ from lightning_rs.files import write_whole
 from lightning_rs.results.escaping import one_line
 
 _SEAL = "# The end. CRC-32 of all before this line: "
-# Where a run writes is known without its configuration; a data set that it had is there.
+# Where a run writes is known without its configuration; a data set that it had is there; it has weights of its own.
 _NOT_TAKEN = (
     "trust",
     "trainer.default_root_dir",
@@ -32,6 +32,7 @@ _NOT_TAKEN = (
     "live_certification.output",
     "certification.output",
     "data.init_args.download",
+    "model.init_args.weights",
 )
 _LENGTH, _BRACKETS = 200_000, 1000
 

@@ -28,8 +28,8 @@ _TEXT = r"(?:[\w@/:=,+%^ -]|(?<=\d)\.(?=\d))*"  # No dot but in a number, and no
 _CALLBACKS_WORDS = {"logging_interval": "step|epoch", "mode": "min|max", "monitor": _TEXT}
 _KEY = r"[^\W\d]\w*"
 _CLASSES = r"lightning_rs\.(objectives|data)(\.\w+)+"
-# They are texts and nothing else: a folder that is only read, and names.
-_FREE = ("checkpoint.filename", "data.init_args.data_dir", "wandb.project")
+# They are texts and nothing else: a folder that is only read, names, and patterns of names.
+_FREE = ("checkpoint.filename", "data.init_args.data_dir", "model.init_args.freeze", "wandb.project")
 
 
 def vouched_for(arguments: Sequence[str]) -> frozenset[str]:
@@ -55,7 +55,7 @@ def needing_trust(config: Mapping[str, Any], vouched: Collection[str] = ()) -> I
             for key, item in value.items():
                 if not _matches(_KEY, key):
                     yield f"a key of {place}", key
-                elif not (f"{place}.{key}" in _FREE and isinstance(item, str)):
+                elif not (f"{place}.{key}" in _FREE and all(isinstance(text, str) for text in _listed(item))):
                     yield from of_values(f"{place}.{key}", item)
         elif isinstance(value, list):
             for number, item in enumerate(value):

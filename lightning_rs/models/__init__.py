@@ -10,7 +10,9 @@ from lightning_rs.models.base_classifier import (
     set_sigma,
 )
 from lightning_rs.models.denoiser import DENOISER, DENOISERS, Denoiser, denoiser_stage
+from lightning_rs.models.head import head_of
 from lightning_rs.models.images import ImageFacts
+from lightning_rs.models.lora import with_lora
 from lightning_rs.models.registry import ARCHITECTURES, STAGES, get_architecture, list_architectures, load_named
 from lightning_rs.models.stage import Stage
 
@@ -31,7 +33,9 @@ __all__ = [
     "default_stages",
     "denoiser_stage",
     "get_architecture",
+    "head_of",
     "list_architectures",
     "load_named",
     "set_sigma",
+    "with_lora",
 ]

@@ -15,8 +15,18 @@ from torch.nn import functional as F
 from torchmetrics.classification import MulticlassAccuracy
 
 from lightning_rs.data.checked import check_image
-from lightning_rs.models import build_base_classifier, configs_of, default_stages, denoiser_stage, set_sigma
+from lightning_rs.models import (
+    build_base_classifier,
+    configs_of,
+    default_stages,
+    denoiser_stage,
+    set_sigma,
+    with_lora,
+)
 from lightning_rs.noise import make_noise
+from lightning_rs.objectives.freezing import freeze as freeze_named
+from lightning_rs.objectives.freezing import keep_evaluating
+from lightning_rs.objectives.layer_decay import layer_depths
 from lightning_rs.objectives.optimization import Optimizer, Schedule, settings_of
 from lightning_rs.objectives.random_state import ResumableRandomState
 
@@ -45,10 +55,15 @@ class SmoothingModule(ResumableRandomState, ABC):
             left out normalize and net, after what makes the images fit the net.
         denoiser: what stands before them, as `NAME` or `NAME,option=value`, see `lightning_rs.models.DENOISERS`; in
             checkpoints it is the first of `stages`.
+        weights: what a new training starts from: a checkpoint, a run's directory, a file of weights, the name of
+            weights that the net's library has, or `none`; see `lightning_rs.checkpoints.load_initial_weights`.
+        freeze: patterns of names of weights or modules that are not trained, see `lightning_rs.objectives.freezing`;
+            `all_but_head` trains the last layer alone.
+        lora: rank of adapters, which are trained with the head instead of the linear layers, `net:lora=8` in `stages`.
 
     Raises:
-        ValueError: sigma <= 0, an unknown architecture, images that it does not take, or fields that `Optimizer` or
-            `Schedule` refuse.
+        ValueError: sigma <= 0, an unknown architecture, images that it does not take, fields that `Optimizer` or
+            `Schedule` refuse, a pattern that no weight has, nothing left to train, or a net without linear layers.
         FloatingPointError: in training, a loss that is not finite, on any process, before it changes a weight.
     """
 
@@ -65,6 +80,9 @@ class SmoothingModule(ResumableRandomState, ABC):
         noise: str = "gaussian",
         stages: list[str] | None = None,
         denoiser: str | None = None,
+        weights: str | None = None,
+        freeze: list[str] | str | None = None,
+        lora: int | None = None,
     ) -> None:
         super().__init__()
         self.noise_distribution = make_noise(noise, sigma)
@@ -72,7 +90,7 @@ class SmoothingModule(ResumableRandomState, ABC):
         self.optimizer, self.schedule = settings_of(Optimizer, optimizer), settings_of(Schedule, schedule)
         self.save_hyperparameters()
         # Plain values, so that checkpoints load safely.
-        stages = default_stages(architecture, input_shape) if stages is None else stages
+        stages = with_lora(default_stages(architecture, input_shape) if stages is None else stages, lora)
         stages = [*([] if denoiser is None else [denoiser_stage(denoiser)]), *stages]
         settings = {"optimizer": asdict(self.optimizer), "schedule": asdict(self.schedule)}
         plain = settings | {"stages": stages, "denoiser": None}
@@ -80,10 +98,17 @@ class SmoothingModule(ResumableRandomState, ABC):
         self.num_classes = num_classes
         self.base_classifier = build_base_classifier(architecture, num_classes, input_shape, mean, std, stages)
         set_sigma(self.base_classifier, self.sigma)
+        freeze_named(self.base_classifier, [freeze] if isinstance(freeze, str) else freeze or [], num_classes)
+        keep_evaluating(self)
         accuracies = ("train_noisy", "val_noisy", "val_clean", "test_noisy", "test_clean")
         self.accuracy = torch.nn.ModuleDict(
             {name: MulticlassAccuracy(num_classes, average="micro") for name in accuracies}
         )
+
+    def train(self, mode: bool = True) -> SmoothingModule:
+        super().train(mode)
+        keep_evaluating(self)
+        return self
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (rows, classes) of images (rows, channels, height, width) with pixels in [0, 1]."""
@@ -150,13 +175,19 @@ class SmoothingModule(ResumableRandomState, ABC):
         self.log(f"{stage}/noisy_accuracy", self.accuracy[f"{stage}_noisy"], prog_bar=True)
         self.log(f"{stage}/clean_accuracy", self.accuracy[f"{stage}_clean"])
 
-    def trained_parameters(self) -> list[Parameter]:
-        """The weights that the optimiser changes: all that ask for gradients."""
-        return [parameter for parameter in self.parameters() if parameter.requires_grad]
-
     def configure_optimizers(self) -> dict[str, Any]:
-        optimizer = self.optimizer.build(self.trained_parameters())
+        optimizer = self.optimizer.build(self.parameter_groups())
         return {"optimizer": optimizer, **self.schedule.build(optimizer, self)}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """The weights that are trained, in groups of one learning rate each, the head's first."""
+        lr, decay = self.optimizer.lr, self.optimizer.layer_decay
+        depths = layer_depths(self.base_classifier, self.num_classes) if decay != 1.0 else {}
+        groups: dict[int, list[Parameter]] = {}
+        for name, weight in self.named_parameters():
+            if weight.requires_grad:
+                groups.setdefault(depths.get(name.removeprefix("base_classifier."), 0), []).append(weight)
+        return [{"params": groups[depth], "lr": lr * decay**depth} for depth in sorted(groups)]
 
     def logged(self) -> list[str]:
         """The names of all that is logged but the parts of the loss; empty where a subclass logs for itself."""

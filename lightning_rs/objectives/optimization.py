@@ -31,29 +31,35 @@ class Optimizer:
         lr: learning rate.
         momentum: momentum of `sgd`; the others have none.
         weight_decay: weight decay.
+        layer_decay: what the rate is multiplied by from each layer of the net to the one before it, the head having lr
+            itself; see `lightning_rs.objectives.layer_decay`. 1 is one rate for all.
 
     Raises:
-        ValueError: an unknown name, lr <= 0, momentum < 0, weight_decay < 0, or weights that every step enlarges.
+        ValueError: an unknown name, lr <= 0, momentum < 0, weight_decay < 0, layer_decay outside (0, 1], or weights
+            that every step enlarges.
     """
 
     name: Literal["sgd", "adam", "adamw"] = "sgd"
     lr: float = 0.1
     momentum: float = 0.9
     weight_decay: float = 1e-4
+    layer_decay: float = 1.0
 
     def __post_init__(self) -> None:
         check_known("optimizer", self.name, OPTIMIZERS)
         check_positive("lr", self.lr)
         check_not_negative("momentum", self.momentum)
         check_not_negative("weight_decay", self.weight_decay)
+        if check_positive("layer_decay", self.layer_decay) > 1.0:
+            raise ValueError(f"layer_decay must be at most 1, got {self.layer_decay:g}")
         if self.lr * self.weight_decay >= 2.0:
             raise ValueError(
                 "lr * weight_decay must be less than 2, as from there on every step enlarges the weights, "
                 f"got {self.lr:g} * {self.weight_decay:g}"
             )
 
-    def build(self, parameters: Iterable[Parameter]) -> torch.optim.Optimizer:
-        """PyTorch's optimiser of `parameters`."""
+    def build(self, parameters: Iterable[Parameter] | Iterable[dict[str, Any]]) -> torch.optim.Optimizer:
+        """PyTorch's optimiser of `parameters`, or of groups of them with rates of their own."""
         momentum = {"momentum": self.momentum} if self.name == "sgd" else {}
         return OPTIMIZERS[self.name](parameters, lr=self.lr, weight_decay=self.weight_decay, **momentum)
 

@@ -149,7 +149,7 @@ def test_another_recipe_is_refused(checkpoint, content, data):
         ("optimizer_states/0/state/0/momentum_buffer", torch.full((32, 1, 3, 3), float("nan")), "is no number: mom"),
         ("optimizer_states/0/state/0/step", torch.tensor(1.0), "1 unexpected: step"),
         ("optimizer_states/0/state/99", {}, "the optimiser knows a weight 99, the model has 8"),
-        ("optimizer_states/0/param_groups", [], "the optimiser's lr must be"),
+        ("optimizer_states/0/param_groups", [], "the optimiser has 0 groups of weights, the model 1"),
         ("optimizer_states/0/param_groups/0/lr", float("nan"), "the optimiser's lr must be a number of at least 0"),
         ("optimizer_states/0/param_groups/0/lr", "0.1", "the optimiser's lr must be a number of at least 0"),
         ("optimizer_states/0/param_groups/0/momentum", 0.5, "the optimiser's momentum must be 0.9"),

@@ -115,6 +115,7 @@ def test_a_checkpoint_holds_plain_arguments_and_builds_its_module_again(tmp_path
         "schedule": asdict(Schedule("step", factor=0.5)),
         "noise": "gaussian",
         "stages": ["normalize", "net"],
+        **dict.fromkeys(("denoiser", "weights", "freeze", "lora")),
         **{"k": 2, "lbd": 1.0, "beta": 16.0, "gamma": 8.0, "deferred": 0},
     }
     assert list(content["lightning_rs"]) == ["version", "objective", "data", "configs", "random_states"]

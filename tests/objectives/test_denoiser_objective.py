@@ -26,7 +26,7 @@ def test_only_the_denoiser_learns_and_the_classifiers_batch_norms_stay(objective
     before = copy.deepcopy(module.base_classifier.state_dict())
     assert not any(m.training for stage in module.classifier for m in stage.modules())
     assert all(stage.training for stage in module.denoiser.modules())
-    optimizer = module.optimizer.build(module.trained_parameters())
+    optimizer = module.optimizer.build(module.parameter_groups())
     assert len(optimizer.param_groups[0]["params"]) == len(list(module.denoiser.parameters()))
     x, y = torch.rand(4, 3, 32, 32), torch.randint(10, (4,))
     sum(module.loss(x, y)[0].values()).backward()
