@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import Any
 
 import yaml
@@ -29,6 +30,7 @@ from lightning_rs.callbacks.readiness import check_monitors
 from lightning_rs.checkpoints import (
     Resumable,
     RunCheckpoints,
+    TrainedClassifier,
     load_checkpoint,
     load_initial_weights,
     resumable,
@@ -58,7 +60,7 @@ from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.files import free_directory, new_directory, only_writer, remove_parts
 from lightning_rs.models import configs_of, denoiser_stage, get_architecture, is_place, load_named, shape_at_net
 from lightning_rs.noise import NOISES
-from lightning_rs.objectives import SmoothingModule
+from lightning_rs.objectives import DenoiserObjective, SmoothingModule
 from lightning_rs.results.figures import logged_names
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "default.yaml"
@@ -75,12 +77,14 @@ class TrainCLI(LightningCLI):
         directory: of the run.
         resumed_from: the checkpoint to go on from, of a run that is resumed.
         resumed: its content.
+        classifier: that a new run trains a denoiser for.
     """
 
     directory: Path
     _lock: int | None = None
     resumed_from: Path | None = None
     resumed: Resumable | None = None
+    classifier: TrainedClassifier | None = None
 
     def __init__(self, *args: Any, base: Mapping[str, Any], **kwargs: Any) -> None:
         self._base = base
@@ -136,9 +140,14 @@ class TrainCLI(LightningCLI):
         config = self._net_of_checkpoint(model.architecture)
         load_named(model.architecture, [*(model.stages or ()), *denoisers], config)
         NOISES.load(model.noise.partition(":")[0])
+        # A run that is resumed has all that was taken from the file.
+        if issubclass(resolve_name(self.config.model.class_path), DenoiserObjective) and not self.config.resume:
+            self._take_classifier()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         DATASETS.add(type(self.datamodule))
+        if self.classifier is not None:
+            self.classifier.give(self.model, self.datamodule)
         if not rank_zero_only.rank:
             # Missing files, and images and settings that do not fit, are found before anything is written.
             self._check_data()
@@ -160,6 +169,18 @@ class TrainCLI(LightningCLI):
                 self.directory.rmdir()
                 self.directory.parent.rmdir()
             raise ValueError(str(error)) from None if isinstance(error, TypeError) else error
+
+    def _take_classifier(self) -> None:
+        """Let the file of the classifier behind a denoiser say its net and stages, in the saved configuration too."""
+        model = self.config.model.init_args
+        if model.classifier is None:
+            raise ValueError(
+                "a denoiser is trained for a classifier: name its file, --model.classifier RUN/checkpoints/last.ckpt"
+            )
+        self.classifier = TrainedClassifier.load(model.classifier, self.config.denoiser, model.stages)
+        self.config.denoiser = model.denoiser = self.classifier.denoiser
+        model.architecture = self.classifier.checkpoint.architecture
+        model.stages = list(self.classifier.checkpoint.stages)
 
     def _check_places(self) -> None:
         """Refuse options that would have to be ignored."""

@@ -66,7 +66,7 @@ def test_recipes_leave_nothing_to_the_default(path):
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda p: f"{p.parent.name}/{p.stem}")
-def test_two_steps_through_the_command_line(path, data, tmp_path, monkeypatch):
+def test_two_steps_through_the_command_line(path, data, tmp_path, monkeypatch, request):
     arguments = [
         f"--config={path}",
         "--data.batch_size=1",
@@ -85,6 +85,8 @@ def test_two_steps_through_the_command_line(path, data, tmp_path, monkeypatch):
     ]
     if path.parent.name != "digits":
         arguments += [f"--data.data_dir={data / path.parent.name}", "--data.num_workers=0"]
+    if path.stem.startswith("denoising"):
+        arguments += [f"--model.classifier={request.getfixturevalue('checkpoint')}"]
     accept_checksums(monkeypatch)
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     monkeypatch.chdir(tmp_path)

@@ -7,11 +7,13 @@ from lightning_rs.checkpoints.initial import load_initial_weights
 from lightning_rs.checkpoints.ours import Checkpoint, data_of, load_checkpoint
 from lightning_rs.checkpoints.resuming import Resumable, resumable, weights_for, without_paths
 from lightning_rs.checkpoints.run_files import RunCheckpoints
+from lightning_rs.checkpoints.trained_classifier import TrainedClassifier
 
 __all__ = [
     "Checkpoint",
     "Resumable",
     "RunCheckpoints",
+    "TrainedClassifier",
     "data_of",
     "doubt_about_normalization",
     "foreign_classifier",

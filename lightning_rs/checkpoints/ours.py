@@ -16,7 +16,7 @@ from lightning_rs.checkpoints.fitting import fitted
 from lightning_rs.checkpoints.foreign import foreign_classifier
 from lightning_rs.checkpoints.schema import Content, one_line, our_content
 from lightning_rs.data import DATASETS, ImageDataModule
-from lightning_rs.models import DEFAULT_STAGES, build_base_classifier, load_named, set_sigma
+from lightning_rs.models import DEFAULT_STAGES, ImageFacts, build_base_classifier, load_named, set_sigma
 
 _PREFIX = "base_classifier."
 _VERSION_0_1 = {"0.": "normalize.", "1.": "net."}  # Stages had numbers for names.
@@ -33,6 +33,7 @@ class Checkpoint:
         input_shape: (channels, height, width) of its images.
         sigma: noise standard deviation of the training, in pixel units; None if the file does not say it.
         noise: name of the distribution of its noise.
+        stages: of the base classifier, see `lightning_rs.models.build_base_classifier`.
         objective: name of the training objective; None if the file does not say it.
         data: `name`, `init_args` and `facts` of the data module, or None if the training used none that says them.
         foreign: whether another program wrote the file.
@@ -46,6 +47,7 @@ class Checkpoint:
     objective: str | None
     data: dict[str, Any] | None
     noise: str = "gaussian"
+    stages: tuple[str, ...] = DEFAULT_STAGES
     foreign: bool = False
 
 
@@ -101,6 +103,7 @@ def load_checkpoint(
         objective=about.objective,
         data=None if about.data is None else content["lightning_rs"]["data"],
         noise=h.noise,
+        stages=tuple(stages),
     )
 
 
@@ -155,13 +158,21 @@ def data_of(checkpoint: Checkpoint, name: str | None = None, **overrides: Any) -
     cls = DATASETS.get(own) if name is None else DATASETS.load(name)
     name = name or own
     data = _data_module(name, cls, (known["init_args"] if name == own else {}) | _given(overrides))
-    facts = data.facts
+    check_fits(checkpoint, name, data.facts)
+    return data
+
+
+def check_fits(checkpoint: Checkpoint, name: str, facts: ImageFacts) -> None:
+    """Refuse images and classes, those of the data set `name`, that are not the checkpoint's.
+
+    Raises:
+        ValueError: they differ.
+    """
     if (facts.num_classes, facts.shape) != (checkpoint.num_classes, checkpoint.input_shape):
         raise ValueError(
             f"the model tells {checkpoint.num_classes} classes of {_shape(checkpoint.input_shape)} images apart; "
             f"{name} has {facts.num_classes} classes of {_shape(facts.shape)} images"
         )
-    return data
 
 
 def _data_module(name: str, cls: type[ImageDataModule], init_args: Mapping[str, Any]) -> ImageDataModule:

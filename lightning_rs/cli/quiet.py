@@ -15,6 +15,7 @@ _IRRELEVANT_WARNINGS = (
     ".*LeafSpec.* is deprecated.*",
     ".*The number of training batches .* is smaller than the logging interval.*",
     ".*it is recommended to use `Trainer.devices=1.*",
+    ".*in eval mode at the start of training.*",  # What is frozen.
 )
 _IRRELEVANT_REMARKS = ("litlogger", "TPU available", "to estimate number of stepping batches", "limit_test_batches=1")
 

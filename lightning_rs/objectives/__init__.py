@@ -6,7 +6,11 @@ import inspect
 from typing import Any
 
 from lightning_rs.objectives.base import SmoothingModule
+from lightning_rs.objectives.clean import Clean
 from lightning_rs.objectives.consistency import Consistency, consistency_loss
+from lightning_rs.objectives.denoiser_objective import DenoiserObjective
+from lightning_rs.objectives.denoising import Denoising, denoising_loss
+from lightning_rs.objectives.denoising_stability import DenoisingStability, denoising_stability_loss
 from lightning_rs.objectives.gaussian import Gaussian, gaussian_loss
 from lightning_rs.objectives.macer import MACER, macer_loss
 from lightning_rs.objectives.optimization import Optimizer, Schedule
@@ -26,7 +30,11 @@ OBJECTIVES: Registry[type[SmoothingModule]] = Registry("objective", __name__, _n
 __all__ = [
     "MACER",
     "OBJECTIVES",
+    "Clean",
     "Consistency",
+    "DenoiserObjective",
+    "Denoising",
+    "DenoisingStability",
     "Gaussian",
     "Optimizer",
     "Schedule",
@@ -35,6 +43,8 @@ __all__ = [
     "SmoothingModule",
     "Stability",
     "consistency_loss",
+    "denoising_loss",
+    "denoising_stability_loss",
     "gaussian_loss",
     "macer_loss",
     "smoothmix_loss",

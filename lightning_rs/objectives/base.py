@@ -53,13 +53,13 @@ class SmoothingModule(ResumableRandomState, ABC):
         noise: distribution of the noise, see `lightning_rs.noise.make_noise`.
         stages: of the base classifier in order, each `name` or `name:option=value,option=value`; one is `net`. When
             left out normalize and net, after what makes the images fit the net.
+        denoiser: what stands before them, as `NAME` or `NAME,option=value`, see `lightning_rs.models.DENOISERS`; in
+            checkpoints it is the first of `stages`.
         weights: what a new training starts from: a checkpoint, a run's directory, a file of weights, the name of
             weights that the net's library has, or `none`; see `lightning_rs.checkpoints.load_initial_weights`.
         freeze: patterns of names of weights or modules that are not trained, see `lightning_rs.objectives.freezing`;
             `all_but_head` trains the last layer alone.
         lora: rank of adapters, which are trained with the head instead of the linear layers, `net:lora=8` in `stages`.
-        denoiser: what stands before them, as `NAME` or `NAME,option=value`, see `lightning_rs.models.DENOISERS`; in
-            checkpoints it is the first of `stages`.
 
     Raises:
         ValueError: sigma <= 0, an unknown architecture, images that it does not take, fields that `Optimizer` or
@@ -79,10 +79,10 @@ class SmoothingModule(ResumableRandomState, ABC):
         schedule: Schedule = Schedule(),  # noqa: B008 (frozen)
         noise: str = "gaussian",
         stages: list[str] | None = None,
+        denoiser: str | None = None,
         weights: str | None = None,
         freeze: list[str] | str | None = None,
         lora: int | None = None,
-        denoiser: str | None = None,
     ) -> None:
         super().__init__()
         self.noise_distribution = make_noise(noise, sigma)

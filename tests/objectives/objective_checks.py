@@ -40,6 +40,7 @@ class ObjectiveChecks:
 
     objective: type[SmoothingModule]
     options: dict = {}  # noqa: RUF012
+    frozen: tuple[str, ...] = ()  # Stages that do not learn.
 
     @classmethod
     def build(cls, **change):
@@ -52,8 +53,12 @@ class ObjectiveChecks:
         assert logits.shape == (8 * self.options.get("m", self.options.get("k", 1)), 10)
         assert all(part.shape == () and part.requires_grad for part in parts.values())
         sum(parts.values()).backward()
-        assert all(torch.isfinite(p.grad).all() and p.grad.abs().sum() > 0 for p in module.parameters())
-        assert all(m.training for m in module.modules())
+        for name, stage in module.base_classifier.named_children():
+            learns = name not in self.frozen
+            assert all(m.training == learns for m in stage.modules())
+            assert all((p.grad is not None) == learns for p in stage.parameters())
+        weights = [p for p in module.parameters() if p.requires_grad]
+        assert all(torch.isfinite(p.grad).all() and p.grad.abs().sum() > 0 for p in weights)
 
     def test_mixed_precision_gives_losses_in_float32_near_those_in_full(self):
         module, (x, y) = self.build(), batch()
@@ -67,7 +72,7 @@ class ObjectiveChecks:
             assert value.dtype == torch.float32
             assert value.item() == pytest.approx(full[part].item(), rel=0.1, abs=0.02)
         sum(mixed.values()).backward()
-        assert all(torch.isfinite(p.grad).all() for p in module.parameters())
+        assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.requires_grad)
 
     def test_training_on_one_batch_lowers_the_loss(self):
         module, (x, y) = self.build(), batch()

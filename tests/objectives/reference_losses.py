@@ -100,3 +100,19 @@ def smoothmix(logits, mixed, y, share, eta):
             divergence = mpmath.fsum(xlogx(a) - a * mpmath.log(c) for a, c in zip(target, r, strict=True))
             mixing.append(eta * divergence if q[t] >= max(q) else mpmath.mpf(0))
     return {"classification": mean(classification), "mixing": mean(mixing)}
+
+
+def denoising(estimates, y):
+    """estimates: (copies, rows, pixels) of images that are 1 at pixel y and 0 elsewhere."""
+    _, rows, pixels = estimates.shape
+    squares = [
+        (mpmath.mpf(float(copy[b, i])) - (i == y[b])) ** 2
+        for copy in estimates
+        for b in range(rows)
+        for i in range(pixels)
+    ]
+    return {"squared_error": mean(squares)}
+
+
+def denoising_stability(clean, noisy):
+    return {"stability": mean([-mpmath.log(softmax(v)[int(np.argmax(u))]) for u, v in zip(clean, noisy, strict=True)])}

@@ -23,8 +23,8 @@ def test_every_objective_is_tested():
         tests = vars(importlib.import_module(f"test_{cls.__module__.rpartition('.')[2]}")).values()
         checks = [value for value in tests if isinstance(value, type) and issubclass(value, ObjectiveChecks)]
         assert cls in {getattr(value, "objective", None) for value in checks}
-    known = ["Consistency", "Gaussian", "MACER", "SmoothAdv", "SmoothMix", "Stability"]
-    assert sorted(OBJECTIVES) == known
+    known = ["Clean", "Consistency", "Denoising", "DenoisingStability", "Gaussian", "MACER", "SmoothAdv", "SmoothMix"]
+    assert sorted(OBJECTIVES) == [*known, "Stability"]
 
 
 MINE = """
@@ -115,7 +115,7 @@ def test_a_checkpoint_holds_plain_arguments_and_builds_its_module_again(tmp_path
         "schedule": asdict(Schedule("step", factor=0.5)),
         "noise": "gaussian",
         "stages": ["normalize", "net"],
-        **dict.fromkeys(("weights", "freeze", "lora")),
+        **dict.fromkeys(("denoiser", "weights", "freeze", "lora")),
         **{"k": 2, "lbd": 1.0, "beta": 16.0, "gamma": 8.0, "deferred": 0},
     }
     assert list(content["lightning_rs"]) == ["version", "objective", "data", "configs", "random_states"]

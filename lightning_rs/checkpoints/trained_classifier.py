@@ -1,0 +1,66 @@
+"""The classifier behind a denoiser that is to be trained: its net, its stages and its weights, from its file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lightning_rs.checkpoints.fitting import misfit_of
+from lightning_rs.checkpoints.ours import Checkpoint, check_fits, load_checkpoint
+from lightning_rs.data import ImageDataModule
+from lightning_rs.objectives import DenoiserObjective
+
+_DENOISER = "denoiser:net="
+
+
+@dataclass(frozen=True)
+class TrainedClassifier:
+    """What a `DenoiserObjective` takes from the file of a classifier.
+
+    Attributes:
+        path: the file, for messages.
+        checkpoint: its content.
+        denoiser: what is to stand before its stages; None if the first of them is a denoiser, which then goes on.
+    """
+
+    path: Path
+    checkpoint: Checkpoint
+    denoiser: str | None
+
+    @classmethod
+    def load(
+        cls, path: str | Path, denoiser: str | None = None, stages: Sequence[str] | None = None
+    ) -> TrainedClassifier:
+        """Load a checkpoint of `train.py` for the training of a denoiser.
+
+        Args:
+            path: the file.
+            denoiser: as the user named it, `NAME` or `NAME,option=value`; None for that of the file.
+            stages: as far as the user named them; they must be those of the file.
+
+        Raises:
+            OSError: see `load_checkpoint`.
+            ValueError: the same; a file of another program, no denoiser, or another denoiser or stages than the file's.
+        """
+        checkpoint = load_checkpoint(path)
+        own = checkpoint.stages[0].removeprefix(_DENOISER) if checkpoint.stages[0].startswith(_DENOISER) else None
+        if denoiser is None and own is None:
+            raise ValueError(f"no denoiser to train before {path}: name one, for example --denoiser dncnn")
+        if None not in (denoiser, own) and denoiser != own:
+            raise ValueError(f"{path} has a denoiser from which training would go on, {own}; got {denoiser}")
+        if stages is not None and tuple(stages) != checkpoint.stages:
+            raise ValueError(f"{path} has the stages {', '.join(checkpoint.stages)}; got {', '.join(stages)}")
+        return cls(Path(path), checkpoint, denoiser if own is None else None)
+
+    def give(self, module: DenoiserObjective, data: ImageDataModule) -> None:
+        """Give `module` the weights of the classifier, and of its denoiser if it has one.
+
+        Raises:
+            ValueError: classes or images other than those of `data`, or weights that do not fit.
+        """
+        check_fits(self.checkpoint, data.name, data.facts)
+        weights = module.base_classifier.state_dict() | self.checkpoint.base_classifier.state_dict()
+        if (misfit := misfit_of(module.base_classifier.state_dict(), weights)) is not None:
+            raise ValueError(f"{self.path} does not fit the model: {misfit}")
+        module.base_classifier.load_state_dict(weights)
