@@ -28,8 +28,14 @@ _TEXT = r"(?:[\w@/:=,+%^ -]|(?<=\d)\.(?=\d))*"  # No dot but in a number, and no
 _CALLBACKS_WORDS = {"logging_interval": "step|epoch", "mode": "min|max", "monitor": _TEXT}
 _KEY = r"[^\W\d]\w*"
 _CLASSES = r"lightning_rs\.(objectives|data)(\.\w+)+"
-# They are texts and nothing else: a folder that is only read, and names.
-_FREE = ("checkpoint.filename", "data.init_args.data_dir", "wandb.project")
+# They are texts and nothing else: folders that are only read, and names.
+_FREE = (
+    "checkpoint.filename",
+    "data.init_args.data_dir",
+    "data.init_args.path",
+    "data.init_args.root",
+    "wandb.project",
+)
 
 
 def vouched_for(arguments: Sequence[str]) -> frozenset[str]:
