@@ -198,7 +198,7 @@ def accuracy(
     plug_in(plugins)
     for path in checkpoint:
         loaded = load_checkpoint(path)
-        data = data_of(loaded, data_dir=data_dir)
+        data = data_of(loaded, **({} if data_dir is None else {"data_dir": data_dir}))
         dataset = data.dataset("test")
         indices = range(min(len(dataset), limit or len(dataset)))
         settings = CertificationSettings(n=n, alpha=alpha, mechanisms=MECHANISMS, batch_size=batch_size, seed=seed)

@@ -26,6 +26,7 @@ from lightning_rs.cli import (
     WandbMode,
     clean_exit,
     ending_together,
+    gather_data_options,
     log_hyperparameters,
     log_records,
     log_run,
@@ -49,6 +50,7 @@ def certify(
     normalization: str | None = None,
     denoiser: str | None = None,
     data: str | None = None,
+    data_args: dict[str, Any] | None = None,
     data_dir: str | None = None,
     download: bool | None = None,
     stages: list[str] | None = None,
@@ -76,8 +78,9 @@ def certify(
         denoiser: what to put before the classifier: diffusion/FOLDER, diffusion/OWNER/MODEL of the hub, or a checkpoint
             that has a denoiser, which is taken from there.
         data: name of the data set, or path of an own one; that of the training when left out.
-        data_dir: folder of the data set; that of the training when left out.
-        download: fetch the data set when it is not there; as in the training when left out.
+        data_args: arguments of the data set, each also as --data.KEY VALUE; those of the training when left out.
+        data_dir: short for --data.data_dir, the folder of the data set.
+        download: short for --data.download, fetch the data set when it is not there.
         stages: paths of own stages that the checkpoint names.
         plugins: own modules whose data sets, architectures, mechanisms, ... the checkpoint may name.
         accelerator: cpu, gpu or auto.
@@ -94,8 +97,10 @@ def certify(
         chosen = CertificationSettings(**settings)
         check_at_least("wandb_examples", wandb_examples, 0)
         load_named(stages=stages or [])
-        loaded = load_checkpoint(checkpoint, arch, data, normalization, {"data_dir": data_dir, "download": download})
-        datamodule = data_of(loaded, data, data_dir=data_dir, download=download)
+        short = {"data_dir": data_dir, "download": download}
+        data_args = {key: value for key, value in short.items() if value is not None} | (data_args or {})
+        loaded = load_checkpoint(checkpoint, arch, data, normalization, data_args)
+        datamodule = data_of(loaded, data, **data_args)
         try:
             fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
         except RuntimeError as error:  # No such device.
@@ -161,6 +166,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     if arguments and not arguments[0].startswith("-"):
         run_command(arguments)
     else:
+        with clean_exit():
+            arguments = gather_data_options(arguments)
         auto_cli(certify, args=arguments, as_positional=False, parser_class=GroupedParser, description=_ABOUT)
 
 

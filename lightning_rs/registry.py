@@ -151,15 +151,21 @@ def split_options(kind: str, text: str) -> tuple[str, dict[str, int | float | st
     Raises:
         ValueError: a text of another form; the message calls it a `kind`.
     """
+    name, words = split_words(kind, text)
+    return name, {key: _value(word) for key, word in words.items()}
+
+
+def split_words(kind: str, text: str) -> tuple[str, dict[str, str]]:
+    """As `split_options`, with the values as they stand."""
     name, _, rest = text.partition(":")
-    options: dict[str, int | float | str] = {}
+    options: dict[str, str] = {}
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")
         if not (equals and key.isidentifier() and value):
             raise ValueError(f"a {kind} must read name or name:option=value,option=value, got {text!r}")
         if key in options:
             raise ValueError(f"option {key} is given twice in {text!r}")
-        options[key] = _value(value)
+        options[key] = value
     return name, options
 
 

@@ -44,6 +44,7 @@ from lightning_rs.cli import (
     WandbMode,
     clean_exit,
     ending_together,
+    expand_data_options,
     fail,
     make_loggers,
     plug_in,
@@ -390,6 +391,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     arguments = list(sys.argv[1:] if arguments is None else arguments)
     quiet_libraries()
     with clean_exit():
+        arguments = expand_data_options(arguments)
         base, base_arguments = _base_config(arguments)
         configs = filter(os.path.isfile, words_after(arguments, "--config", "-c"))
         contents = [content for path in configs for content in config_layers(path).values()]

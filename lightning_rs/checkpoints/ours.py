@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,8 @@ from torch import nn
 from lightning_rs.checkpoints.archive import read_checkpoint
 from lightning_rs.checkpoints.fitting import fitted
 from lightning_rs.checkpoints.foreign import foreign_classifier
-from lightning_rs.checkpoints.schema import Content, one_line, our_content
-from lightning_rs.data import DATASETS, ImageDataModule
+from lightning_rs.checkpoints.schema import Content, one_line, our_content, shown
+from lightning_rs.data import DATASETS, ImageDataModule, typed_arguments
 from lightning_rs.models import DEFAULT_STAGES, ImageFacts, build_base_classifier, load_named, set_sigma
 
 _PREFIX = "base_classifier."
@@ -68,7 +68,7 @@ def load_checkpoint(
             ours names.
         data: data set of a foreign file, which never names it.
         normalization: how a foreign net's images are normalised, see `parse_normalization`.
-        data_args: arguments of the data set of a foreign file, such as `data_dir`; None counts as left out.
+        data_args: arguments of the data set of a foreign file, such as `data_dir`.
 
     Raises:
         OSError: no such file, or one that cannot be read or does not fit into memory.
@@ -125,7 +125,7 @@ def _load_foreign(
     data_args: Mapping[str, Any],
 ) -> Checkpoint:
     load_named(arch)
-    datamodule = data and _data_module(data, DATASETS.load(data), data_args)
+    datamodule = data and _data_module(data, DATASETS.load(data), {}, data_args)
     classifier, arch = foreign_classifier(path, content, arch, datamodule or None, normalization)
     return Checkpoint(
         base_classifier=classifier,
@@ -134,7 +134,11 @@ def _load_foreign(
         input_shape=datamodule.facts.shape,
         sigma=None,
         objective=None,
-        data={"name": data, "init_args": _given(data_args), "facts": datamodule.facts.plain()},
+        data={
+            "name": data,
+            "init_args": typed_arguments(type(datamodule), data_args),
+            "facts": datamodule.facts.plain(),
+        },
         foreign=True,
     )
 
@@ -142,10 +146,12 @@ def _load_foreign(
 def data_of(checkpoint: Checkpoint, name: str | None = None, **overrides: Any) -> ImageDataModule:
     """The data module of a checkpoint's training, or the one that the user calls `name`.
 
+    That of the training has its facts: nothing is learnt from the images again, and labels mean the same classes.
+
     Args:
         checkpoint: see `load_checkpoint`.
         name: a name in `DATASETS`, or the path of the user's own class, which is imported.
-        overrides: arguments that replace those of the training, unless they are None.
+        overrides: arguments that replace those of the training; texts are read as on the command line.
 
     Raises:
         ValueError: an unknown data set, a path that only the checkpoint names, an argument it does not take, or images
@@ -157,7 +163,16 @@ def data_of(checkpoint: Checkpoint, name: str | None = None, **overrides: Any) -
         raise ValueError("the checkpoint does not say which data set it was trained on: name one with --data")
     cls = DATASETS.get(own) if name is None else DATASETS.load(name)
     name = name or own
-    data = _data_module(name, cls, (known["init_args"] if name == own else {}) | _given(overrides))
+    if name == own:
+        data = _data_module(name, cls, _own_arguments(known, overrides), overrides)
+        if known.get("facts"):
+            said = {field.name: known["facts"].get(field.name) for field in fields(ImageFacts)}
+            try:
+                data.restore(ImageFacts(**said))
+            except (TypeError, ValueError) as error:
+                raise ValueError(f"the checkpoint's facts about its images are none: {one_line(error)}") from None
+    else:
+        data = _data_module(name, cls, {}, overrides)
     check_fits(checkpoint, name, data.facts)
     return data
 
@@ -173,19 +188,31 @@ def check_fits(checkpoint: Checkpoint, name: str, facts: ImageFacts) -> None:
             f"the model tells {checkpoint.num_classes} classes of {_shape(checkpoint.input_shape)} images apart; "
             f"{name} has {facts.num_classes} classes of {_shape(facts.shape)} images"
         )
+    classes = ((checkpoint.data or {}).get("facts") or {}).get("classes")
+    if classes and facts.classes and list(classes) != list(facts.classes):
+        raise ValueError(f"the model tells the classes {shown(classes)} apart; {name} has {shown(list(facts.classes))}")
 
 
-def _data_module(name: str, cls: type[ImageDataModule], init_args: Mapping[str, Any]) -> ImageDataModule:
+def _own_arguments(known: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
+    init_args = dict(known["init_args"])
+    if "path" in init_args and "path" not in overrides:
+        init_args.pop("download", None)  # A path may be a name on a server, and what only a file names is not fetched.
+    return init_args
+
+
+def _data_module(
+    name: str, cls: type[ImageDataModule], init_args: Mapping[str, Any], overrides: Mapping[str, Any]
+) -> ImageDataModule:
     try:
-        return cls(**_given(init_args))
+        typed = typed_arguments(cls, overrides)
+    except ValueError as error:
+        raise ValueError(f"{name} does not take these arguments: {one_line(error)}") from None
+    try:
+        return cls(**{key: value for key, value in {**init_args, **typed}.items() if value is not None})
     except (TypeError, AttributeError, OverflowError) as error:
         raise ValueError(f"{name} does not take these arguments: {one_line(error)}") from None
     except ValueError as error:
         raise ValueError(one_line(error)) from None
-
-
-def _given(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in arguments.items() if value is not None}
 
 
 def _shape(shape: tuple[int, ...]) -> str:

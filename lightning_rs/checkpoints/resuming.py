@@ -29,7 +29,8 @@ from lightning_rs.checkpoints.schema import one_line, our_content, shown, typed
 from lightning_rs.data import ImageDataModule
 from lightning_rs.objectives import SmoothingModule
 
-_FREE = {"data_dir", "num_workers", "download", "weights"}  # What may differ without changing a batch.
+# What may differ without changing a batch.
+_FREE = {"data_dir", "root", "path", "num_workers", "download", "check_files", "weights"}
 _PATHS = ("best_model_path", "last_model_path", "kth_best_model_path")
 _SCHEDULER = [field.encode_name for field in msgspec.structs.fields(SchedulerState)]
 
@@ -74,6 +75,9 @@ def resumable(path: str | Path, module: SmoothingModule, data: ImageDataModule) 
     then = {"objective": about.objective, "data": name, **h}
     now |= {key: value for key, value in data.hparams.items() if key not in _FREE}
     then |= {key: value for key, value in init_args.items() if key not in _FREE}
+    if about.data and about.data.facts:  # Mean, std and shape are the model's too.
+        for key in ("classes", "levels"):
+            now[key], then[key] = data.facts.plain()[key], getattr(about.data.facts, key)
     for key in sorted((now.keys() & then.keys()) - _FREE, key=lambda key: (key not in ("objective", "data"), key)):
         if now[key] != then[key]:
             raise ValueError(

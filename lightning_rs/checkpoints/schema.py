@@ -45,6 +45,7 @@ class Facts(Struct):
     mean: list[Finite]
     std: list[Positive]
     levels: Size | None = None
+    classes: list[str] | None = None
 
 
 class Data(Struct):

@@ -1,6 +1,7 @@
 """What train.py and certify.py share, and the subcommands of certify.py, one a file."""
 
 from lightning_rs.cli.commands import list_commands, run_command
+from lightning_rs.cli.data_options import expand_data_options, gather_data_options
 from lightning_rs.cli.exits import CertifyParser, ResumeParser, TrainParser, clean_exit, fail
 from lightning_rs.cli.help_groups import GroupedParser
 from lightning_rs.cli.interruption import KeepHandlers, ending_together, stopping_cleanly
@@ -21,7 +22,9 @@ __all__ = [
     "WandbMode",
     "clean_exit",
     "ending_together",
+    "expand_data_options",
     "fail",
+    "gather_data_options",
     "list_commands",
     "log_hyperparameters",
     "log_records",

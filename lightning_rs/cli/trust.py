@@ -31,8 +31,15 @@ _CALLBACKS_WORDS = {"logging_interval": "step|epoch", "mode": "min|max", "monito
 _NETS = r"(timm|torchvision|hf)/[\w@/:=,+%^ .~-]*"
 _KEY = r"[^\W\d]\w*"
 _CLASSES = r"lightning_rs\.(objectives|data)(\.\w+)+"
-# They are texts and nothing else: a folder that is only read, names, and patterns of names.
-_FREE = ("checkpoint.filename", "data.init_args.data_dir", "model.init_args.freeze", "wandb.project")
+# They are texts and nothing else: folders that are only read, names, and patterns of names.
+_FREE = (
+    "checkpoint.filename",
+    "data.init_args.data_dir",
+    "data.init_args.path",
+    "data.init_args.root",
+    "model.init_args.freeze",
+    "wandb.project",
+)
 
 
 def vouched_for(arguments: Sequence[str]) -> frozenset[str]:

@@ -35,6 +35,7 @@ class ImageDataModule(LightningDataModule, ABC):
         levels: pixels are multiples of 1 / levels: 255 where they come from 8-bit files, however these are cropped or
             resized before they become floating-point numbers; None for images on no grid. Certificates for images on a
             grid hold for the program as it runs, others assume real arithmetic.
+        classes: names of the classes in the order of their labels, if they have names.
 
     Args:
         batch_size: images per training step and process.
@@ -46,6 +47,7 @@ class ImageDataModule(LightningDataModule, ABC):
     mean: tuple[float, ...]
     std: tuple[float, ...]
     levels: int | None = 255
+    classes: Sequence[str] | None = None
 
     def __init__(self, batch_size: int = 256, num_workers: int = 0) -> None:
         super().__init__()
@@ -70,6 +72,12 @@ class ImageDataModule(LightningDataModule, ABC):
             return ImageFacts(**said)
         except (TypeError, ValueError) as error:
             raise ValueError(f"{type(self).__name__}: {error}") from None
+
+    def restore(self, facts: ImageFacts) -> None:
+        """Take over the facts of a checkpoint, in the place of what would be learnt from the images again.
+
+        Those that a class or its arguments say stand as they are.
+        """
 
     @property
     def name(self) -> str:

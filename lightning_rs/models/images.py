@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from lightning_rs.checks import check_at_least
+from lightning_rs.checks import check_at_least, check_several, shown
 
 
 @dataclass(frozen=True)
@@ -19,9 +19,10 @@ class ImageFacts:
         shape: (channels, height, width).
         mean, std: statistics of the training images, one number per channel, in pixel units; std > 0.
         levels: pixels are multiples of 1 / levels, 255 for 8-bit images; None if they lie on no grid.
+        classes: names of the classes in the order of their labels; None if they have none.
 
     Raises:
-        ValueError: a value out of range, or statistics of another number of channels.
+        ValueError: a value out of range, statistics of another number of channels, or names of other classes.
     """
 
     num_classes: int
@@ -29,6 +30,7 @@ class ImageFacts:
     mean: Sequence[float]
     std: Sequence[float]
     levels: int | None = None
+    classes: Sequence[str] | None = None
 
     def __post_init__(self) -> None:
         check_at_least("num_classes", self.num_classes, 2)
@@ -43,6 +45,11 @@ class ImageFacts:
             raise ValueError(f"mean and std must be finite, and std positive, got {list(mean)} and {list(std)}")
         if self.levels is not None:
             check_at_least("levels", self.levels, 1)
+        if self.classes is not None:
+            classes = tuple(check_several("classes", self.classes))
+            if not all(isinstance(name, str) for name in classes) or len(set(classes)) != self.num_classes:
+                raise ValueError(f"classes must be {self.num_classes} different names, got {shown(list(classes))}")
+            object.__setattr__(self, "classes", classes)
         for name, value in (("shape", shape), ("mean", mean), ("std", std)):
             object.__setattr__(self, name, value)
 
@@ -53,5 +60,5 @@ class ImageFacts:
         return replace(self, shape=shape, mean=mean, std=std)
 
     def plain(self) -> dict[str, Any]:
-        """The facts as plain numbers and lists, for checkpoints."""
+        """The facts as plain numbers, texts and lists, for checkpoints."""
         return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(self).items()}

@@ -69,7 +69,7 @@ def test_facts_belong_to_the_instance_and_are_described():
     data = Learned(4)
     images = data.load("train").tensors[0]
     facts = {"num_classes": 4, "shape": [1, 3, 3], "mean": [float(images.mean())], "std": [float(images.std())]}
-    facts["levels"] = 255  # Unless it says otherwise.
+    facts |= {"levels": 255, "classes": None}  # Unless it says otherwise.
     # By its path; arguments that are the base class's alone would not be taken again.
     assert data.description() == {
         "name": f"{__name__}.Learned",

@@ -9,7 +9,7 @@ def test_facts_are_kept_in_one_form_and_given_in_plain_values():
     facts = ImageFacts(10, [3, 32.0, 32], [0, 0.5, 1], (1, 1, 2), levels=255)
     assert facts == ImageFacts(10, (3, 32, 32), (0.0, 0.5, 1.0), (1.0, 1.0, 2.0), 255)
     plain = {"num_classes": 10, "shape": [3, 32, 32], "mean": [0.0, 0.5, 1.0], "std": [1.0, 1.0, 2.0]}
-    plain["levels"] = 255
+    plain |= {"levels": 255, "classes": None}
     assert facts.plain() == json.loads(json.dumps(plain)) == plain
     assert ImageFacts(**facts.plain()) == facts
 
