@@ -65,7 +65,7 @@ def needing_trust(config: Mapping[str, Any], vouched: Collection[str] = ()) -> I
             for key, item in value.items():
                 if not _matches(_KEY, key):
                     yield f"a key of {place}", key
-                elif not (f"{place}.{key}" in _FREE and all(isinstance(text, str) for text in _listed(item))):
+                elif not (f"{place}.{key}" in _FREE and all(isinstance(text, str) for text in listed(item))):
                     yield from of_values(f"{place}.{key}", item)
         elif isinstance(value, list):
             for number, item in enumerate(value):
