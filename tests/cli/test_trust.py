@@ -38,7 +38,7 @@ def test_what_is_known_to_be_harmless_needs_none():
         ({"certification": {"n": (1, 2)}}, "certification.n"),
         ({"denoiser": "diffusion/theirs"}, "denoiser"),
         ({"model": CLASS | {"init_args": {"stages": ["denoiser:net=diffusion/a"]}}}, "model.init_args.stages[0]"),
-        ({"model": CLASS | {"init_args": {"architecture": "hf/theirs"}}}, "model.init_args.architecture"),
+        ({"model": CLASS | {"init_args": {"architecture": "onnx/theirs"}}}, "model.init_args.architecture"),
         ({"plugins": {"evil"}}, "plugins"),
         ({"trainer": {"profiler": "simple"}}, "trainer.profiler"),
         ({"trainer": {"callbacks": {"class_path": "callbacks.EMA", "init_args": "file"}}}, "trainer.callbacks[0]"),
