@@ -58,6 +58,8 @@ class Registry(Mapping[str, T], Generic[T]):
     def load(self, name: str) -> T:
         """The object that the user calls `name`: as `get`, but the path of an own one is imported.
 
+        It is then known by its own name too, unless that is another's.
+
         Raises:
             ValueError: an unknown name, a module that is not there or fails, or something of another kind.
         """
@@ -67,9 +69,13 @@ class Registry(Mapping[str, T], Generic[T]):
             if value is None:
                 raise ValueError(f"module {module} has no {attribute}")
             try:
-                self._users[name] = self._adopt(name, value)
+                self._users[name] = adopted = self._adopt(name, value)
             except TypeError as error:
                 raise ValueError(str(error)) from None
+            # Some tell others what they are by their own name, a noise for example; nobody else's is taken.
+            own = self._name_of(adopted)
+            if own is not None and own not in self:
+                self._users[own] = adopted
         return self.get(name)
 
     def add(self, cls: T) -> None:

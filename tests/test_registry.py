@@ -53,7 +53,9 @@ def test_get_imports_nothing_and_load_what_the_user_names(packages):
         packages.get("mine.Penta")
     assert "mine" not in sys.modules
     assert packages.load("mine.Penta").corners == 5
-    assert packages.get("mine.Penta") is packages.load("mine.Penta")
+    assert packages.get("mine.Penta") is packages.load("mine.Penta") is packages.get("Penta")
+    assert packages.load("clash.Square").corners == 4
+    assert packages.get("Square") is not packages.get("clash.Square")
     for name, message in (
         ("mine.Hexa", "module mine has no Hexa"),
         ("mine.make", "mine.make is no shape"),

@@ -50,6 +50,7 @@ def test_a_users_own_noise_by_its_path(package):
     assert NOISES.load(path).name == "loud"
     noise = make_noise(f"{path}:factor=2.5", 0.5)
     assert (noise.name, noise.scale, noise.factor) == ("loud", 0.5, 2.5)
+    assert make_noise(noise.label, noise.scale) == noise  # As a certification makes it, of a training's.
 
 
 @pytest.mark.parametrize(
