@@ -110,6 +110,10 @@ class Torchvision(LearnedDataModule, TorchvisionDataModule):
         shape = (self._set.channels, self.size, self.size)
         return ImageFacts(self._set.num_classes, shape, mean, std, 255, list(map(str, names)) if known else None)
 
+    def called(self, split: str) -> str:
+        resized = "" if self.size == self._set.size else f",size={self.size}"
+        return f"{self.name}:name={self.title}{resized}"
+
     def train_transform(self) -> Callable:
         return self._transform(augmented(self.augmentation, self._resize_to(), self.padding, self.facts.shape))
 

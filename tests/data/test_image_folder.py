@@ -199,7 +199,7 @@ def test_certifying_takes_the_test_images_alone(run, tmp_path):
     [
         (("--data.root=nowhere",), "the images not found at nowhere: set root to a folder with train and test"),
         (("--data.rot=x",), "ImageFolder does not take these arguments: unknown rot; known: augmentation, batch_size"),
-        (("--data.size", "x"), "ImageFolder does not take these arguments: argument \"size\""),
+        (("--data.size", "x"), 'ImageFolder does not take these arguments: argument "size"'),
         (("--data.size",), "--data.size expects a value"),
         (("--data=ImageFolder:root",), "a data set must read name or name:option=value,option=value, got 'ImageFol"),
         (("--data=ImageFolder:root=other",), "has a class 'zebra' that is none of the 3 classes of the training"),
