@@ -122,7 +122,7 @@ def certify(
             num_classes=loaded.num_classes,
             noise=chosen.noise_for(make_noise(loaded.noise, sigma, levels), levels),
             dataset=dataset,
-            data=datamodule.name,
+            data=datamodule.called("test"),
             split="test",
             settings=chosen,
         )

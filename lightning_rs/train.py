@@ -204,7 +204,7 @@ class TrainCLI(LightningCLI):
         self.datamodule.dataset("train")
         for callback in (self.config_init.live_certification, self.config_init.certification):
             dataset = self.datamodule.dataset(callback.split)
-            name, levels = self.datamodule.name, self.datamodule.facts.levels
+            name, levels = self.datamodule.called(callback.split), self.datamodule.facts.levels
             certification = callback.certification(self.model, dataset, name, levels)
             certification.check()
         certification.ask()

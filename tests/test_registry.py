@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from lightning_rs.registry import Registry, import_users_module, split_options
+from lightning_rs.registry import Registry, import_users_module, split_options, split_words
 
 
 class Shape:
@@ -98,6 +98,7 @@ def test_adopted_are_classes_of_a_plugged_in_module_and_whatever_the_user_names(
 
 
 def test_options_in_a_text():
+    assert split_words("shape", "a.B:x=007,y=.5") == ("a.B", {"x": "007", "y": ".5"})
     assert split_options("shape", "a") == ("a", {})
     assert split_options("shape", "a.B:x=1,y=.5,z=w") == ("a.B", {"x": 1, "y": 0.5, "z": "w"})
     for text, message in (

@@ -179,7 +179,7 @@ class CertificationCallback(Callback):
         """The data set, its name and levels; None as long as there are no loaders."""
         data = trainer.datamodule
         if isinstance(data, ImageDataModule):
-            return data.dataset(self.split), data.name, data.facts.levels
+            return data.dataset(self.split), data.called(self.split), data.facts.levels
         loader = trainer.val_dataloaders if self.split == "val" else trainer.test_dataloaders
         loader = loader[0] if isinstance(loader, (list, tuple)) else loader
         if loader is None:

@@ -86,6 +86,10 @@ class ImageDataModule(LightningDataModule, ABC):
         ours = cls.__module__.startswith("lightning_rs.")
         return cls.__name__ if ours else f"{cls.__module__}.{cls.__qualname__}"
 
+    def called(self, split: str) -> str:
+        """What records call the data set: images of another name are not certified into the same directory."""
+        return self.name
+
     @abstractmethod
     def load(self, split: str) -> Dataset:
         """The data set of one split: index to (image tensor in [0, 1], int label)."""

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from torch.utils.data import Dataset
 
 from lightning_rs.data.torchvision_data import TorchvisionDataModule, import_torchvision
+from lightning_rs.data.transforms import augmented
 
 
 class CIFAR10(TorchvisionDataModule):
@@ -47,6 +48,4 @@ class CIFAR10(TorchvisionDataModule):
 
     def train_transform(self) -> Callable:
         transforms = import_torchvision().transforms
-        return transforms.Compose(
-            [transforms.RandomCrop(32, padding=4), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
-        )
+        return transforms.Compose([*augmented("crop_flip", None, 4, self.shape), transforms.ToTensor()])

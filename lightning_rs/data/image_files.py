@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import torch
@@ -104,14 +104,19 @@ def _header(path: Path) -> tuple[tuple[int, int], bool] | ImageError:
         return _unreadable(path, error)
 
 
-def read_file(path: Path, channels: int) -> Image.Image:
+def read_file(path: Path, channels: int, file: BinaryIO | None = None) -> Image.Image:
     """A decoded image: of 16 bits in PIL's mode `I`, else in `RGB` or, of one channel, in `L`.
+
+    Args:
+        path: of the file, or its name alone.
+        channels: 1 or 3.
+        file: its content, where it lies in another one.
 
     Raises:
         ImageError: it cannot be decoded; the message names it.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(file or path) as image:
             return image.convert("I" if _is_deep(image) else "L" if channels == 1 else "RGB")
     except Exception as error:  # Decoders may raise anything.
         raise _unreadable(path, error) from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -14,6 +15,8 @@ from lightning_rs.models import ImageFacts
 
 MOST_FOR_STATISTICS = 10_000
 """Images from which mean and std are learnt: all, or this many evenly spaced ones, which tell three digits."""
+
+_FOR_DIGEST = 32
 
 
 class LearnedDataModule(ImageDataModule):
@@ -45,6 +48,17 @@ class LearnedDataModule(ImageDataModule):
             return self.learn()
         except TypeError as error:
             raise ValueError(f"{self.name}: {error}") from None
+
+    def called(self, split: str) -> str:
+        """The name with a digest of some images, since two folders of one name may hold different ones."""
+        if split == "train":
+            return self.name  # Augmented images are others every time, and reading them would draw.
+        dataset = self.dataset(split)
+        digest = hashlib.sha256(str(len(dataset)).encode())
+        for i in evenly_spaced(len(dataset), _FOR_DIGEST):
+            image, label = dataset[i]
+            digest.update(f"{label} {tuple(image.shape)}".encode() + image.numpy().tobytes())
+        return f"{self.name}-{digest.hexdigest()[:8]}"
 
     def restore(self, facts: ImageFacts) -> None:
         self.__dict__["facts"] = facts  # What a cached property would have been given.

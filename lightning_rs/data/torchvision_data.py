@@ -1,11 +1,11 @@
-"""What MNIST and CIFAR-10 share: torchvision's classes, in a folder of the user's, downloaded only when asked."""
+"""What torchvision's data sets share: its classes, in a folder of the user's, downloaded only when asked."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any
 
 from torch.utils.data import Dataset
 
@@ -14,18 +14,24 @@ from lightning_rs.models.torchvision_nets import import_torchvision
 
 
 class TorchvisionDataModule(ImageDataModule):
-    """A data set of torchvision that has `root`, `train` and `download`.
+    """A data set of torchvision that takes `root` and `download`.
+
+    Attributes:
+        title: of the data set, for messages.
+        megabytes: of the download.
+        parts: what else torchvision's class takes, for each split that it has: `train`, `test` and perhaps `val`.
 
     Args:
         data_dir: folder that holds, or will hold, the data set.
         batch_size: images per training step and process.
         num_workers: processes that load images.
-        val_size: training images held out for validation, evenly spaced.
+        val_size: training images held out for validation, where the data set has none.
         download: fetch the data set when it is not there.
     """
 
-    title: ClassVar[str]
-    megabytes: ClassVar[int]
+    title: str
+    megabytes: int
+    parts: Mapping[str, Mapping[str, Any]] = {"train": {"train": True}, "test": {"train": False}}
 
     def __init__(self, data_dir: str, batch_size: int, num_workers: int, val_size: int, download: bool) -> None:
         super().__init__(batch_size, num_workers)
@@ -48,27 +54,32 @@ class TorchvisionDataModule(ImageDataModule):
     def prepare_data(self) -> None:
         if self.download and not self._present():
             print(f"Downloading {self.title} ({self.megabytes} MB) to {self.data_dir}")
-            for train in (True, False):
-                self.dataset_class()(self.data_dir, train=train, download=True)
+            for part in self.parts.values():
+                self.dataset_class()(self.data_dir, **part, download=True)
 
     def load(self, split: str) -> Dataset:
+        self.require()
+        if split in self.parts and (split == "test" or "val" in self.parts):
+            return self.part(split, augmented=split == "train")
+        return train_or_val(split, lambda augmented: self.part("train", augmented), self.val_size)
+
+    def require(self) -> None:
+        """Refuse to go on without the files."""
         if not self._present():
             raise FileNotFoundError(
                 f"{self.title} not found in {self.data_dir}: set data_dir to the folder that holds it, "
                 f"or download: true to fetch it ({self.megabytes} MB)"
             )
-        if split == "test":
-            return self.dataset_class()(self.data_dir, train=False, transform=self.eval_transform())
-        return train_or_val(split, self._training_images, self.val_size)
 
-    def _training_images(self, augmented: bool) -> Dataset:
+    def part(self, split: str, augmented: bool) -> Dataset:
+        """torchvision's data set of a split that it has."""
         transform = self.train_transform() if augmented else self.eval_transform()
-        return self.dataset_class()(self.data_dir, train=True, transform=transform)
+        return self.dataset_class()(self.data_dir, **self.parts[split], transform=transform)
 
     def _present(self) -> bool:
         try:
-            for train in (True, False):
-                self.dataset_class()(self.data_dir, train=train)
+            for part in self.parts.values():
+                self.dataset_class()(self.data_dir, **part)
         except (RuntimeError, FileNotFoundError):
             return False
         return True

@@ -1,6 +1,7 @@
 import gzip
 import pickle
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,22 @@ def test_data_that_do_not_fit(checkpoint):
         data_of(loaded, "SVHN")
     with pytest.raises(ValueError, match="Digits does not take these arguments"):
         data_of(loaded, data_dir="/nowhere")
+
+
+def test_the_data_set_of_a_checkpoint_has_its_facts_and_fetches_nothing(checkpoint):
+    facts = {"num_classes": 10, "shape": [1, 8, 8], "mean": [0.1], "std": [0.2], "levels": 255}
+    names = [str(i) for i in range(10)]
+    own = {"name": "HuggingFace", "init_args": {"path": "some/name", "download": True}}
+    own["facts"] = facts | {"classes": names}
+    loaded = replace(load_checkpoint(checkpoint), data=own)
+    data = data_of(loaded, channels="1")  # Nothing is learnt: there is nothing at that path.
+    assert data.facts.classes == tuple(names) and data.facts.mean == (0.1,)
+    assert not data.download and data.channels == 1
+    assert data_of(loaded, path="some/name", download="true").download
+    with pytest.raises(ValueError, match="the checkpoint's facts about its images are none: classes must be 10"):
+        data_of(replace(loaded, data=own | {"facts": facts | {"classes": names[1:]}}))
+    with pytest.raises(ValueError, match="HuggingFace does not take these arguments: unknown rot; known: augmentation"):
+        data_of(loaded, rot="x")
 
 
 def test_a_path_that_only_the_file_names_is_not_imported(checkpoint, tmp_path, monkeypatch):

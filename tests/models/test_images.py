@@ -12,6 +12,8 @@ def test_facts_are_kept_in_one_form_and_given_in_plain_values():
     plain |= {"levels": 255, "classes": None}
     assert facts.plain() == json.loads(json.dumps(plain)) == plain
     assert ImageFacts(**facts.plain()) == facts
+    named = ImageFacts(2, (1, 2, 2), [0.5], [0.5], classes=["a", "b"])
+    assert named.classes == ("a", "b") and named.plain()["classes"] == ["a", "b"]
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,10 @@ def test_facts_are_kept_in_one_form_and_given_in_plain_values():
         ({"std": [0.5, 0.5]}, r"one entry for each of 1 channels, got \[0.5\] and \[0.5, 0.5\]"),
         ({"mean": [float("nan")]}, r"mean and std must be finite, and std positive, got \[nan\] and \[0.5\]"),
         ({"std": [float("inf")]}, r"and std positive, got \[0.5\] and \[inf\]"),
+        ({"classes": ["a"] * 10}, r"classes must be 10 different names, got \['a', "),
+        ({"classes": ["a", "b"]}, r"classes must be 10 different names, got \['a', 'b'\]"),
+        ({"classes": list(range(10))}, "classes must be 10 different names, got"),
+        ({"classes": "a"}, "classes must be a list, got 'a'"),
         ({"std": [-0.5]}, r"and std positive, got \[0.5\] and \[-0.5\]"),
     ],
 )
