@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -57,7 +58,7 @@ def hf_architecture(place: str, config: Mapping[str, Any] | None = None) -> Arch
         mean=mean,
         std=std,
         pretrained=partial(_pretrained, place, mean, std) if config is None else None,
-        carries=True,
+        carries=config is not None or _has_weights(place),
         config={"model": model, "images": {"size": size, "mean": mean, "std": std}},
     )
 
@@ -79,6 +80,12 @@ def _read(place: str) -> dict[str, Any]:
     return {"model": model, "images": {"size": size if isinstance(size, int) else None}}
 
 
+def _has_weights(place: str) -> bool:
+    """Whether there are more than a configuration; of the hub's that is taken for granted."""
+    folder = Path(place).expanduser()
+    return not folder.is_dir() or any(path.suffix in (".safetensors", ".bin") for path in folder.iterdir())
+
+
 def _vision(model: Mapping[str, Any]) -> Mapping[str, Any]:
     """The part of a model's configuration that is of images."""
     part = model.get("vision_config")
@@ -87,13 +94,14 @@ def _vision(model: Mapping[str, Any]) -> Mapping[str, Any]:
 
 def _config_class(model: Mapping[str, Any]) -> type:
     """The class of a configuration, by the type of model that it says, which is one of transformers' own."""
+    configs = optional_import("transformers", "hf").CONFIG_MAPPING
     auto = optional_import("transformers.models.auto.modeling_auto", "hf")
     kind, known = model.get("model_type"), auto.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES
     if kind == "timm_wrapper":
         raise ValueError("it is a net of timm: name it timm/NAME")
     if not isinstance(kind, str) or kind not in known:
         raise ValueError(f"{kind!r:.60} is no image classifier of transformers; known: {', '.join(known)}")
-    return optional_import("transformers", "hf").CONFIG_MAPPING[kind]
+    return configs[kind]
 
 
 def _declared(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
