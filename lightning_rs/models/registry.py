@@ -8,6 +8,8 @@ from typing import Any
 from torch import nn
 
 from lightning_rs.models.architecture import Architecture
+from lightning_rs.models.exported_nets import exported_architecture
+from lightning_rs.models.onnx_nets import onnx_architecture
 from lightning_rs.models.stage import Stage
 from lightning_rs.models.torchvision_nets import list_torchvision, torchvision_architecture
 from lightning_rs.registry import Registry, split_options
@@ -54,7 +56,7 @@ STAGES: Registry[Stage] = Registry(
 # What stands before the first "/" of a name. A name in a library is known as it is; what leads to files of the user's
 # or to a hub is read only if the user said it, or is built again from the plain values that a checkpoint has of it.
 _LIBRARIES: dict[str, Callable[[str], Architecture]] = {"torchvision": torchvision_architecture}
-_PLACES: dict[str, Callable[..., Architecture]] = {}
+_PLACES: dict[str, Callable[..., Architecture]] = {"exported": exported_architecture, "onnx": onnx_architecture}
 
 
 def list_architectures() -> list[str]:
