@@ -21,7 +21,7 @@ Nothing in a file runs: it was loaded as tensors and plain values, and names are
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,7 @@ from lightning_rs.checkpoints.fitting import fitted, outline
 from lightning_rs.checkpoints.schema import one_line, shown
 from lightning_rs.data import ImageDataModule
 from lightning_rs.models import ImageFacts, build_base_classifier, get_architecture
+from lightning_rs.models.normalize import Normalize
 from lightning_rs.smoothing.classifier import device_of
 
 # What holds the weights, and what another program calls the parts of our thin ResNets.
@@ -94,8 +95,7 @@ def foreign_classifier(
             answer = classifier(torch.zeros(1, *facts.shape))
     if answer.shape != (1, facts.num_classes) or not answer.isfinite().all():
         raise ValueError(f"{path} gives no {facts.num_classes} finite scores for an image of {type(data).__name__}")
-    if not any(mean) and all(s == 1.0 for s in std):
-        classifier.normalize = nn.Identity()
+    classifier.normalize = normalizing(mean, std)
     return classifier, arch
 
 
@@ -133,6 +133,11 @@ def parse_normalization(text: str, facts: ImageFacts) -> tuple[list[float], list
     return mean, std
 
 
+def normalizing(mean: Sequence[float], std: Sequence[float]) -> nn.Module:
+    """The stage that normalises so: nothing where the mean is 0 and the standard deviation 1."""
+    return Normalize(mean, std) if any(mean) or any(s != 1.0 for s in std) else nn.Identity()
+
+
 def doubt_about_normalization(
     classifier: nn.Sequential, dataset: Dataset, facts: ImageFacts, images: int = 100
 ) -> str | None:
@@ -142,7 +147,7 @@ def doubt_about_normalization(
     nothing; the accuracy itself with the binomial test against 1 / K.
 
     Args:
-        classifier: with the stages `normalize` and `net`.
+        classifier: with a stage `normalize`.
         dataset: index to (image with pixels in [0, 1], label).
         facts: of the data module, for the statistics of the alternatives.
         images: number of images to look at.
@@ -153,10 +158,9 @@ def doubt_about_normalization(
     x, y = torch.stack([image for image, _ in chosen]), torch.tensor([int(label) for _, label in chosen])
     own = _right(classifier, x, y)
     for name in ("standardize", "center", "none"):
-        mean, std = parse_normalization(name, facts)
-        shape = (-1, 1, 1)
-        normalized = (x - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
-        other = _right(classifier.net, normalized, y)
+        normalize = normalizing(*parse_normalization(name, facts)).to(device_of(classifier))
+        stages = dict(classifier.named_children()) | {"normalize": normalize}
+        other = _right(nn.Sequential(*stages.values()), x, y)
         gained, lost = int((other & ~own).sum()), int((own & ~other).sum())
         if gained > lost and stats.binomtest(gained, gained + lost, alternative="greater").pvalue < _SIGNIFICANT:
             return (
