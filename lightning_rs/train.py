@@ -114,6 +114,9 @@ class TrainCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         DATASETS.add(type(self.datamodule))
+        if not any(weight.requires_grad for weight in self.model.parameters()):
+            net = self.config.model.init_args.architecture
+            raise ValueError(f"{net} has no weights to train; certify.py --arch {net} certifies it as it is")
         if not rank_zero_only.rank:
             # Missing files, and images and settings that do not fit, are found before anything is written.
             self._check_data()
