@@ -35,7 +35,7 @@ class Checkpoint:
         noise: name of the distribution of its noise.
         objective: name of the training objective; None if the file does not say it.
         data: `name`, `init_args` and `facts` of the data module, or None if the training used none that says them.
-        foreign: whether another program wrote the file.
+        foreign: whether anything but train.py made it.
     """
 
     base_classifier: nn.Module
