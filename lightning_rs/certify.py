@@ -1,12 +1,14 @@
-"""Certify a checkpoint: draw noisy copies of its data set's images, and turn the votes into certified radii.
+"""Certify a classifier: draw noisy copies of its data set's images, and turn the votes into certified radii.
 
-python certify.py --checkpoint X                                certify
+python certify.py --checkpoint X                                certify what was trained
+python certify.py --arch onnx/FILE --data D --sigma S ...       certify the net that you have
 python certify.py report DIR_OR_TSV...                          tables and plots of certifications, side by side
 python certify.py recertify DIR --alpha 0.01 --mechanisms ...   from the stored votes, without sampling
 """
 
 from __future__ import annotations
 
+import re
 import sys
 import time
 from collections.abc import Sequence
@@ -19,7 +21,14 @@ from jsonargparse.typing import PositiveInt
 from lightning_fabric import Fabric
 
 from lightning_rs.certification import Certification, CertificationSettings, certify_together
-from lightning_rs.checkpoints import data_of, doubt_about_normalization, load_checkpoint, with_denoiser
+from lightning_rs.checkpoints import (
+    Checkpoint,
+    data_of,
+    doubt_about_normalization,
+    load_checkpoint,
+    load_net,
+    with_denoiser,
+)
 from lightning_rs.checks import check_at_least
 from lightning_rs.cli import (
     GroupedParser,
@@ -44,9 +53,10 @@ _ABOUT = "Draw noisy copies of the images of a checkpoint's data set, and turn t
 
 
 def certify(
-    checkpoint: str,
+    checkpoint: str | None = None,
     sigma: float | None = None,
     arch: str | None = None,
+    weights: str | None = None,
     normalization: str | None = None,
     denoiser: str | None = None,
     data: str | None = None,
@@ -64,17 +74,20 @@ def certify(
     wandb_examples: int = 32,
     **settings: Any,
 ) -> None:
-    """Certify the test split with the classifier of a checkpoint.
+    """Certify the test split with the classifier of a checkpoint, or with a net that has its weights.
 
     Appends one record per finished example, prints certified accuracy per mechanism and radius, and writes table and
     plots. Started again with the same arguments, it goes on where it stopped.
 
     Args:
-        checkpoint: file that train.py wrote, for example runs/NAME/checkpoints/last.ckpt, or one of the field.
+        checkpoint: file that train.py wrote, for example runs/NAME/checkpoints/last.ckpt, or one of the field; none of
+            a net that has its weights, such as onnx/FILE.
         sigma: standard deviation of the noise in pixel units; that of the training when left out.
-        arch: architecture of a foreign checkpoint that does not name its own; torchvision's names and the path of an
-            own one serve too.
-        normalization: of a foreign checkpoint: standardize, center, none, or numbers per channel as mean/std.
+        arch: architecture of a foreign checkpoint that does not name its own, or the net to certify without one;
+            torchvision's names and the path of an own one serve too.
+        weights: without a checkpoint what the net's library calls its weights, such as pretrained; own if the path
+            of an own one returns a net that has them.
+        normalization: of a foreign checkpoint or net: standardize, center, none, or numbers per channel as mean/std.
         denoiser: what to put before the classifier: diffusion/FOLDER, diffusion/OWNER/MODEL of the hub, or a checkpoint
             that has a denoiser, which is taken from there.
         data: name of the data set, or path of an own one; that of the training when left out.
@@ -99,7 +112,7 @@ def certify(
         load_named(stages=stages or [])
         short = {"data_dir": data_dir, "download": download}
         data_args = {key: value for key, value in short.items() if value is not None} | (data_args or {})
-        loaded = load_checkpoint(checkpoint, arch, data, normalization, data_args)
+        loaded = _loaded(checkpoint, arch, weights, data, normalization, data_args, stages)
         datamodule = data_of(loaded, data, **data_args)
         try:
             fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
@@ -110,7 +123,7 @@ def certify(
         dataset = datamodule.dataset("test")
         sigma = loaded.sigma if sigma is None else sigma
         if sigma is None:
-            raise ValueError("the checkpoint does not say the noise of its training: give sigma")
+            raise ValueError(f"{checkpoint or arch} does not say the noise of its training: give sigma")
         classifier = loaded.base_classifier
         if denoiser is not None:
             loaded = with_denoiser(loaded, denoiser)
@@ -129,7 +142,7 @@ def certify(
         certification.check()
         certification.ask()
         run = certification.describe()
-        directory = Path(output) if output else default_directory(Path(checkpoint), run)
+        directory = Path(output) if output else default_directory(checkpoint, run)
         RunDirectory(directory).check(run)
         if loaded.foreign and fabric.is_global_zero:
             doubt = doubt_about_normalization(classifier, dataset, datamodule.facts)
@@ -153,10 +166,38 @@ def certify(
                 log_records(loggers, records, run, directory, dataset, wandb_examples)
 
 
-def default_directory(checkpoint: Path, run: RunDescription) -> Path:
-    """A directory in the checkpoint's run, named after what is certified, so that the same run finds it again."""
-    folder = checkpoint.parent.parent if checkpoint.parent.name == "checkpoints" else checkpoint.parent
-    return folder / f"certify-sigma{run.sigma:g}-n{run.n}-{run.digest[:8]}"
+def _loaded(
+    checkpoint: str | None,
+    arch: str | None,
+    weights: str | None,
+    data: str | None,
+    normalization: str | None,
+    data_args: dict[str, Any],
+    stages: list[str] | None,
+) -> Checkpoint:
+    """What is to be certified: the classifier of a checkpoint, or a net without one."""
+    if checkpoint is not None:
+        if weights is not None:
+            raise ValueError(f"the weights are those of {checkpoint}: leave weights out")
+        return load_checkpoint(checkpoint, arch, data, normalization, data_args)
+    if arch is None:
+        raise ValueError("give --checkpoint FILE, or with --arch a net that has its weights, such as onnx/FILE")
+    if stages:
+        raise ValueError("stages are those that a checkpoint names: leave stages out")
+    return load_net(arch, weights, data, normalization, data_args)
+
+
+def default_directory(checkpoint: str | None, run: RunDescription) -> Path:
+    """A directory named after what is certified, so that the same run finds it again.
+
+    It lies in the checkpoint's run; of a net without a checkpoint in a folder of its own.
+    """
+    name = f"certify-sigma{run.sigma:g}-n{run.n}-{run.digest[:8]}"
+    if checkpoint is None:
+        net = re.sub(r"[^\w.-]+", "-", Path(str(run.architecture)).name).strip(".-")
+        return Path("runs") / (net or "net") / name
+    folder = Path(checkpoint).parent
+    return (folder.parent if folder.name == "checkpoints" else folder) / name
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -149,6 +149,9 @@ class TrainCLI(LightningCLI):
         DATASETS.add(type(self.datamodule))
         if self.classifier is not None:
             self.classifier.give(self.model, self.datamodule)
+        if not any(weight.requires_grad for weight in self.model.parameters()):
+            net = self.config.model.init_args.architecture
+            raise ValueError(f"{net} has no weights to train; certify.py --arch {net} certifies it as it is")
         if not rank_zero_only.rank:
             # Missing files, and images and settings that do not fit, are found before anything is written.
             self._check_data()

@@ -5,10 +5,12 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 import torch
 import wandb_reader
 from conftest import ROOT, run_python, run_script
+from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
 from lightning_rs.data import Digits
@@ -262,6 +264,54 @@ def test_a_foreign_checkpoint_gives_the_records_of_ours(checkpoint, tmp_path):
     assert "warning: the normalisation is probably wrong" in done.stderr
 
 
+MY_NET = """
+import numpy as np
+import torch
+
+WEIGHTS = np.random.default_rng(0).standard_normal((64, 10)).astype("float32")
+
+def trained(num_classes):
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, num_classes, bias=False))
+    net[1].weight.data = torch.from_numpy(WEIGHTS.T.copy())
+    return net
+"""
+
+
+def test_a_net_without_a_checkpoint(tmp_path):
+    """An ONNX file, and the same net as a user's callable: the same votes, in folders of their own."""
+    (tmp_path / "my_net.py").write_text(MY_NET)
+    weights = np.random.default_rng(0).standard_normal((64, 10)).astype("float32")
+    nodes = [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("MatMul", ["flat", "weights"], ["scores"])]
+    images = helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 1, 8, 8])
+    scores = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", 10])
+    graph = helper.make_graph(nodes, "linear", [images], [scores], [numpy_helper.from_array(weights, "weights")])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.save(model, tmp_path / "net.onnx")
+    common = (*QUICK, "--data=Digits", "--limit=4", "--batch_size=100")
+    for options, said in (
+        (("--arch=onnx/net.onnx",), "onnx/net.onnx does not say how images are normalised: give normalization: none"),
+        (("--arch=onnx/net.onnx", "--normalization=none"), "onnx/net.onnx does not say the noise of its training: "),
+        (
+            ("--arch=onnx/net.onnx", "--normalization=none", "--sigma=0.25", "--precision=bfloat16"),
+            "ONNX Runtime runs the model of the file as it is: leave precision out",
+        ),
+        (("--arch=exported/net.pt2", "--normalization=none", "--sigma=0.25"), "exported/net.pt2 is not read, since"),
+    ):
+        done = run_script("certify.py", *common, *options, cwd=tmp_path, status=2)
+        assert done.stderr.startswith(f"error: {said}") and done.stderr.count("\n") == 1, done.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["my_net.py", "net.onnx"]
+    common = (*common, "--sigma=0.25", "--normalization=none")
+    done = run_script("certify.py", *common, "--arch=onnx/net.onnx", cwd=tmp_path)
+    assert "warning: of 100 clean images only" in done.stderr  # Its weights are random.
+    run_script("certify.py", *common, "--arch=my_net.trained", "--weights=own", cwd=tmp_path)
+    (file,), (own,) = ((tmp_path / "runs" / name).iterdir() for name in ("net.onnx", "my_net.trained"))
+    assert file.name.startswith("certify-sigma0.25-n300-")
+    assert [r["counts"] for r in records(file)] == [r["counts"] for r in records(own)]
+    about = json.loads((file / "run.json").read_text())
+    assert (about["architecture"], about["normalization"]) == ("onnx/net.onnx", None)
+    assert "onnxruntime" in about["versions"]
+
+
 def test_bad_checkpoints(tmp_path):
     for name, message in (("none.ckpt", "no checkpoint at"), ("text.ckpt", "is not a checkpoint that loads safely")):
         if name == "text.ckpt":
@@ -273,9 +323,9 @@ def test_bad_checkpoints(tmp_path):
     done = run_script("certify.py", "--checkpoint=text.ckpt", cwd=tmp_path, status=2, fresh=True)
     assert "is not a checkpoint of a known form" in done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert (
-        "error: the following arguments are required: checkpoint"
-        in run_script("certify.py", cwd=tmp_path, status=2).stderr
+    done = run_script("certify.py", cwd=tmp_path, status=2)
+    assert done.stderr == (
+        "error: give --checkpoint FILE, or with --arch a net that has its weights, such as onnx/FILE\n"
     )
 
 

@@ -227,6 +227,17 @@ def test_bad_input_gets_one_line_and_nothing_is_written(arguments, message, tmp_
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_net_without_weights_is_not_trained(tmp_path):
+    """Such as the one in an ONNX file."""
+    net = "torch.nn.Sequential(torch.nn.Flatten(), torch.nn.AdaptiveMaxPool1d(num_classes))"
+    (tmp_path / "pooling.py").write_text(f"import torch\n\n\ndef net(num_classes):\n    return {net}\n")
+    done = run_script("train.py", "--model.architecture=pooling.net", cwd=tmp_path, status=2)
+    assert done.stderr.splitlines()[-1] == (
+        "error: pooling.net has no weights to train; certify.py --arch pooling.net certifies it as it is"
+    )
+    assert not (tmp_path / "runs").exists()
+
+
 SHORT = (
     "--live_certification.n=100",
     "--live_certification.limit=5",

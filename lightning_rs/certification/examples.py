@@ -109,11 +109,11 @@ class Certification:
         """Everything that makes the certification comparable with another: the content of `run.json`.
 
         Raises:
-            ValueError: a precision that the device does not have.
+            ValueError: a preparation that the device or the base classifier does not have.
         """
         settings, device = self.settings, self.device
         shape = tuple(self.image(self.indices[0])[0].shape)
-        settings.preparation.check(device)
+        settings.preparation.check(device, self.base_classifier)
         weights = next((tensor.dtype for tensor in self.base_classifier.parameters()), torch.float32)
         return RunDescription(
             data=self.data,
@@ -143,9 +143,14 @@ class Certification:
             stochastic=settings.stochastic,
             # CPU and GPU draw different noise, see `lightning_rs.noise`.
             device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
-            versions={m.__name__: m.__version__ for m in (lightning_rs, torch, numpy, scipy)},
+            versions={m.__name__: m.__version__ for m in (lightning_rs, torch, numpy, scipy)} | self._versions(),
             commit=commit(),
         )
+
+    def _versions(self) -> dict[str, str]:
+        """Of what runs modules in the place of torch: a module says it as its attribute `runtime`, name and version."""
+        said = (getattr(module, "runtime", None) for module in self.base_classifier.modules())
+        return dict(runtime for runtime in said if isinstance(runtime, tuple))
 
     def image(self, index: int) -> tuple[Tensor, int]:
         """The image to certify, at its levels if it is to be rounded, and its label.

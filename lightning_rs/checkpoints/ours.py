@@ -36,7 +36,7 @@ class Checkpoint:
         stages: of the base classifier, see `lightning_rs.models.build_base_classifier`.
         objective: name of the training objective; None if the file does not say it.
         data: `name`, `init_args` and `facts` of the data module, or None if the training used none that says them.
-        foreign: whether another program wrote the file.
+        foreign: whether anything but train.py made it.
     """
 
     base_classifier: nn.Module
@@ -125,8 +125,8 @@ def _load_foreign(
     data_args: Mapping[str, Any],
 ) -> Checkpoint:
     load_named(arch)
-    datamodule = data and _data_module(data, DATASETS.load(data), {}, data_args)
-    classifier, arch = foreign_classifier(path, content, arch, datamodule or None, normalization)
+    datamodule, description = (None, None) if data is None else named_data(data, data_args)
+    classifier, arch = foreign_classifier(path, content, arch, datamodule, normalization)
     return Checkpoint(
         base_classifier=classifier,
         architecture=arch,
@@ -134,13 +134,24 @@ def _load_foreign(
         input_shape=datamodule.facts.shape,
         sigma=None,
         objective=None,
-        data={
-            "name": data,
-            "init_args": typed_arguments(type(datamodule), data_args),
-            "facts": datamodule.facts.plain(),
-        },
+        data=description,
         foreign=True,
     )
+
+
+def named_data(name: str, arguments: Mapping[str, Any]) -> tuple[ImageDataModule, dict[str, Any]]:
+    """The data module that the user calls `name`, and what `Checkpoint.data` says of it.
+
+    Args:
+        name: a name in `DATASETS`, or the path of the user's own class, which is imported.
+        arguments: of the data module; None counts as left out.
+
+    Raises:
+        ValueError: an unknown data set, or an argument that it does not take.
+    """
+    data = _data_module(name, DATASETS.load(name), {}, arguments)
+    typed = typed_arguments(type(data), arguments)
+    return data, {"name": name, "init_args": typed, "facts": data.facts.plain()}
 
 
 def data_of(checkpoint: Checkpoint, name: str | None = None, **overrides: Any) -> ImageDataModule:

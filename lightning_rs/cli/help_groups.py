@@ -15,6 +15,7 @@ GROUPS: dict[str, dict[str, str | None]] = {
     "what is certified": {
         "checkpoint": "FILE",
         "arch": "NAME",
+        "weights": "NAME",
         "normalization": "NAME|MEAN/STD",
         "denoiser": "NAME|FILE",
         "stages": "[PATH, ...]",

@@ -21,7 +21,7 @@ _IRRELEVANT_REMARKS = ("litlogger", "TPU available", "to estimate number of step
 
 
 def quiet_libraries() -> None:
-    """Hide the libraries' remarks that a user cannot act on, and let no terminal fail at a σ."""
+    """Hide the libraries' remarks that a user cannot act on, warn in one line, and let no terminal fail at a σ."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")
@@ -29,7 +29,13 @@ def quiet_libraries() -> None:
     logging.raiseExceptions = False
     for message in _IRRELEVANT_WARNINGS:
         warnings.filterwarnings("ignore", message)
+    warnings.formatwarning = _in_one_line
     for name in ("pytorch_lightning.utilities.rank_zero", "lightning_fabric.utilities.rank_zero"):
         logging.getLogger(name).addFilter(
             lambda record: not any(remark in record.getMessage() for remark in _IRRELEVANT_REMARKS)
         )
+
+
+def _in_one_line(message: Warning | str, *_: object, **__: object) -> str:
+    """Without the place in a program that the user did not write."""
+    return f"warning: {' '.join(str(message).split())}\n"

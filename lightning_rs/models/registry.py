@@ -9,7 +9,9 @@ from torch import nn
 
 from lightning_rs.models.architecture import Architecture
 from lightning_rs.models.denoiser import DENOISER, load_denoiser
+from lightning_rs.models.exported_nets import exported_architecture
 from lightning_rs.models.hf_nets import hf_architecture
+from lightning_rs.models.onnx_nets import onnx_architecture
 from lightning_rs.models.stage import Stage
 from lightning_rs.models.timm_nets import timm_architecture
 from lightning_rs.models.torchvision_nets import list_torchvision, sized_architecture, torchvision_architecture
@@ -57,7 +59,11 @@ STAGES: Registry[Stage] = Registry(
 # What stands before the first "/" of a name. A name in a library is known as it is; what leads to files of the user's
 # or to a hub is read only if the user said it, or is built again from the plain values that a checkpoint has of it.
 _LIBRARIES: dict[str, Callable[[str], Architecture]] = {"timm": timm_architecture, "torchvision": sized_architecture}
-_PLACES: dict[str, Callable[..., Architecture]] = {"hf": hf_architecture}
+_PLACES: dict[str, Callable[..., Architecture]] = {
+    "exported": exported_architecture,
+    "hf": hf_architecture,
+    "onnx": onnx_architecture,
+}
 
 
 def list_architectures() -> list[str]:

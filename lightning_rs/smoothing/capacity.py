@@ -20,7 +20,14 @@ _BOUND = 90
 _MOST_OF_A_GPU = 2**39
 
 # What PyTorch and the libraries that it calls say where they have no exception of their own for it.
-_OUT_OF_MEMORY = ("can't allocate memory", "not enough memory", "out of memory", "std::bad_alloc", "ALLOC_FAILED")
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "not enough memory",
+    "out of memory",
+    "std::bad_alloc",
+    "ALLOC_FAILED",
+    "Failed to allocate memory",  # ONNX Runtime's.
+)
 
 
 def check_capacity(

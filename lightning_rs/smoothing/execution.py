@@ -7,7 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from torch import Tensor, nn
@@ -43,12 +43,19 @@ class Preparation:
     def __post_init__(self) -> None:
         check_known("precision", self.precision, PRECISIONS)
 
-    def check(self, device: torch.device) -> None:
-        """Refuse what the device cannot do.
+    def check(self, device: torch.device, classifier: nn.Module) -> None:
+        """Refuse what the device cannot do, or has no effect on the classifier.
+
+        A module that something else than torch runs says as its attribute `fixed`, a text, why nothing here changes it.
 
         Raises:
-            ValueError: tf32 without CUDA.
+            ValueError: tf32 without CUDA, or anything but the defaults for a classifier with such a module.
         """
+        said = (getattr(module, "fixed", None) for module in classifier.modules())
+        fixed = next((reason for reason in said if isinstance(reason, str)), None)
+        chosen = [option.name for option in fields(self) if getattr(self, option.name) != option.default]
+        if fixed is not None and chosen:
+            raise ValueError(f"{fixed}: leave {', '.join(chosen)} out")
         if self.precision == "tf32" and device.type != "cuda":
             raise ValueError(f"precision tf32 needs a CUDA device, got {device.type}")
 
@@ -92,10 +99,10 @@ def prepare(classifier: nn.Module, preparation: Preparation, rows: Tensor) -> Pr
         rows: a batch (rows, *shape) of the shape that will be classified, on the classifier's device.
 
     Raises:
-        ValueError: tf32 without CUDA, a model that has no copy, fails, or whose operations cannot be traced to fold its
-            batch norms, a failed compilation, or scores that do not stay the same.
+        ValueError: see `Preparation.check`; a model that has no copy, fails, or whose operations cannot be traced to
+            fold its batch norms, a failed compilation, or scores that do not stay the same.
     """
-    preparation.check(rows.device)
+    preparation.check(rows.device, classifier)
     if not (preparation.channels_last or preparation.fold_batch_norm or preparation.compile):
         return PreparedClassifier(classifier, preparation)
     try:

@@ -11,7 +11,7 @@ from conftest import run_script
 from torch.utils.data import TensorDataset
 
 from lightning_rs.checkpoints import data_of, doubt_about_normalization, load_checkpoint, parse_normalization
-from lightning_rs.data import CIFAR10, MNIST, ImageNet
+from lightning_rs.data import CIFAR10, MNIST, Digits, ImageNet
 from lightning_rs.models import build_base_classifier, get_architecture
 
 CIFAR_MEAN, CIFAR_STD = [0.4914, 0.4822, 0.4465], [0.2023, 0.1994, 0.2010]
@@ -384,6 +384,20 @@ def test_the_wrong_normalisation_is_noticed():
     )
     warning = doubt_about_normalization(matched_filter(CIFAR_MEAN, CIFAR_STD), shuffled, CIFAR10().facts)
     assert "no better than guessing" in warning
+
+
+def test_it_is_noticed_behind_other_stages():
+    class Brightness(torch.nn.Module):
+        def forward(self, x):
+            assert x.shape[1:] == (3, 32, 32)
+            return -((x.mean(dim=(1, 2, 3))[:, None] - (torch.arange(10) + 0.5) / 10) ** 2)
+
+    labels = torch.arange(100) % 10
+    dataset = TensorDataset(((labels + 0.5) / 10).view(-1, 1, 1, 1).expand(-1, 1, 8, 8).clone(), labels)
+    stages = ["channels", "resize:size=32", "normalize", "net"]
+    classifier = build_base_classifier("cifar_resnet20", 10, (1, 8, 8), [0.5], [0.5], stages)
+    classifier.net = Brightness()
+    assert "100 with --normalization none" in doubt_about_normalization(classifier, dataset, Digits().facts)
 
 
 def test_parse_normalization():

@@ -27,3 +27,8 @@ def test_a_log_of_a_library_that_cannot_hold_a_letter_is_no_matter(tmp_path):
         "logging.getLogger('theirs').warning('σ')"
     )
     assert run_python("-c", code, tmp_path / "log", cwd=ROOT).stderr == ""
+
+
+def test_a_warning_is_one_line():
+    code = "import warnings; from lightning_rs.cli import quiet_libraries; quiet_libraries(); warnings.warn('a\\nb')"
+    assert run_python("-c", code, cwd=ROOT).stderr == "warning: a b\n"
