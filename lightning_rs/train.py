@@ -136,8 +136,6 @@ class TrainCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         DATASETS.add(type(self.datamodule))
-        if self.classifier is not None:
-            self.classifier.give(self.model, self.datamodule)
         if not rank_zero_only.rank:
             # Missing files, and images and settings that do not fit, are found before anything is written.
             self._check_data()
@@ -221,6 +219,8 @@ class TrainCLI(LightningCLI):
 
     def _start(self) -> None:
         """Choose the directory of a new run."""
+        if self.classifier is not None:
+            self.classifier.give(self.model, self.datamodule)
         name = self.config.name
         if name is not None and (Path(name).name != name or name in ("", ".", "..")):
             raise ValueError(f"name must be the name of a folder, got {name!r}")
