@@ -120,6 +120,7 @@ def certify(
             settings=chosen,
         )
         certification.check()
+        certification.ask()
         run = certification.describe()
         directory = Path(output) if output else default_directory(Path(checkpoint), run)
         RunDirectory(directory).check(run)

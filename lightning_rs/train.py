@@ -32,6 +32,7 @@ from lightning_rs.checkpoints import (
     RunCheckpoints,
     TrainedClassifier,
     load_checkpoint,
+    load_initial_weights,
     resumable,
     weights_for,
 )
@@ -57,7 +58,7 @@ from lightning_rs.cli import (
 from lightning_rs.cli.config_bases import config_layers, expand_config_options, merge_configs
 from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.files import new_directory, only_writer, remove_parts
-from lightning_rs.models import denoiser_stage, load_named
+from lightning_rs.models import configs_of, denoiser_stage, get_architecture, is_place, load_named, shape_at_net
 from lightning_rs.noise import NOISES
 from lightning_rs.objectives import DenoiserObjective, SmoothingModule
 from lightning_rs.results.figures import logged_names
@@ -128,7 +129,8 @@ class TrainCLI(LightningCLI):
         # The user named them, on the command line or in a configuration.
         model = self.config.model.init_args
         denoisers = [] if self.config.denoiser is None else [denoiser_stage(self.config.denoiser)]
-        load_named(model.architecture, [*(model.stages or ()), *denoisers])
+        stages = [*(model.stages or ()), *denoisers]
+        load_named(model.architecture, stages, self._net_of_checkpoint(model.architecture))
         NOISES.load(model.noise.partition(":")[0])
         # A run that is resumed has all that was taken from the file.
         if issubclass(resolve_name(self.config.model.class_path), DenoiserObjective) and not self.config.resume:
@@ -139,6 +141,7 @@ class TrainCLI(LightningCLI):
         if not rank_zero_only.rank:
             # Missing files, and images and settings that do not fit, are found before anything is written.
             self._check_data()
+            self._say_what_the_net_sees()
         self._check_monitors()
         resumed_at = self._resume() if self.config.resume else self._start()
         kwargs["default_root_dir"] = str(self.directory)
@@ -190,7 +193,31 @@ class TrainCLI(LightningCLI):
         for callback in (self.config_init.live_certification, self.config_init.certification):
             dataset = self.datamodule.dataset(callback.split)
             name, levels = self.datamodule.name, self.datamodule.facts.levels
-            callback.certification(self.model, dataset, name, levels).check()
+            certification = callback.certification(self.model, dataset, name, levels)
+            certification.check()
+        certification.ask()
+
+    def _say_what_the_net_sees(self) -> None:
+        """What was not asked for: other sizes and channels, and the data's statistics for want of the net's own."""
+        architecture, chosen = self.config.model.init_args.architecture, self.config.model.init_args.stages
+        images = self.datamodule.facts.shape
+        seen = shape_at_net(self.model.base_classifier, images)
+        if chosen is None and seen != images:
+            ours, its = ("x".join(map(str, shape)) for shape in (images, seen))
+            say(f"images of {ours} are resized to {its} for the net; noise is added at {ours}")
+        if is_place(architecture) and get_architecture(architecture).mean is None:
+            say(f"{architecture} does not say how its images are normalised: the data's statistics are taken")
+
+    def _net_of_checkpoint(self, architecture: str) -> dict[str, Any] | None:
+        """What the net of a resumed run is built from, if a file or a hub has it: nothing that only the run's folder
+        names is read, and the run goes on without it."""
+        if not (self.config.resume and is_place(architecture)) or words_after(self.arguments, "--model.architecture"):
+            return None
+        _, path = _run_and_checkpoint(self.config.resume)
+        loaded = load_checkpoint(path)
+        if loaded.architecture != architecture:
+            raise ValueError(f"{path} holds a net {loaded.architecture}, and the configuration names {architecture}")
+        return configs_of(loaded.base_classifier)["net"]
 
     def _check_monitors(self) -> None:
         """Refuse to monitor what will not be logged, which Lightning finds only when it was trained."""
@@ -218,7 +245,9 @@ class TrainCLI(LightningCLI):
         return names and [*names, *logged_names(live.settings.mechanism_set, live.settings.radii_for(self.model.sigma))]
 
     def _start(self) -> None:
-        """Choose the directory of a new run."""
+        """Choose the weights and the directory of a new run."""
+        if line := load_initial_weights(self.model):
+            say(line)
         if self.classifier is not None:
             self.classifier.give(self.model, self.datamodule)
         name = self.config.name
@@ -237,12 +266,17 @@ class TrainCLI(LightningCLI):
         """Go on in the directory of an interrupted run; returns the step that it reached."""
         if words_after(self.arguments, "--name"):
             raise ValueError("a run that is resumed keeps its name: leave --name out, or rename its directory first")
+        if self.model.hparams["weights"] is not None:
+            raise ValueError("a run that is resumed goes on from its own weights: leave --model.weights out")
         self.directory, self.resumed_from = _run_and_checkpoint(self.config.resume)
         if not rank_zero_only.rank:
             self._lock = only_writer(self.directory, "training")
             for folder in (self.directory, self.directory / "checkpoints"):
                 remove_parts(folder)
         self.resumed = done = resumable(self.resumed_from, self.model, self.datamodule)
+        # What it started from is said on, and not read.
+        self.config.model.init_args.weights = done.content["hyper_parameters"].get("weights")
+        self.model.hparams["weights"] = self.config.model.init_args.weights
         trainer = self.config.trainer
         self._check_schedule(self.directory, done)
         self.config.resume, self.config.trust = None, False  # The saved configuration repeats the run.

@@ -93,6 +93,17 @@ class Certification:
         for index in indices[:: -(-len(indices) // _CHECKED)]:
             self.image(index)
 
+    def ask(self) -> None:
+        """Go the way of one image to its scores, without a draw and without a trace.
+
+        Raises:
+            ValueError: the base classifier fails, or returns anything but (1, num_classes) real scores.
+        """
+        image = self.image(self.indices[0])[0].to(self.device)[None]
+        sampler = Sampler(self.base_classifier, self.num_classes, self.noise, 1, 0, image.device)
+        with evaluating(self.base_classifier), torch.no_grad(), torch.random.fork_rng():
+            sampler.classify(image)
+
     def describe(self) -> RunDescription:
         """Everything that makes the certification comparable with another: the content of `run.json`.
 

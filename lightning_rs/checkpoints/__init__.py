@@ -3,6 +3,7 @@
 from lightning_rs.checkpoints.archive import read_checkpoint
 from lightning_rs.checkpoints.denoiser import with_denoiser
 from lightning_rs.checkpoints.foreign import doubt_about_normalization, foreign_classifier, parse_normalization
+from lightning_rs.checkpoints.initial import load_initial_weights
 from lightning_rs.checkpoints.ours import Checkpoint, data_of, load_checkpoint
 from lightning_rs.checkpoints.resuming import Resumable, resumable, weights_for, without_paths
 from lightning_rs.checkpoints.run_files import RunCheckpoints
@@ -17,6 +18,7 @@ __all__ = [
     "doubt_about_normalization",
     "foreign_classifier",
     "load_checkpoint",
+    "load_initial_weights",
     "parse_normalization",
     "read_checkpoint",
     "resumable",

@@ -29,7 +29,7 @@ def fitted(build: Callable[[], nn.Module], weights: Mapping[str, Any]) -> nn.Mod
         net.load_state_dict({key: weights.get(key, own[key]) for key in own})
     except RuntimeError as error:
         raise ValueError(one_line(error, 200)) from None
-    _check_numbers(net)
+    check_numbers(net)
     return net.eval()
 
 
@@ -63,8 +63,12 @@ def _looks(value: Any) -> str:
     return f"{kind} {list(value.shape)}"
 
 
-def _check_numbers(net: nn.Module) -> None:
-    """Refuse weights that make every answer NaN."""
+def check_numbers(net: nn.Module) -> None:
+    """Refuse weights that make every answer NaN.
+
+    Raises:
+        ValueError: the name of such a weight.
+    """
     for name, parameter in net.named_parameters():
         if not parameter.isfinite().all():
             raise ValueError(f"{name} holds NaN or infinities")

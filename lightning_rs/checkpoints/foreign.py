@@ -21,7 +21,8 @@ Nothing in a file runs: it was loaded as tensors and plain values, and names are
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -32,10 +33,11 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lightning_rs.checkpoints.fitting import fitted, outline
+from lightning_rs.checkpoints.fitting import fitted, misfit_of, outline
 from lightning_rs.checkpoints.schema import one_line, shown
 from lightning_rs.data import ImageDataModule
-from lightning_rs.models import ImageFacts, build_base_classifier, get_architecture
+from lightning_rs.models import Architecture, ImageFacts, build_base_classifier, get_architecture
+from lightning_rs.models.normalize import Normalize
 from lightning_rs.smoothing.classifier import device_of
 
 # What holds the weights, and what another program calls the parts of our thin ResNets.
@@ -63,7 +65,7 @@ def foreign_classifier(
         content: what it holds.
         arch: a name that `get_architecture` knows; the file's own when left out.
         data: the data module whose classes the net tells apart.
-        normalization: see `parse_normalization`; the file's own when left out.
+        normalization: see `parse_normalization`; the file's own, or that of the architecture, when left out.
 
     Raises:
         ValueError: a file of another form, an unknown architecture, or one that the weights do not fit; something that
@@ -82,21 +84,59 @@ def foreign_classifier(
     fitting = f"{path} does not fit {arch} for {type(data).__name__}"
     with _one_line(fitting):
         expected = outline(partial(entry.build, facts.num_classes)).keys()
-    layer, net = min(candidates, key=lambda candidate: len(expected ^ candidate[1].keys()))
-    mean, std = _normalization(path, layer, normalization, facts, macer)
-    normalize = {"mean": torch.tensor(mean).view(-1, 1, 1), "std": torch.tensor(std).view(-1, 1, 1)}
-    parts = {"net": net, "normalize": normalize}
-    weights = {f"{stage}.{key}": value for stage, held in parts.items() for key, value in held.items()}
+    layer, net = _nearest(candidates, expected)
+    _check_classes(path, type(data).__name__, entry, facts.num_classes, net)
+    own = (list(entry.mean), list(entry.std)) if entry.mean is not None and entry.std is not None else None
+    mean, std = _normalization(path, layer, normalization, facts, macer, own)
+    build = partial(build_base_classifier, arch, facts.num_classes, facts.shape, mean, std)
     with _one_line(fitting):
-        build = partial(build_base_classifier, arch, facts.num_classes, facts.shape, mean, std)
+        channels = outline(build)["normalize.mean"].shape
+        parts = {"net": net, "normalize": {"mean": _by_channel(mean, channels), "std": _by_channel(std, channels)}}
+        weights = {f"{stage}.{key}": value for stage, held in parts.items() for key, value in held.items()}
         classifier = fitted(build, weights)
         with torch.inference_mode():
             answer = classifier(torch.zeros(1, *facts.shape))
     if answer.shape != (1, facts.num_classes) or not answer.isfinite().all():
         raise ValueError(f"{path} gives no {facts.num_classes} finite scores for an image of {type(data).__name__}")
-    if not any(mean) and all(s == 1.0 for s in std):
-        classifier.normalize = nn.Identity()
+    classifier.normalize = normalizing(mean, std)
     return classifier, arch
+
+
+def foreign_parts(
+    path: Path, content: Any, expected: Collection[str]
+) -> tuple[dict[str, Tensor], list[float] | None, list[float] | None]:
+    """Weights of a net in a foreign file, under names as near to the `expected` ones as they can be brought.
+
+    Args:
+        path: the file, for messages.
+        content: what it holds.
+        expected: names of the net's weights.
+
+    Returns:
+        The weights, and mean and std per channel of the normalisation that the file holds before the net, or None.
+
+    Raises:
+        ValueError: a file of another form, or a first layer that is no normalisation.
+    """
+    layer, net = _nearest(list(_candidates(_weights(path, content)[0])), set(expected))
+    return (net, *(_statistics(path, layer) if layer else (None, None)))
+
+
+def _check_classes(path: Path, data: str, entry: Architecture, num_classes: int, held: Mapping[str, Tensor]) -> None:
+    """Say of weights that do not fit whether they do with another number of classes, which their shapes say."""
+    with _one_line(f"{path} does not fit {entry.name}"):
+        own, other = (outline(partial(entry.build, classes)) for classes in (num_classes, num_classes + 1))
+        if misfit_of(own, held) is None:
+            return
+        shapes = ((own[key].shape, other[key].shape, held[key].shape) for key in own.keys() & held.keys())
+        sizes = {there[:1] for here, elsewhere, there in shapes if here[:1] != elsewhere[:1]}
+        for (classes,) in filter(None, sizes):
+            if classes > 1 and misfit_of(outline(partial(entry.build, classes)), held) is None:
+                raise ValueError(f"its head tells {classes} classes apart, {data} has {num_classes}")
+
+
+def _by_channel(numbers: Sequence[float], shape: Sequence[int]) -> Tensor:
+    return torch.tensor(numbers).view(-1, 1, 1).expand(*shape)
 
 
 @contextmanager
@@ -133,6 +173,11 @@ def parse_normalization(text: str, facts: ImageFacts) -> tuple[list[float], list
     return mean, std
 
 
+def normalizing(mean: Sequence[float], std: Sequence[float]) -> nn.Module:
+    """The stage that normalises so: nothing where the mean is 0 and the standard deviation 1."""
+    return Normalize(mean, std) if any(mean) or any(s != 1.0 for s in std) else nn.Identity()
+
+
 def doubt_about_normalization(
     classifier: nn.Sequential, dataset: Dataset, facts: ImageFacts, images: int = 100
 ) -> str | None:
@@ -142,7 +187,7 @@ def doubt_about_normalization(
     nothing; the accuracy itself with the binomial test against 1 / K.
 
     Args:
-        classifier: with the stages `normalize` and `net`.
+        classifier: with a stage `normalize`.
         dataset: index to (image with pixels in [0, 1], label).
         facts: of the data module, for the statistics of the alternatives.
         images: number of images to look at.
@@ -153,10 +198,9 @@ def doubt_about_normalization(
     x, y = torch.stack([image for image, _ in chosen]), torch.tensor([int(label) for _, label in chosen])
     own = _right(classifier, x, y)
     for name in ("standardize", "center", "none"):
-        mean, std = parse_normalization(name, facts)
-        shape = (-1, 1, 1)
-        normalized = (x - torch.tensor(mean).view(shape)) / torch.tensor(std).view(shape)
-        other = _right(classifier.net, normalized, y)
+        normalize = normalizing(*parse_normalization(name, facts)).to(device_of(classifier))
+        stages = dict(classifier.named_children()) | {"normalize": normalize}
+        other = _right(nn.Sequential(*stages.values()), x, y)
         gained, lost = int((other & ~own).sum()), int((own & ~other).sum())
         if gained > lost and stats.binomtest(gained, gained + lost, alternative="greater").pvalue < _SIGNIFICANT:
             return (
@@ -213,6 +257,12 @@ def _candidates(state: dict[str, Tensor]) -> Iterator[tuple[dict[str, Tensor], d
         state = {key.partition(".")[2]: value for key, value in state.items() if key not in layer}
 
 
+def _nearest(
+    candidates: Sequence[tuple[dict[str, Tensor], dict[str, Tensor]]], expected: AbstractSet[str]
+) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    return min(candidates, key=lambda candidate: len(expected ^ candidate[1].keys()))
+
+
 def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
     for pattern, name in _RENAMED:
         state = {pattern.sub(name, key): value for key, value in state.items()}
@@ -236,21 +286,35 @@ def _recognized(net: Mapping[str, Tensor]) -> str | None:
 
 
 def _normalization(
-    path: Path, layer: Mapping[str, Tensor], given: str | None, facts: ImageFacts, macer: bool
+    path: Path,
+    layer: Mapping[str, Tensor],
+    given: str | None,
+    facts: ImageFacts,
+    macer: bool,
+    own: tuple[list[float], list[float]] | None,
 ) -> tuple[list[float], list[float]]:
-    """What the file's first layer holds, or what was given."""
+    """What the file's first layer holds, what was given, or else the architecture's own."""
     if not layer:
+        if given is None and own is not None:
+            return own
         if given is None and macer:
             given = "none"
         if given is None:
             raise ValueError(f"{path} does not say how images are normalised: give normalization, {_ADVICE}")
         return parse_normalization(given, facts)
-    means, stds = (next((layer[key] for key in keys if key in layer), None) for keys in (_MEANS, _STDS))
-    numbers = [held for held in (means, stds) if held is not None]
-    per_channel = all(held.is_floating_point() and held.numel() == facts.shape[0] for held in numbers)
-    if means is None or len(layer) != len(numbers) or not per_channel:
-        raise ValueError(f"{path} begins with a layer that is no normalisation: it holds {', '.join(layer)}")
+    mean, std = _statistics(path, layer)
+    if len(mean) != facts.shape[0]:
+        raise ValueError(f"{path} normalises {len(mean)} channels, the images have {facts.shape[0]}")
     if given is not None:
         raise ValueError(f"{path} holds its own normalisation: leave normalization out")
-    mean = means.flatten().tolist()
-    return mean, [1.0] * len(mean) if stds is None else stds.flatten().tolist()
+    return mean, std
+
+
+def _statistics(path: Path, layer: Mapping[str, Tensor]) -> tuple[list[float], list[float]]:
+    """Mean and std per channel that a file's first layer holds; without the latter it only centres."""
+    means, stds = (next((layer[key] for key in keys if key in layer), None) for keys in (_MEANS, _STDS))
+    numbers = [held.flatten().tolist() for held in (means, stds) if held is not None and held.is_floating_point()]
+    if means is None or len(layer) != len(numbers) or len(numbers[0]) != len(numbers[-1]):
+        raise ValueError(f"{path} begins with a layer that is no normalisation: it holds {', '.join(layer)}")
+    mean = numbers[0]
+    return mean, [1.0] * len(mean) if stds is None else numbers[1]

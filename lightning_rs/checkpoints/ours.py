@@ -14,7 +14,7 @@ from torch import nn
 from lightning_rs.checkpoints.archive import read_checkpoint
 from lightning_rs.checkpoints.fitting import fitted
 from lightning_rs.checkpoints.foreign import foreign_classifier
-from lightning_rs.checkpoints.schema import one_line, our_content
+from lightning_rs.checkpoints.schema import Content, one_line, our_content
 from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.models import DEFAULT_STAGES, ImageFacts, build_base_classifier, load_named, set_sigma
 
@@ -90,7 +90,7 @@ def load_checkpoint(
     try:
         if arch not in (None, h.architecture):
             raise ValueError(f"its architecture is {h.architecture}, not {arch}")
-        base_classifier = fitted(build, _weights(held.state_dict, version_0_1=h.stages is UNSET))
+        base_classifier = fitted(build, own_weights(held))
         set_sigma(base_classifier, h.sigma)
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError, OverflowError) as error:
         raise ValueError(f"{path} does not fit the model that it names: {one_line(error, 2000)}") from None
@@ -107,9 +107,11 @@ def load_checkpoint(
     )
 
 
-def _weights(state: Mapping[str, Any], version_0_1: bool) -> dict[str, Any]:
-    weights = {key[len(_PREFIX) :]: value for key, value in state.items() if key.startswith(_PREFIX)}
-    if not version_0_1:
+def own_weights(held: Content) -> dict[str, Any]:
+    """The weights of the base classifier that a checkpoint of ours holds."""
+    state = held.state_dict.items()
+    weights = {key[len(_PREFIX) :]: value for key, value in state if key.startswith(_PREFIX)}
+    if held.hyper_parameters.stages is not UNSET:
         return weights
     return {_VERSION_0_1.get(key[:2], key[:2]) + key[2:]: value for key, value in weights.items()}
 

@@ -8,12 +8,20 @@ from lightning_rs.models.base_classifier import (
     configs_of,
     default_stages,
     set_sigma,
+    shape_at_net,
 )
 from lightning_rs.models.denoiser import DENOISER, DENOISERS, Denoiser, denoiser_stage
 from lightning_rs.models.head import head_of
 from lightning_rs.models.images import ImageFacts
 from lightning_rs.models.lora import with_lora
-from lightning_rs.models.registry import ARCHITECTURES, STAGES, get_architecture, list_architectures, load_named
+from lightning_rs.models.registry import (
+    ARCHITECTURES,
+    STAGES,
+    get_architecture,
+    is_place,
+    list_architectures,
+    load_named,
+)
 from lightning_rs.models.stage import Stage
 
 __all__ = [
@@ -34,8 +42,10 @@ __all__ = [
     "denoiser_stage",
     "get_architecture",
     "head_of",
+    "is_place",
     "list_architectures",
     "load_named",
     "set_sigma",
+    "shape_at_net",
     "with_lora",
 ]

@@ -118,3 +118,13 @@ def configs_of(base_classifier: nn.Module) -> dict[str, dict[str, Any]]:
     """
     said = {name: getattr(stage, "own_config", None) for name, stage in base_classifier.named_children()}
     return {name: dict(config) for name, config in said.items() if config is not None}
+
+
+def shape_at_net(base_classifier: nn.Module, input_shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape in which images of `input_shape` come to the stage `net`."""
+    shape = tuple(input_shape)
+    for name, stage in base_classifier.named_children():
+        if name == "net":
+            break
+        shape = tuple(getattr(stage, "output_shape", shape))
+    return shape

@@ -9,8 +9,10 @@ from torch import nn
 
 from lightning_rs.models.architecture import Architecture
 from lightning_rs.models.denoiser import DENOISER, load_denoiser
+from lightning_rs.models.hf_nets import hf_architecture
 from lightning_rs.models.stage import Stage
-from lightning_rs.models.torchvision_nets import list_torchvision, torchvision_architecture
+from lightning_rs.models.timm_nets import timm_architecture
+from lightning_rs.models.torchvision_nets import list_torchvision, sized_architecture, torchvision_architecture
 from lightning_rs.registry import Registry, split_options
 
 
@@ -54,8 +56,8 @@ STAGES: Registry[Stage] = Registry(
 
 # What stands before the first "/" of a name. A name in a library is known as it is; what leads to files of the user's
 # or to a hub is read only if the user said it, or is built again from the plain values that a checkpoint has of it.
-_LIBRARIES: dict[str, Callable[[str], Architecture]] = {"torchvision": torchvision_architecture}
-_PLACES: dict[str, Callable[..., Architecture]] = {}
+_LIBRARIES: dict[str, Callable[[str], Architecture]] = {"timm": timm_architecture, "torchvision": sized_architecture}
+_PLACES: dict[str, Callable[..., Architecture]] = {"hf": hf_architecture}
 
 
 def list_architectures() -> list[str]:
@@ -95,16 +97,30 @@ def get_architecture(name: str, config: Mapping[str, Any] | None = None) -> Arch
     raise ValueError(f"unknown model {name!r}; known: {', '.join(list_architectures())}; and torchvision's: {others}")
 
 
-def load_named(architecture: str | None = None, stages: Sequence[str] = ()) -> None:
+def is_place(architecture: str) -> bool:
+    """Whether a name leads to files of the user's, or to a hub."""
+    source, slash, _ = architecture.partition("/")
+    return bool(slash) and source in _PLACES
+
+
+def load_named(
+    architecture: str | None = None, stages: Sequence[str] = (), config: Mapping[str, Any] | None = None
+) -> None:
     """Import or read the architecture and the stages that a user, not a file, calls by path: they are then known.
 
+    Args:
+        architecture: a place or a path; names that are known anyway are left as they are.
+        stages: texts of stages.
+        config: from which the net of a place is built instead, without reading it; see `get_architecture`.
+
     Raises:
-        ValueError, OSError: a path that leads nowhere, or to something else.
+        OSError: a place that cannot be read.
+        ValueError: a path that leads nowhere, or to something else.
     """
-    source, slash, rest = (architecture or "").partition("/")
-    if slash and source in _PLACES:
-        ARCHITECTURES.enter(architecture, _PLACES[source](rest))
-    elif architecture and "." in architecture and not slash:
+    if architecture and is_place(architecture):
+        source, _, rest = architecture.partition("/")
+        ARCHITECTURES.enter(architecture, _PLACES[source](rest, *([] if config is None else [config])))
+    elif architecture and "." in architecture and "/" not in architecture:
         ARCHITECTURES.load(architecture)
     for text in stages:
         name, options = split_options("stage", text)

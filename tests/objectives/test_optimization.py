@@ -89,6 +89,8 @@ def test_a_mapping_of_fields_serves_as_well(kind, given):
         (Optimizer, {"name": "lion"}, "unknown optimizer 'lion'; known: adam, adamw, sgd"),
         (Optimizer, {"lr": 0.0}, "lr must be positive and finite, got 0.0"),
         (Optimizer, {"momentum": -0.1}, "momentum must be at least 0 and finite, got -0.1"),
+        (Optimizer, {"layer_decay": 0.0}, "layer_decay must be positive and finite, got 0.0"),
+        (Optimizer, {"layer_decay": 1.5}, "layer_decay must be at most 1, got 1.5"),
         (Optimizer, {"weight_decay": -1.0}, "weight_decay must be at least 0 and finite, got -1.0"),
         (Schedule, {"name": "linear"}, "unknown schedule 'linear'; known: constant, cosine, step"),
         (Schedule, {"step_size": 0}, "step_size must be an integer of at least 1, got 0"),
