@@ -97,3 +97,24 @@ def unused_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         return free.getsockname()[1]
+
+
+@pytest.fixture(scope="session")
+def diffusion_folder(tmp_path_factory) -> Path:
+    """A tiny diffusion model of grey images with random weights, saved by diffusers."""
+    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        unet = UNet2DModel(
+            in_channels=1,
+            out_channels=1,
+            layers_per_block=1,
+            block_out_channels=(8, 16),
+            down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+            up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+            norm_num_groups=4,
+        )
+    folder = tmp_path_factory.mktemp("diffusion")
+    DDPMPipeline(unet, DDPMScheduler()).save_pretrained(folder)
+    return folder

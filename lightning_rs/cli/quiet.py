@@ -8,6 +8,7 @@ import sys
 import warnings
 
 _IRRELEVANT_WARNINGS = (
+    r".*Found \d+ module\(s\) in eval mode.*",  # Those of a frozen stage.
     ".*does not have many workers.*",
     ".*Checkpoint directory .* exists and is not empty.*",
     ".*Experiment logs directory .* exists and is not empty.*",

@@ -25,6 +25,7 @@ _CALLBACKS = (
     r"|RichModelSummary|RichProgressBar|TQDMProgressBar)"
 )
 _TEXT = r"(?:[\w@/:=,+%^ -]|(?<=\d)\.(?=\d))*"  # No dot but in a number, and nothing that begins a list.
+_PLACE = r"(.*[:=,])?(diffusion|exported|hf|onnx)/.*"  # What is read from there, or downloaded.
 _CALLBACKS_WORDS = {"logging_interval": "step|epoch", "mode": "min|max", "monitor": _TEXT}
 # Of libraries, whose names are looked up; one of a hub or a folder is built from what the checkpoint holds of it.
 _NETS = r"(timm|torchvision|hf)/[\w@/:=,+%^ .~-]*"
@@ -62,9 +63,12 @@ def needing_trust(config: Mapping[str, Any], vouched: Collection[str] = ()) -> I
         elif isinstance(value, list):
             for number, item in enumerate(value):
                 yield from of_values(f"{place}[{number}]", item)
-        elif not (_is_number(value) or _matches(_TEXT, value) or (isinstance(value, str) and known(value))):
-            if not (place == "model.init_args.architecture" and _matches(_NETS, value)):
-                yield place, value
+        elif place == "model.init_args.architecture" and _matches(_NETS, value):
+            pass
+        elif _matches(_PLACE, value) or not (
+            _is_number(value) or _matches(_TEXT, value) or (isinstance(value, str) and known(value))
+        ):
+            yield place, value
 
     def of_class(place: str, value: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         if not (_matches(_CLASSES, value["class_path"]) or known(value["class_path"])):

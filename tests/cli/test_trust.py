@@ -17,6 +17,7 @@ def test_what_is_known_to_be_harmless_needs_none():
         "trainer": {"callbacks": [stopping, averaging], "strategy": "ddp", "precision": "bf16-mixed", "devices": "0,1"},
         "certification": {"mechanisms": ["cohen_two_sided:top_share=0.5"], "indices": [1, 2], "radii": None},
         "checkpoint": {"filename": "{epoch}-{step:03d}"},
+        "denoiser": "a_small_one,width=3",
         "name": "v1.b",
         "plugins": None,
     }
@@ -35,6 +36,9 @@ def test_what_is_known_to_be_harmless_needs_none():
         ({"certification": {"n": b"1"}}, "certification.n"),
         ({"certification": {"n": {1, 2}}}, "certification.n"),
         ({"certification": {"n": (1, 2)}}, "certification.n"),
+        ({"denoiser": "diffusion/theirs"}, "denoiser"),
+        ({"model": CLASS | {"init_args": {"stages": ["denoiser:net=diffusion/a"]}}}, "model.init_args.stages[0]"),
+        ({"model": CLASS | {"init_args": {"architecture": "hf/theirs"}}}, "model.init_args.architecture"),
         ({"plugins": {"evil"}}, "plugins"),
         ({"trainer": {"profiler": "simple"}}, "trainer.profiler"),
         ({"trainer": {"callbacks": {"class_path": "callbacks.EMA", "init_args": "file"}}}, "trainer.callbacks[0]"),
