@@ -34,6 +34,8 @@ from lightning_rs.checkpoints import (
     load_checkpoint,
     load_initial_weights,
     resumable,
+    run_and_checkpoint,
+    sources_of,
     weights_for,
 )
 from lightning_rs.cli import (
@@ -134,7 +136,7 @@ class TrainCLI(LightningCLI):
         NOISES.load(model.noise.partition(":")[0])
         # A run that is resumed has all that was taken from the file.
         if issubclass(resolve_name(self.config.model.class_path), DenoiserObjective) and not self.config.resume:
-            self._take_classifier()
+            self.classifier = TrainedClassifier.named_in(self.config)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         DATASETS.add(type(self.datamodule))
@@ -158,18 +160,6 @@ class TrainCLI(LightningCLI):
                 self.directory.rmdir()
                 self.directory.parent.rmdir()
             raise ValueError(str(error)) from None if isinstance(error, TypeError) else error
-
-    def _take_classifier(self) -> None:
-        """Let the file of the classifier behind a denoiser say its net and stages, in the saved configuration too."""
-        model = self.config.model.init_args
-        if model.classifier is None:
-            raise ValueError(
-                "a denoiser is trained for a classifier: name its file, --model.classifier RUN/checkpoints/last.ckpt"
-            )
-        self.classifier = TrainedClassifier.load(model.classifier, self.config.denoiser, model.stages)
-        self.config.denoiser = model.denoiser = self.classifier.denoiser
-        model.architecture = self.classifier.checkpoint.architecture
-        model.stages = list(self.classifier.checkpoint.stages)
 
     def _check_places(self) -> None:
         """Refuse options that would have to be ignored."""
@@ -213,7 +203,7 @@ class TrainCLI(LightningCLI):
         names is read, and the run goes on without it."""
         if not (self.config.resume and is_place(architecture)) or words_after(self.arguments, "--model.architecture"):
             return None
-        _, path = _run_and_checkpoint(self.config.resume)
+        _, path = run_and_checkpoint(self.config.resume)
         loaded = load_checkpoint(path)
         if loaded.architecture != architecture:
             raise ValueError(f"{path} holds a net {loaded.architecture}, and the configuration names {architecture}")
@@ -266,17 +256,19 @@ class TrainCLI(LightningCLI):
         """Go on in the directory of an interrupted run; returns the step that it reached."""
         if words_after(self.arguments, "--name"):
             raise ValueError("a run that is resumed keeps its name: leave --name out, or rename its directory first")
-        if self.model.hparams["weights"] is not None:
-            raise ValueError("a run that is resumed goes on from its own weights: leave --model.weights out")
-        self.directory, self.resumed_from = _run_and_checkpoint(self.config.resume)
+        for name in sources_of(self.model):
+            if self.model.hparams[name] is not None:
+                raise ValueError(f"a run that is resumed goes on from its own weights: leave --model.{name} out")
+        self.directory, self.resumed_from = run_and_checkpoint(self.config.resume)
         if not rank_zero_only.rank:
             self._lock = only_writer(self.directory, "training")
             for folder in (self.directory, self.directory / "checkpoints"):
                 remove_parts(folder)
         self.resumed = done = resumable(self.resumed_from, self.model, self.datamodule)
         # What it started from is said on, and not read.
-        self.config.model.init_args.weights = done.content["hyper_parameters"].get("weights")
-        self.model.hparams["weights"] = self.config.model.init_args.weights
+        for name in sources_of(self.model):
+            self.config.model.init_args[name] = done.content["hyper_parameters"].get(name)
+            self.model.hparams[name] = self.config.model.init_args[name]
         trainer = self.config.trainer
         self._check_schedule(self.directory, done)
         self.config.resume, self.config.trust = None, False  # The saved configuration repeats the run.
@@ -332,34 +324,6 @@ def _command(name: str) -> str:
 
 def _listed(value: Any) -> list[Any]:
     return [] if value is None else value if isinstance(value, list) else [value]
-
-
-def _run_and_checkpoint(resume: str) -> tuple[Path, Path]:
-    """The directory of a run to resume, and the checkpoint to go on from: its last, or the one that was named.
-
-    Raises:
-        ValueError: a last checkpoint that cannot be read; it names another that can.
-    """
-    path = Path(resume)
-    if path.is_file():
-        return path.parent.parent, path
-    last = path / "checkpoints" / "last.ckpt"
-    try:
-        load_checkpoint(last)
-    except (OSError, ValueError) as error:
-        for other in sorted(last.parent.glob("*.ckpt"), key=lambda file: file.stat().st_mtime, reverse=True):
-            if _loads(other):
-                raise ValueError(f"{error}; this one is whole, to go on from it: --resume {other}") from None
-        raise
-    return path, last
-
-
-def _loads(path: Path) -> bool:
-    try:
-        load_checkpoint(path)
-    except (OSError, ValueError):
-        return False
-    return True
 
 
 def _base_config(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:

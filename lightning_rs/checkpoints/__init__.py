@@ -5,8 +5,8 @@ from lightning_rs.checkpoints.denoiser import with_denoiser
 from lightning_rs.checkpoints.foreign import doubt_about_normalization, foreign_classifier, parse_normalization
 from lightning_rs.checkpoints.initial import load_initial_weights
 from lightning_rs.checkpoints.ours import Checkpoint, data_of, load_checkpoint
-from lightning_rs.checkpoints.resuming import Resumable, resumable, weights_for, without_paths
-from lightning_rs.checkpoints.run_files import RunCheckpoints
+from lightning_rs.checkpoints.resuming import Resumable, resumable, sources_of, weights_for, without_paths
+from lightning_rs.checkpoints.run_files import RunCheckpoints, run_and_checkpoint
 from lightning_rs.checkpoints.trained_classifier import TrainedClassifier
 
 __all__ = [
@@ -22,6 +22,8 @@ __all__ = [
     "parse_normalization",
     "read_checkpoint",
     "resumable",
+    "run_and_checkpoint",
+    "sources_of",
     "weights_for",
     "with_denoiser",
     "without_paths",

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from pytorch_lightning.plugins.io import TorchCheckpointIO
 
+from lightning_rs.checkpoints.ours import load_checkpoint
 from lightning_rs.checkpoints.resuming import Resumable, without_paths
 from lightning_rs.files import sync_folder, write_whole
 
@@ -51,3 +52,31 @@ class RunCheckpoints(TorchCheckpointIO):
         inside = self.folder.resolve() == path.parent.resolve()
         if (inside or path.absolute() in self._saved) and not path.is_dir():
             path.unlink(missing_ok=True)
+
+
+def run_and_checkpoint(resume: str) -> tuple[Path, Path]:
+    """The directory of a run to resume, and the checkpoint to go on from: its last, or the one that was named.
+
+    Raises:
+        ValueError: a last checkpoint that cannot be read; it names another that can.
+    """
+    path = Path(resume)
+    if path.is_file():
+        return path.parent.parent, path
+    last = path / "checkpoints" / "last.ckpt"
+    try:
+        load_checkpoint(last)
+    except (OSError, ValueError) as error:
+        for other in sorted(last.parent.glob("*.ckpt"), key=lambda file: file.stat().st_mtime, reverse=True):
+            if _loads(other):
+                raise ValueError(f"{error}; this one is whole, to go on from it: --resume {other}") from None
+        raise
+    return path, last
+
+
+def _loads(path: Path) -> bool:
+    try:
+        load_checkpoint(path)
+    except (OSError, ValueError):
+        return False
+    return True
