@@ -34,6 +34,8 @@ from lightning_rs.checkpoints import (
     load_checkpoint,
     load_initial_weights,
     resumable,
+    run_and_checkpoint,
+    sources_of,
     weights_for,
 )
 from lightning_rs.cli import (
@@ -138,17 +140,15 @@ class TrainCLI(LightningCLI):
         # The user named them, on the command line or in a configuration.
         model = self.config.model.init_args
         denoisers = [] if self.config.denoiser is None else [denoiser_stage(self.config.denoiser)]
-        config = self._net_of_checkpoint(model.architecture)
-        load_named(model.architecture, [*(model.stages or ()), *denoisers], config)
+        stages = [*(model.stages or ()), *denoisers]
+        load_named(model.architecture, stages, self._net_of_checkpoint(model.architecture))
         NOISES.load(model.noise.partition(":")[0])
         # A run that is resumed has all that was taken from the file.
         if issubclass(resolve_name(self.config.model.class_path), DenoiserObjective) and not self.config.resume:
-            self._take_classifier()
+            self.classifier = TrainedClassifier.named_in(self.config)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         DATASETS.add(type(self.datamodule))
-        if self.classifier is not None:
-            self.classifier.give(self.model, self.datamodule)
         if not any(weight.requires_grad for weight in self.model.parameters()):
             net = self.config.model.init_args.architecture
             raise ValueError(f"{net} has no weights to train; certify.py --arch {net} certifies it as it is")
@@ -173,18 +173,6 @@ class TrainCLI(LightningCLI):
                 self.directory.rmdir()
                 self.directory.parent.rmdir()
             raise ValueError(str(error)) from None if isinstance(error, TypeError) else error
-
-    def _take_classifier(self) -> None:
-        """Let the file of the classifier behind a denoiser say its net and stages, in the saved configuration too."""
-        model = self.config.model.init_args
-        if model.classifier is None:
-            raise ValueError(
-                "a denoiser is trained for a classifier: name its file, --model.classifier RUN/checkpoints/last.ckpt"
-            )
-        self.classifier = TrainedClassifier.load(model.classifier, self.config.denoiser, model.stages)
-        self.config.denoiser = model.denoiser = self.classifier.denoiser
-        model.architecture = self.classifier.checkpoint.architecture
-        model.stages = list(self.classifier.checkpoint.stages)
 
     def _check_places(self) -> None:
         """Refuse options that would have to be ignored."""
@@ -228,7 +216,7 @@ class TrainCLI(LightningCLI):
         names is read, and the run goes on without it."""
         if not (self.config.resume and is_place(architecture)) or words_after(self.arguments, "--model.architecture"):
             return None
-        _, path = _run_and_checkpoint(self.config.resume)
+        _, path = run_and_checkpoint(self.config.resume)
         loaded = load_checkpoint(path)
         if loaded.architecture != architecture:
             raise ValueError(f"{path} holds a net {loaded.architecture}, and the configuration names {architecture}")
@@ -265,6 +253,8 @@ class TrainCLI(LightningCLI):
         """Choose the weights and the directory of a new run."""
         if line := load_initial_weights(self.model):
             say(line)
+        if self.classifier is not None:
+            self.classifier.give(self.model, self.datamodule)
         name = self.config.name
         if name is not None and (Path(name).name != name or name in ("", ".", "..")):
             raise ValueError(f"name must be the name of a folder, got {name!r}")
@@ -283,17 +273,19 @@ class TrainCLI(LightningCLI):
             raise ValueError("a run that is resumed keeps its name: leave --name out, or rename its directory first")
         if not words_after(self.arguments, "--resume"):
             raise ValueError("resume is an option of the command line: a run goes on with its own config.yaml alone")
-        if self.model.hparams["weights"] is not None:
-            raise ValueError("a run that is resumed goes on from its own weights: leave --model.weights out")
-        self.directory, self.resumed_from = _run_and_checkpoint(self.config.resume)
+        for name in sources_of(self.model):
+            if self.model.hparams[name] is not None:
+                raise ValueError(f"a run that is resumed goes on from its own weights: leave --model.{name} out")
+        self.directory, self.resumed_from = run_and_checkpoint(self.config.resume)
         if not rank_zero_only.rank:
             self._lock = only_writer(self.directory, "training")
             for folder in (self.directory, self.directory / "checkpoints"):
                 remove_parts(folder)
         self.resumed = done = self._resumable(self.resumed_from)
         # What it started from is said on, and not read.
-        self.config.model.init_args.weights = done.content["hyper_parameters"].get("weights")
-        self.model.hparams["weights"] = self.config.model.init_args.weights
+        for name in sources_of(self.model):
+            self.config.model.init_args[name] = done.content["hyper_parameters"].get(name)
+            self.model.hparams[name] = self.config.model.init_args[name]
         trainer = self.config.trainer
         self._check_schedule(done)
         self.config.resume, self.config.trust = None, False  # The saved configuration repeats the run.
@@ -371,10 +363,6 @@ def _command(name: str) -> str:
     return f"python {name}.py" if Path(sys.argv[0]).name == "train.py" else f"lightning-rs {name}"
 
 
-def _run_and_checkpoint(resume: str) -> tuple[Path, Path]:
-    """The directory of a run to resume, and the checkpoint to go on from: its last, or the one that was named."""
-    path = Path(resume)
-    return (path.parent.parent, path) if path.is_file() else (path, path / "checkpoints" / "last.ckpt")
 
 
 def _base_config(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
@@ -383,7 +371,7 @@ def _base_config(arguments: list[str]) -> tuple[dict[str, Any], list[str]]:
     It is that of the run to resume, whose file is read once and not again, or the digits job.
     """
     for resume in words_after(arguments, "--resume")[-1:]:
-        directory, _ = _run_and_checkpoint(resume)
+        directory, _ = run_and_checkpoint(resume)
         content = run_config(directory, arguments, trust="--trust" in arguments)
         return content, [f"--config={yaml.safe_dump(content)}"]
     return merge_configs(config_layers(DEFAULT_CONFIG).values()), []

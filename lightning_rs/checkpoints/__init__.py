@@ -6,8 +6,8 @@ from lightning_rs.checkpoints.foreign import doubt_about_normalization, foreign_
 from lightning_rs.checkpoints.initial import load_initial_weights
 from lightning_rs.checkpoints.nets import load_net
 from lightning_rs.checkpoints.ours import Checkpoint, data_of, load_checkpoint
-from lightning_rs.checkpoints.resuming import Resumable, resumable, weights_for, without_paths
-from lightning_rs.checkpoints.run_files import RunCheckpoints
+from lightning_rs.checkpoints.resuming import Resumable, resumable, sources_of, weights_for, without_paths
+from lightning_rs.checkpoints.run_files import RunCheckpoints, run_and_checkpoint
 from lightning_rs.checkpoints.trained_classifier import TrainedClassifier
 
 __all__ = [
@@ -24,6 +24,8 @@ __all__ = [
     "parse_normalization",
     "read_checkpoint",
     "resumable",
+    "run_and_checkpoint",
+    "sources_of",
     "weights_for",
     "with_denoiser",
     "without_paths",

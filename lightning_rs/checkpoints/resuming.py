@@ -29,8 +29,9 @@ from lightning_rs.checkpoints.schema import one_line, our_content, shown, typed
 from lightning_rs.data import ImageDataModule
 from lightning_rs.objectives import SmoothingModule
 
+_SOURCES = ("weights", "classifier")  # Files that a new run started from.
 # What may differ without changing a batch.
-_FREE = {"data_dir", "root", "path", "num_workers", "download", "check_files", "weights"}
+_FREE = {"data_dir", "root", "path", "num_workers", "download", "check_files", *_SOURCES}
 _PATHS = ("best_model_path", "last_model_path", "kth_best_model_path")
 _SCHEDULER = [field.encode_name for field in msgspec.structs.fields(SchedulerState)]
 
@@ -111,6 +112,11 @@ def resumable(path: str | Path, module: SmoothingModule, data: ImageDataModule) 
     # Lightning counts an epoch as processed when its last hooks are about to run, after the validation.
     ended = epoch.processed == epoch.ready and loop.batches.is_last_batch
     return Resumable(content, training.epoch + ended, training.global_step, ended)
+
+
+def sources_of(module: SmoothingModule) -> list[str]:
+    """Those arguments of a module that name files which a new training starts from, and one that goes on does not."""
+    return [name for name in _SOURCES if name in module.hparams]
 
 
 def weights_for(module: nn.Module, path: str | Path) -> dict[str, Tensor]:

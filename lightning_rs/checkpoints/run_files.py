@@ -51,3 +51,9 @@ class RunCheckpoints(TorchCheckpointIO):
         inside = self.folder.resolve() == path.parent.resolve()
         if (inside or path.absolute() in self._saved) and not path.is_dir():
             path.unlink(missing_ok=True)
+
+
+def run_and_checkpoint(resume: str) -> tuple[Path, Path]:
+    """The directory of a run to resume, and the checkpoint to go on from: its last, or the one that was named."""
+    path = Path(resume)
+    return (path.parent.parent, path) if path.is_file() else (path, path / "checkpoints" / "last.ckpt")

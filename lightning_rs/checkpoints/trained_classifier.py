@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from jsonargparse import Namespace
+
 from lightning_rs.checkpoints.fitting import misfit_of
 from lightning_rs.checkpoints.ours import Checkpoint, check_fits, load_checkpoint
 from lightning_rs.data import ImageDataModule
@@ -27,6 +29,23 @@ class TrainedClassifier:
     path: Path
     checkpoint: Checkpoint
     denoiser: str | None
+
+    @classmethod
+    def named_in(cls, config: Namespace) -> TrainedClassifier:
+        """Load the classifier that a configuration of `train.py` names, and let it say net, stages and denoiser there.
+
+        Raises:
+            OSError, ValueError: see `load`; or none is named.
+        """
+        model = config.model.init_args
+        if model.classifier is None:
+            raise ValueError(
+                "a denoiser is trained for a classifier: name its file, --model.classifier RUN/checkpoints/last.ckpt"
+            )
+        found = cls.load(model.classifier, config.denoiser, model.stages)
+        model.architecture, model.stages = found.checkpoint.architecture, list(found.checkpoint.stages)
+        config.denoiser = model.denoiser = found.denoiser
+        return found
 
     @classmethod
     def load(

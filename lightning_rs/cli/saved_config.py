@@ -32,6 +32,7 @@ _NOT_TAKEN = (
     "certification.output",
     "data.init_args.download",
     "model.init_args.weights",
+    "model.init_args.classifier",
 )
 _LENGTH, _BRACKETS = 200_000, 1000
 
