@@ -90,12 +90,14 @@ class Arrays(LearnedDataModule):
             ValueError: there are none, or they do not go together.
             FileNotFoundError: no such file or folder.
         """
-        held, rows = self._read(), None
-        prefix = split
+        held = self._read()
+        prefix, divided = split, True
         if self.test_fraction is not None:
             prefix = ""
         elif split != "test" and not self._has("val"):
             prefix = "train"
+        else:
+            divided = False
         found = [next((key for key in _keys(prefix, kind) if key in held), None) for kind in ("images", "labels")]
         if None in found:
             expected = " and ".join(_keys(prefix, kind)[0] for kind in ("images", "labels"))
@@ -109,9 +111,8 @@ class Arrays(LearnedDataModule):
                 f"{self.path}: {found[1]} must be {len(images)} integers, one for each image and at least one, got "
                 f"{str(labels.dtype).removeprefix('torch.')} of the shape {tuple(labels.shape)}"
             )
-        if prefix != split:
-            rows = self._rows(split, len(images))
-        return (images, labels) if rows is None else (images[rows], labels[rows])
+        rows = self._rows(split, len(images)) if divided else slice(None)
+        return images[rows], labels[rows]
 
     def _rows(self, split: str, size: int) -> list[int]:
         stay = list(range(size))

@@ -10,6 +10,7 @@ from conftest import run_script
 from data.own_images import NAMES, digit_arrays, write_classes, write_folders
 from PIL import Image
 
+from lightning_rs.certify import main as certify
 from lightning_rs.data import ImageError, ImageFolder, image_folder
 
 QUICK = ("--trainer.max_epochs=1", "--live_certification.every_n_epochs=0", "--certification.limit=2")
@@ -206,11 +207,14 @@ def test_certifying_takes_the_test_images_alone(run, tmp_path):
         (("--data=ImageFolder:root=fewer",), "train has 2 classes, the training had 3: it lacks 'two'"),
     ],
 )
-def test_what_does_not_fit_the_checkpoint(run, tmp_path, named, message):
+def test_what_does_not_fit_the_checkpoint(run, tmp_path, monkeypatch, capsys, named, message):
     write_classes(write_folders(tmp_path / "other") / "test" / "zebra", 1)
     shutil.rmtree(write_folders(tmp_path / "fewer") / "train" / "two")
-    done = run_script("certify.py", f"--checkpoint={run / CHECKPOINT}", *CERTIFY, *named, cwd=tmp_path, status=2)
-    assert message in done.stderr and len(done.stderr.splitlines()) == 1, done.stderr
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as ended:
+        certify([f"--checkpoint={run / CHECKPOINT}", *CERTIFY, *named])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and message in said and len(said.splitlines()) == 1, said
     assert not (tmp_path / "out").exists()
 
 
