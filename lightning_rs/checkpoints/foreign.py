@@ -88,7 +88,9 @@ def foreign_classifier(
     _check_classes(path, type(data).__name__, entry, facts.num_classes, net)
     own = (list(entry.mean), list(entry.std)) if entry.mean is not None and entry.std is not None else None
     mean, std = _normalization(path, layer, normalization, facts, macer, own)
-    build = partial(build_base_classifier, arch, facts.num_classes, facts.shape, mean, std)
+    # Where the architecture has a normalisation of its own, that of the data is looked at for its shape alone.
+    statistics = (mean, std) if own is None else (facts.mean, facts.std)
+    build = partial(build_base_classifier, arch, facts.num_classes, facts.shape, *statistics)
     with _one_line(fitting):
         channels = outline(build)["normalize.mean"].shape
         parts = {"net": net, "normalize": {"mean": _by_channel(mean, channels), "std": _by_channel(std, channels)}}

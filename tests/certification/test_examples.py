@@ -194,3 +194,27 @@ def test_validation_images_have_noise_of_their_own():
 def test_the_error_of_random_bits_is_said():
     run = dataclasses.replace(make_certification(), noise=GridGaussian(0.25, 16)).describe()
     assert (run.noise, run.sampling_error) == ("grid_gaussian:levels=16", 350 * 64 * (2 * 37 + 1) / 2**64)
+
+
+@pytest.mark.parametrize(
+    ("classifier", "message"),
+    [
+        (nn.LSTM(8, 10), "the base classifier failed on 1 rows of shape|got tuple"),
+        (nn.Conv2d(1, 10, 3), r"must return 10 scores a row, \(1, 10\) in all; got \(1, 10, 6, 6\)"),
+        (nn.Sequential(nn.Flatten(), nn.Linear(64, 1000)), r"must return 10 scores a row.*; got \(1, 1000\)"),
+        (nn.Linear(3, 10), "the base classifier failed on 1 rows of shape"),
+    ],
+)
+def test_what_makes_no_scores_is_found_with_one_image(classifier, message):
+    certification = dataclasses.replace(make_certification(), base_classifier=classifier)
+    with pytest.raises(ValueError, match=message):
+        certification.ask()
+
+
+def test_to_ask_leaves_no_trace():
+    certification = make_certification()
+    certification.base_classifier.train().append(nn.BatchNorm1d(10)).append(nn.Dropout())
+    before, state = {k: v.clone() for k, v in certification.base_classifier.state_dict().items()}, torch.get_rng_state()
+    certification.ask()
+    assert all(torch.equal(v, before[k]) for k, v in certification.base_classifier.state_dict().items())
+    assert certification.base_classifier.training and torch.equal(torch.get_rng_state(), state)

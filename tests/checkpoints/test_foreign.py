@@ -405,3 +405,27 @@ def test_parse_normalization():
     assert parse_normalization("center", CIFAR10().facts) == (CIFAR_MEAN, [1.0] * 3)
     assert parse_normalization("none", MNIST().facts) == ([0.0], [1.0])
     assert parse_normalization("0.1,0.2,0.3/1,2,3", CIFAR10().facts) == ([0.1, 0.2, 0.3], [1.0, 2.0, 3.0])
+
+
+def test_nets_of_timm_bring_their_own_normalisation_and_the_stages_that_make_images_fit(tmp_path):
+    path, net = tmp_path / "theirs.safetensors", get_architecture("timm/test_vit").build(10).eval()
+    safetensors.torch.save_file(net.state_dict(), path)
+    loaded = load_checkpoint(path, "timm/test_vit", "Digits")
+    stages = [name for name, _ in loaded.base_classifier.named_children()]
+    assert stages == ["channels", "resize", "normalize", "net"]
+    x = torch.rand(2, 1, 8, 8)
+    big = F.interpolate(x.expand(-1, 3, -1, -1), (160, 160), mode="bilinear")
+    with torch.no_grad():
+        assert torch.equal(loaded.base_classifier(x), net((big - 0.5) / 0.5))
+        asked = load_checkpoint(path, "timm/test_vit", "Digits", "none").base_classifier
+        assert torch.equal(asked(x), net(big))
+    data = data_of(loaded)
+    doubt = doubt_about_normalization(loaded.base_classifier, data.dataset("test"), data.facts, images=4)
+    assert doubt is None or "no better than guessing" in doubt
+
+
+def test_classes_that_differ_are_said_in_numbers(tmp_path):
+    path = tmp_path / "theirs.safetensors"
+    safetensors.torch.save_file(get_architecture("timm/test_vit").build(1000).state_dict(), path)
+    with pytest.raises(ValueError, match="fit timm/test_vit: its head tells 1000 classes apart, Digits has 10$"):
+        load_checkpoint(path, "timm/test_vit", "Digits")

@@ -25,10 +25,20 @@ def test_what_is_known_to_be_harmless_needs_none():
 
 
 @pytest.mark.parametrize(
+    "name", ["timm/vit_base_patch16_224.augreg_in21k", "torchvision/vit_b_16", "hf/owner/net.v1", "hf//home/me/net-1.0"]
+)
+def test_names_of_nets_in_libraries_need_none(name):
+    assert list(needing_trust({"model": CLASS | {"init_args": {"architecture": name}}})) == []
+
+
+@pytest.mark.parametrize(
     ("config", "found"),
     [
         ({"model": CLASS | {"class_path": "lightning_rs.files.write_whole"}}, "model.class_path"),
         ({"model": CLASS | {"init_args": {"noise": "lightning_rs.files.write_whole"}}}, "model.init_args.noise"),
+        ({"model": CLASS | {"init_args": {"architecture": "os.system"}}}, "model.init_args.architecture"),
+        ({"model": CLASS | {"init_args": {"architecture": "mine/a.b"}}}, "model.init_args.architecture"),
+        ({"model": CLASS | {"init_args": {"architecture": "hf/[a"}}}, "model.init_args.architecture"),
         ({"data": CLASS | {"dict_kwargs": {"a": {"b": ["x.y"]}}}}, "data.dict_kwargs.a.b[0]"),
         ({"model": CLASS | {"init_args": {"filename": "os.system"}}}, "model.init_args.filename"),
         ({"data": CLASS | {"init_args": {"data_dir": EVIL}}}, "data.init_args.data_dir.class_path"),

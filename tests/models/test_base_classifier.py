@@ -7,6 +7,7 @@ from lightning_rs.models import (
     get_architecture,
     list_architectures,
     load_named,
+    shape_at_net,
 )
 
 
@@ -75,6 +76,7 @@ def test_a_stage_in_front_may_change_the_shape_that_the_net_gets():
     arguments = ("digits_cnn", 10, (1, 16, 16), [0.5], [0.25])
     classifier = build_base_classifier(*arguments, [f"{__name__}.Halve:phase=1", "normalize", "net"]).eval()
     assert [name for name, _ in classifier.named_children()] == ["Halve", "normalize", "net"]
+    assert shape_at_net(classifier, (1, 16, 16)) == (1, 8, 8)
     x = torch.rand(2, 1, 16, 16)
     assert torch.equal(classifier(x), classifier.net((x[..., 1::2, 1::2] - 0.5) / 0.25))
     with pytest.raises(ValueError, match="digits_cnn takes 1x8x8 images, the data set has 1x16x16"):

@@ -8,6 +8,7 @@ from lightning_rs.models import (
     Stage,
     build_base_classifier,
     get_architecture,
+    is_place,
     list_architectures,
     load_named,
 )
@@ -42,6 +43,13 @@ def test_torchvisions_are_known_beside_ours():
     assert get_architecture("vgg11_bn").takes((3, 32, 32))
     with pytest.raises(ValueError, match="unknown model 'vgg'; known: .*, resnet50; and torchvision's: alexnet, .*"):
         get_architecture("vgg")
+
+
+def test_places_and_libraries():
+    names = ("hf/owner/net", "timm/test_vit", "torchvision/resnet18", "resnet18", "hf")
+    assert [name for name in names if is_place(name)] == ["hf/owner/net"]
+    with pytest.raises(ValueError, match="unknown model 'keras/x'; before the / .* hf/.*timm/, torchvision/"):
+        get_architecture("keras/x")
 
 
 def test_what_a_user_names_by_path():
