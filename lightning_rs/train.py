@@ -117,7 +117,10 @@ class TrainCLI(LightningCLI):
         self._check_places()
         # The user named them, on the command line or in a configuration.
         model = self.config.model.init_args
-        denoisers = [] if self.config.denoiser is None else [denoiser_stage(self.config.denoiser)]
+        denoiser = self.config.denoiser
+        if model.get("denoiser") != denoiser:
+            raise ValueError(f"{self.config.model.class_path} takes no denoiser, got {denoiser}")
+        denoisers = [] if denoiser is None else [denoiser_stage(denoiser)]
         load_named(model.architecture, [*(model.stages or ()), *denoisers])
         NOISES.load(model.noise.partition(":")[0])
 
