@@ -139,7 +139,10 @@ class TrainCLI(LightningCLI):
         self._check_places()
         # The user named them, on the command line or in a configuration.
         model = self.config.model.init_args
-        denoisers = [] if self.config.denoiser is None else [denoiser_stage(self.config.denoiser)]
+        denoiser = self.config.denoiser
+        if model.get("denoiser") != denoiser:
+            raise ValueError(f"{self.config.model.class_path} takes no denoiser, got {denoiser}")
+        denoisers = [] if denoiser is None else [denoiser_stage(denoiser)]
         stages = [*(model.stages or ()), *denoisers]
         load_named(model.architecture, stages, self._net_of_checkpoint(model.architecture))
         NOISES.load(model.noise.partition(":")[0])

@@ -229,7 +229,7 @@ def test_a_net_without_a_scheduler_needs_its_noise_levels(diffusion_folder):
 @pytest.mark.parametrize(
     ("file", "values", "message"),
     [
-        ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, "config.json is of 'UNet2DConditionModel'; a de"),
+        ("unet/config.json", {"_class_name": "UNet2DConditionModel"}, "is of .UNet2DConditionModel.; a den"),
         ("scheduler/scheduler_config.json", {"_class_name": "ScoreSdeVeScheduler"}, "needs a DDPMScheduler or DDIMSch"),
     ],
 )
