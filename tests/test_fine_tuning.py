@@ -5,7 +5,6 @@ import signal
 import pytest
 import safetensors.torch
 import torch
-import transformers
 import yaml
 from conftest import ROOT, run_script
 
@@ -62,6 +61,8 @@ def test_a_killed_one_ends_with_the_same_weights_and_its_frozen_ones_are_those_i
 @pytest.fixture(scope="module")
 def vit(tmp_path_factory):
     """A folder with a tiny vision transformer of three classes."""
+    import transformers  # Slow, and of this test alone.
+
     folder = tmp_path_factory.mktemp("vit")
     torch.manual_seed(0)
     sizes = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 16}
