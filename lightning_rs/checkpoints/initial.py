@@ -27,9 +27,9 @@ _FILES = (".ckpt", ".pt", ".pth", ".bin", ".safetensors", ".tar")
 def load_initial_weights(module: SmoothingModule) -> str | None:
     """Give the base classifier the weights that its argument `weights` names.
 
-    That is a checkpoint of ours or of the field, a file of weights (torch or safetensors), the directory of a run or of
-    a transformers model, or a name that the net's library knows, such as `pretrained`. When left out, a net that
-    carries weights starts from those; `none` are fresh ones.
+    That is a checkpoint of ours or of the field, a file of weights (torch or safetensors), the directory of a run, a
+    folder with `model.safetensors` as timm saves them, or a name that the net's library knows, such as `pretrained`.
+    When left out, a net that carries weights, as the folders of transformers do, starts from those; `none` are fresh.
 
     The head stays as it is if theirs tells other classes apart, or if they have none; so do adapters, and stages of
     which they have nothing. All else must fit. The normalisation is that of the weights, if they come with one.
