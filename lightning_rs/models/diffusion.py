@@ -76,7 +76,7 @@ class DiffusionDenoiser(nn.Module):
         self.alphas_cumprod = tuple(alphas_cumprod)
         self.prediction_type = check_known("prediction_type", prediction_type, PREDICTIONS)
         self.stretch = 1000.0 / len(self.alphas_cumprod) if rescale_timesteps else 1.0
-        self.abar: float | None = None
+        self.sigma: float | None = None
         self.register_buffer("step", torch.zeros((), dtype=torch.int64), persistent=False)
 
     def set_sigma(self, sigma: float) -> None:
@@ -86,21 +86,24 @@ class DiffusionDenoiser(nn.Module):
             ValueError: sigma <= 0, or more than the model was trained for.
         """
         step = step_of(self.alphas_cumprod, sigma)
-        self.abar = 1.0 / (1.0 + 4.0 * sigma**2)
+        self.sigma = sigma
         self.label = f"diffusion at t = {step} of {len(self.alphas_cumprod)}, {self.prediction_type}"
         self.step.fill_(step)
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.abar is None:
+        if self.sigma is None:
             raise ValueError("the diffusion denoiser does not know the noise yet: call set_sigma")
-        signal, noise = math.sqrt(self.abar), math.sqrt(1.0 - self.abar)
-        noisy = signal * (2.0 * x - 1.0)
-        said = self.unet(noisy, self.step * self.stretch, return_dict=False)[0][:, : x.shape[1]]
-        if self.prediction_type == "epsilon":
-            said = (noisy - noise * said) / signal
-        elif self.prediction_type == "v_prediction":
-            said = signal * noisy - noise * said
-        return (said.clamp(-1.0, 1.0) + 1.0) / 2.0
+        abar = 1.0 / (1.0 + 4.0 * self.sigma**2)
+        signal, noise = math.sqrt(abar), math.sqrt(1.0 - abar)
+        scaled = 2.0 * signal * x - signal
+        said = self.unet(scaled, self.step * self.stretch, return_dict=False)[0][:, : x.shape[1]]
+        if self.prediction_type == "epsilon":  # (scaled - noise * said) / signal, from [-1, 1] to [0, 1].
+            estimate = torch.sub(x, said, alpha=self.sigma)
+        elif self.prediction_type == "sample":
+            estimate = 0.5 * said + 0.5
+        else:
+            estimate = 0.5 * (signal * scaled - noise * said) + 0.5
+        return estimate.clamp(0.0, 1.0)
 
     def train(self, mode: bool = True) -> DiffusionDenoiser:
         return super().train(False)
