@@ -27,9 +27,9 @@ _FILES = (".ckpt", ".pt", ".pth", ".bin", ".safetensors", ".tar")
 def load_initial_weights(module: SmoothingModule) -> str | None:
     """Give the base classifier the weights that its argument `weights` names.
 
-    That is a checkpoint of ours or of the field, a file of weights (torch or safetensors), the directory of a run or of
-    a transformers model, or a name that the net's library knows, such as `pretrained`. When left out, a net that
-    carries weights starts from those; `none` are fresh ones.
+    That is a checkpoint of ours or of the field, a file of weights (torch or safetensors), the directory of a run, a
+    folder with `model.safetensors` as timm saves them, or a name that the net's library knows, such as `pretrained`.
+    When left out, a net that carries weights, as the folders of transformers do, starts from those; `none` are fresh.
 
     The head stays as it is if theirs tells other classes apart, or if they have none; so do adapters, and stages of
     which they have nothing. All else must fit. The normalisation is that of the weights, if they come with one.
@@ -50,8 +50,8 @@ def load_initial_weights(module: SmoothingModule) -> str | None:
         return None
     base_classifier = module.base_classifier
     own = {without_wrapper(key): value for key, value in base_classifier.state_dict().items()}
-    given = given or PRETRAINED
-    held = _held(given, entry, [key.removeprefix("net.") for key in own if key.startswith("net.")])
+    source = name if given in (None, PRETRAINED) else given
+    held = _held(given or PRETRAINED, entry, [key.removeprefix("net.") for key in own if key.startswith("net.")])
     head = f"net.{without_wrapper(head_of(base_classifier.net, module.num_classes))}."
     new = _new_head(own, held, head, module.num_classes)
     stages = {"net", *(key.partition(".")[0] for key in held)}
@@ -60,19 +60,19 @@ def load_initial_weights(module: SmoothingModule) -> str | None:
     kept = {key for key in own if key.partition(".")[0] in absent} | adapters | new
     expected = {key: value for key, value in own.items() if key not in kept}
     if (misfit := misfit_of(expected, {key: value for key, value in held.items() if key not in new})) is not None:
-        raise ValueError(f"the weights of {given} fit {name} only in part: {misfit}")
+        raise ValueError(f"the weights of {source} fit {name} only in part: {misfit}")
     weights = {key: held.get(without_wrapper(key)) for key in base_classifier.state_dict()}
     taken = {key: value for key, value in weights.items() if value is not None and without_wrapper(key) not in new}
     base_classifier.load_state_dict(taken, strict=False)
     try:
         check_numbers(base_classifier)
     except ValueError as error:
-        raise ValueError(f"the weights of {given} cannot serve: {error}") from None
+        raise ValueError(f"the weights of {source} cannot serve: {error}") from None
     fresh = [f"new for {module.num_classes} classes: {', '.join(sorted(new))}"] if new else []
     stages_left = [name for name in absent if list(base_classifier.get_submodule(name).parameters())]
     if also := [*stages_left, *(["adapters"] if adapters else [])]:
         fresh.append(f"not among them: {', '.join(also)}")
-    return "; ".join([f"the training starts from the weights of {given}", *fresh])
+    return "; ".join([f"the training starts from the weights of {source}", *fresh])
 
 
 def _held(given: str, entry: Architecture, expected: Collection[str]) -> dict[str, Any]:

@@ -109,7 +109,7 @@ def entered(monkeypatch):
 def test_weights_by_name_bring_their_normalisation(entered):
     line, weights, same = started("pretrained", architecture="wrapped")
     assert line == (
-        "the training starts from the weights of pretrained; new for 10 classes: net.model.2.bias, net.model.2.weight"
+        "the training starts from the weights of wrapped; new for 10 classes: net.model.2.bias, net.model.2.weight"
     )
     assert same == {"net.model.2.bias", "net.model.2.weight"}
     assert torch.equal(weights["net.model.1.bias"], entered["model.1.bias"])
@@ -120,7 +120,7 @@ def test_weights_by_name_bring_their_normalisation(entered):
 
 def test_a_net_that_carries_weights_starts_from_them_unless_told_otherwise(entered):
     line, weights, _ = started(None, architecture="carrying")
-    assert line.startswith("the training starts from the weights of pretrained;")
+    assert line.startswith("the training starts from the weights of carrying;")
     assert torch.equal(weights["net.model.1.bias"], entered["model.1.bias"])
     for given, name in (("none", "carrying"), (None, "wrapped")):
         line, weights, same = started(given, architecture=name)

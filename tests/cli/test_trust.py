@@ -13,6 +13,7 @@ def test_what_is_known_to_be_harmless_needs_none():
     stopping["init_args"] = {"monitor": "certify/salman:bound=betting/accuracy@0.25", "mode": "max", "patience": 3}
     averaging = {"class_path": "callbacks.EMA", "init_args": {"decay": 0.99}}
     config = {
+        "model": CLASS | {"init_args": {"freeze": ["net.layer[0-2].*", "all_but_head"], "lora": 8}},
         "data": CLASS | {"init_args": {"data_dir": "/any.where"}},
         "trainer": {"callbacks": [stopping, averaging], "strategy": "ddp", "precision": "bf16-mixed", "devices": "0,1"},
         "certification": {"mechanisms": ["cohen_two_sided:top_share=0.5"], "indices": [1, 2], "radii": None},
@@ -32,6 +33,7 @@ def test_what_is_known_to_be_harmless_needs_none():
         ({"data": CLASS | {"dict_kwargs": {"a": {"b": ["x.y"]}}}}, "data.dict_kwargs.a.b[0]"),
         ({"model": CLASS | {"init_args": {"filename": "os.system"}}}, "model.init_args.filename"),
         ({"data": CLASS | {"init_args": {"data_dir": EVIL}}}, "data.init_args.data_dir.class_path"),
+        ({"model": CLASS | {"init_args": {"freeze": [EVIL]}}}, "model.init_args.freeze[0].class_path"),
         ({"certification": {"n": datetime.date(2026, 1, 1)}}, "certification.n"),
         ({"certification": {"n": b"1"}}, "certification.n"),
         ({"certification": {"n": {1, 2}}}, "certification.n"),
