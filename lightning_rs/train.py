@@ -26,7 +26,6 @@ from pytorch_lightning.cli import LightningArgumentParser, LightningCLI
 from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_rs.callbacks import CertificationCallback, TrainingProgress
-from lightning_rs.callbacks.readiness import check_monitors
 from lightning_rs.checkpoints import (
     Resumable,
     RunCheckpoints,
@@ -61,10 +60,10 @@ from lightning_rs.cli.config_bases import config_layers, expand_config_options, 
 from lightning_rs.cli.trust import listed
 from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.files import free_directory, new_directory, only_writer, remove_parts
-from lightning_rs.models import configs_of, denoiser_stage, get_architecture, is_place, load_named, shape_at_net
+from lightning_rs.models import configs_of, denoiser_stage, is_place, load_named
 from lightning_rs.noise import NOISES
 from lightning_rs.objectives import DenoiserObjective, SmoothingModule
-from lightning_rs.results.figures import logged_names
+from lightning_rs.preflight import check_places, check_training
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "default.yaml"
 
@@ -136,7 +135,7 @@ class TrainCLI(LightningCLI):
         self.config = parser.parse_args(expand_config_options(args))
 
     def before_instantiate_classes(self) -> None:
-        self._check_places()
+        check_places(self.config)
         # The user named them, on the command line or in a configuration.
         model = self.config.model.init_args
         denoiser = self.config.denoiser
@@ -152,15 +151,7 @@ class TrainCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         DATASETS.add(type(self.datamodule))
-        if not any(weight.requires_grad for weight in self.model.parameters()):
-            net = self.config.model.init_args.architecture
-            raise ValueError(f"{net} has no weights to train; certify.py --arch {net} certifies it as it is")
-        if not rank_zero_only.rank:
-            # Missing files, and images and settings that do not fit, are found before anything is written.
-            self._check_data()
-            self._say_what_the_net_sees()
-        self._check_monitors()
-        self._check_intervals()
+        check_training(self.config, self.config_init, self.model, self.datamodule)
         resumed_at = self._resume() if self.config.resume else self._start()
         kwargs["default_root_dir"] = str(self.directory)
         files = RunCheckpoints(self.directory / "checkpoints", self.resumed)
@@ -177,43 +168,6 @@ class TrainCLI(LightningCLI):
                 self.directory.parent.rmdir()
             raise ValueError(str(error)) from None if isinstance(error, TypeError) else error
 
-    def _check_places(self) -> None:
-        """Refuse options that would have to be ignored."""
-        config = self.config
-        if config.checkpoint.dirpath is not None or config.certification.output is not None:
-            raise ValueError(
-                "a run writes to RUNS/NAME/checkpoints and RUNS/NAME/certification: leave checkpoint.dirpath and "
-                "certification.output out, and choose --runs and --name"
-            )
-        file = Path(config.checkpoint.filename or "")
-        if len(file.parts) > 1 or ".." in file.parts:
-            raise ValueError(
-                "checkpoint.filename must be the name of a file, without the / that names of figures have, got "
-                f"{config.checkpoint.filename!r}"
-            )
-
-    def _check_data(self) -> None:
-        self.datamodule.prepare_data()
-        self.datamodule.description()
-        self.datamodule.dataset("train")
-        for callback in (self.config_init.live_certification, self.config_init.certification):
-            dataset = self.datamodule.dataset(callback.split)
-            name, levels = self.datamodule.called(callback.split), self.datamodule.facts.levels
-            certification = callback.certification(self.model, dataset, name, levels)
-            certification.check()
-        certification.ask()
-
-    def _say_what_the_net_sees(self) -> None:
-        """What was not asked for: other sizes and channels, and the data's statistics for want of the net's own."""
-        architecture, chosen = self.config.model.init_args.architecture, self.config.model.init_args.stages
-        images = self.datamodule.facts.shape
-        seen = shape_at_net(self.model.base_classifier, images)
-        if chosen is None and seen != images:
-            ours, its = ("x".join(map(str, shape)) for shape in (images, seen))
-            say(f"images of {ours} are resized to {its} for the net; noise is added at {ours}")
-        if is_place(architecture) and get_architecture(architecture).mean is None:
-            say(f"{architecture} does not say how its images are normalised: the data's statistics are taken")
-
     def _net_of_checkpoint(self, architecture: str) -> dict[str, Any] | None:
         """What the net of a resumed run is built from, if a file or a hub has it: nothing that only the run's folder
         names is read, and the run goes on without it."""
@@ -224,33 +178,6 @@ class TrainCLI(LightningCLI):
         if loaded.architecture != architecture:
             raise ValueError(f"{path} holds a net {loaded.architecture}, and the configuration names {architecture}")
         return configs_of(loaded.base_classifier)["net"]
-
-    def _check_monitors(self) -> None:
-        """Refuse to monitor what will not be logged, which Lightning finds only when it was trained."""
-        callbacks = [callback.get("init_args", {}) for callback in listed(self.config.trainer.callbacks)]
-        monitors = [options.get("monitor") for options in (self.config.checkpoint, *callbacks)]
-        epochs = self.config.live_certification.every_n_epochs
-        for monitor in filter(None, monitors):
-            if monitor.startswith("certify/") and epochs != 1:
-                raise ValueError(f"monitoring {monitor} needs --live_certification.every_n_epochs 1, got {epochs}")
-            if monitor not in (known := self._logged(monitor)) and known:
-                raise ValueError(f"nothing to monitor is logged as {monitor!r}; there are {', '.join(known)}")
-        check_monitors([self.config_init.checkpoint, *listed(self.config_init.trainer.callbacks)])
-
-    def _check_intervals(self) -> None:
-        trainer = self.config_init.trainer
-        for name in ("val_check_interval", "check_val_every_n_epoch"):
-            if trainer[name] is not None and not isinstance(trainer[name], (str, dict)) and trainer[name] <= 0:
-                raise ValueError(f"trainer.{name} must be positive, got {trainer[name]}")
-
-    def _logged(self, monitor: str) -> list[str]:
-        """The names under which there will be figures; empty if only a user's own code knows them."""
-        live = self.config_init.live_certification
-        names = self.model.logged()
-        if monitor.startswith("train/") and monitor not in names:
-            images = [self.datamodule.dataset("train")[i] for i in range(2)]
-            names += self.model.logged_parts(images)
-        return names and [*names, *logged_names(live.settings.mechanism_set, live.settings.radii_for(self.model.sigma))]
 
     def _start(self) -> None:
         """Choose the weights and the directory of a new run."""

@@ -31,6 +31,7 @@ LAYERS = [
     "lightning_rs.cli",
     "lightning_rs.callbacks",
     "callbacks",
+    "lightning_rs.preflight",
     "lightning_rs.certify",
     "lightning_rs.train",
     "lightning_rs.__main__",
