@@ -105,6 +105,8 @@ class ImageFolder(LearnedDataModule):
         facts, folder, names = self.facts, self._folder(split), self._names(split)
         label = {name: i for i, name in enumerate(facts.classes or ())}
         self._check_classes(split, folder, label)
+        if self.test_fraction is None and (self.root / "train").is_dir():
+            self._check_classes("train", self.root / "train", label)
         labels = [label[name.partition("/")[0]] for name in names]
         if split == "train" and (missing := label.keys() - {name.partition("/")[0] for name in names}):
             raise ValueError(f"of class {min(missing)!r} no image of {folder} falls to train: hold out a smaller share")

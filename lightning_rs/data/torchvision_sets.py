@@ -88,7 +88,7 @@ class Torchvision(LearnedDataModule, TorchvisionDataModule):
         val_size: int = 500,
         download: bool = False,
     ) -> None:
-        TorchvisionDataModule.__init__(self, data_dir, batch_size, num_workers, val_size, download)
+        super().__init__(data_dir, batch_size, num_workers, val_size, download)
         self._set = _SETS[check_known("data set of torchvision", name, _SETS)]
         self.title, self.megabytes, self.parts = name, self._set.megabytes, self._set.parts
         self.augmentation = check_known("augmentation", augmentation, Augmentation.__args__)

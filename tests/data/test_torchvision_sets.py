@@ -36,6 +36,7 @@ def test_svhn(tmp_path, monkeypatch):
     assert label == 4 and np.array_equal((image * 255).round().numpy(), images[..., 3].transpose(2, 0, 1))
     train = data.dataset("train")
     assert not all(torch.equal(train[0][0], train[0][0]) for _ in range(5))
+    assert Torchvision(**data.description()["init_args"]).description() == data.description()
     smaller = Torchvision("SVHN", str(tmp_path), size=16, val_size=4)
     assert smaller.dataset("test")[0][0].shape == (3, 16, 16)
     assert [module.called("test") for module in (data, smaller)] == [
