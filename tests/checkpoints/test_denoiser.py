@@ -78,7 +78,7 @@ def test_the_two_are_asked_one_after_the_other(behind, checkpoint):
     assert int(both.denoiser.step) == 259
 
 
-def test_what_cannot_stand_in_front(behind, checkpoint, tmp_path):
+def test_what_cannot_stand_in_front(behind, checkpoint, diffusion_folder, tmp_path):
     loaded = load_checkpoint(checkpoint)
     with pytest.raises(ValueError, match=r"last\.ckpt has no denoiser in front of its classifier$"):
         with_denoiser(loaded, str(checkpoint))
@@ -91,7 +91,7 @@ def test_what_cannot_stand_in_front(behind, checkpoint, tmp_path):
     with pytest.raises(ValueError, match="is for 1x8x8 images, the classifier for 1x7x7: "):
         with_denoiser(odd, str(behind))
     with pytest.raises(ValueError, match="stage 'denoiser' does not take the options"):
-        with_denoiser(loaded, "diffusion/nowhere,colour=red")
+        with_denoiser(loaded, f"diffusion/{diffusion_folder},colour=red")
 
 
 def test_a_file_cannot_name_what_is_built(behind, tmp_path):
