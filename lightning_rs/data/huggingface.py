@@ -18,6 +18,7 @@ from lightning_rs.data.image_files import DEEP, as_pixels, in_threads, read_file
 from lightning_rs.data.learned import MOST_FOR_STATISTICS, LearnedDataModule, evenly_spaced, pixel_statistics
 from lightning_rs.data.transforms import Augmentation, augmented, cropped
 from lightning_rs.models import ImageFacts
+from lightning_rs.models.hub import reach_hub
 from lightning_rs.optional import optional_import
 
 _VALIDATION = ("validation", "val", "valid", "dev")
@@ -183,6 +184,10 @@ class HuggingFace(LearnedDataModule):
                 return datasets.load_from_disk(str(folder))
             kind = "parquet" if next(folder.rglob("*.parquet"), None) else "imagefolder"
             return datasets.load_dataset(kind, data_dir=str(folder))
+        try:
+            reach_hub()
+        except OSError:
+            datasets.config.HF_HUB_OFFLINE = True  # What was fetched before serves; else it would ask for minutes.
         return datasets.load_dataset(self.path, self.subset)
 
     def _check_place(self) -> None:

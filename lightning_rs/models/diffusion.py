@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_rs.checks import check_known, check_sigma, shown
+from lightning_rs.models.hub import hub_folder
 from lightning_rs.models.images import ImageFacts
 from lightning_rs.optional import optional_import
 
@@ -181,10 +182,11 @@ def read_diffusion(place: str) -> Callable[..., DiffusionDenoiser]:
             the hub.
 
     Raises:
-        ValueError: diffusers is not installed; no such folder or name; or another model than an unconditional UNet.
+        OSError: no such folder or name, see `hub_folder`.
+        ValueError: diffusers is not installed, or another model than an unconditional UNet.
     """
     optional_import("diffusers", "diffusion")
-    folder = Path(place) if Path(place).is_dir() else _from_hub(place)
+    folder = hub_folder(place, (), "diffusion", optional=("*.json", "*.safetensors"))
     net = folder / "unet" if (folder / "unet").is_dir() else folder
     unet = _config(net / "config.json", (_NET,))
     if not list(net.glob("*.safetensors")):
@@ -197,20 +199,6 @@ def read_diffusion(place: str) -> Callable[..., DiffusionDenoiser]:
         "scheduler": {key: value for key, value in scheduler.items() if key in _LEVELS},
     }
     return partial(diffusion_denoiser, config=config, weights=net)
-
-
-def _from_hub(name: str) -> Path:
-    if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
-        raise ValueError(f"there is no folder {name}: expected one with {_FILES}, or the name OWNER/MODEL of the hub")
-    hub = optional_import("huggingface_hub", "diffusion")
-    try:
-        return Path(hub.snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
-    except Exception as error:  # Proxies, half downloads: the client has exceptions of its own.
-        reason = " ".join(str(error).split())[:150]
-        raise ValueError(
-            f"{name} is no folder here, and the hub does not give it ({reason}): put {_FILES} of it into a folder, and "
-            "give diffusion/FOLDER"
-        ) from None
 
 
 def _config(path: Path, classes: Sequence[str]) -> dict[str, Any]:

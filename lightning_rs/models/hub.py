@@ -9,7 +9,7 @@ from pathlib import Path
 
 from lightning_rs.optional import optional_import
 
-_SECONDS = 5.0  # To reach the hub at all; its own client would try for minutes.
+_SECONDS = 5.0
 
 
 def hub_folder(place: str, patterns: Sequence[str], extra: str = "hf", optional: Sequence[str] = ()) -> Path:
@@ -31,7 +31,7 @@ def hub_folder(place: str, patterns: Sequence[str], extra: str = "hf", optional:
     if not re.fullmatch(r"\w[\w.-]*(/[\w.-]+)?", place):
         raise FileNotFoundError(f"there is no folder {place}")
     hub = optional_import("huggingface_hub", extra)
-    errors = (OSError, ValueError, optional_import("huggingface_hub.errors", extra).HTTPError)
+    errors = _errors(extra)
     wanted, endpoint = [*patterns, *optional], hub.constants.ENDPOINT
     cached = None
     with suppress(*errors):
@@ -39,7 +39,7 @@ def hub_folder(place: str, patterns: Sequence[str], extra: str = "hf", optional:
     if cached and not _lacking(cached, wanted):
         return cached
     try:
-        hub.get_session().head(endpoint, timeout=_SECONDS)
+        reach_hub(extra)
         folder = Path(hub.snapshot_download(place, allow_patterns=wanted))
     except errors as error:
         if cached and not _lacking(cached, patterns):
@@ -50,6 +50,23 @@ def hub_folder(place: str, patterns: Sequence[str], extra: str = "hf", optional:
             f"{endpoint}/{place} elsewhere, and put them into a folder {place} here ({reason})"
         ) from None
     return _with(folder, place, patterns)
+
+
+def reach_hub(extra: str = "hf") -> None:
+    """Ask the hub for a sign of life; its own client would try for minutes.
+
+    Raises:
+        OSError: it does not answer within seconds, or `HF_HUB_OFFLINE` is set.
+    """
+    hub = optional_import("huggingface_hub", extra)
+    try:
+        hub.get_session().head(hub.constants.ENDPOINT, timeout=_SECONDS)
+    except _errors(extra) as error:
+        raise OSError(" ".join(str(error).split())[:160] or type(error).__name__) from None
+
+
+def _errors(extra: str) -> tuple[type[Exception], ...]:
+    return OSError, ValueError, optional_import("huggingface_hub.errors", extra).HTTPError
 
 
 def _with(folder: Path, place: str, patterns: Sequence[str]) -> Path:
