@@ -118,6 +118,8 @@ BAD = [
      "test are 8x9, expected 8x8 as in the training: give size"),
     (lambda root: [Image.new("L", (8, 8)).save(path) for path in (root / "train").glob("*/*")],
      "train: all pixels of a channel are the same"),
+    (lambda root: Image.fromarray(np.zeros((8, 8), dtype=np.uint16)).save(root / "test" / "one" / "deep.png"),
+     "test/one/deep.png has 16 bits, and those of the training have 8: save it with 8$"),
 ]  # fmt: skip
 
 
@@ -148,6 +150,10 @@ def test_arguments_that_cannot_serve(root):
             ImageFolder(str(root), **arguments)
     with pytest.raises(ValueError, match="has folders train and test: leave test_fraction out"):
         ImageFolder(str(root), test_fraction=0.2).dataset("test")
+    (root / "test").rename(root / "val")
+    with pytest.raises(ValueError, match="has folders train and val: leave test_fraction out"):
+        ImageFolder(str(root), test_fraction=0.2).dataset("test")
+    (root / "val").rename(root / "test")
     with pytest.raises(ValueError, match="none of the 60 images of .* falls to val: give it a larger share"):
         ImageFolder(str(root), val_fraction=1e-6).dataset("val")
 
