@@ -182,8 +182,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         elif path.suffix in (".pt", ".pth"):
             content = torch.load(path, map_location="cpu", weights_only=True)
         else:
-            with np.load(path, allow_pickle=False) if path.suffix == ".npz" else _Npy(path) as file:
-                content = {key: torch.from_numpy(_native(file[key])) for key in file}
+            content = {key: torch.from_numpy(_native(array)) for key, array in _numpy(path).items()}
     except pickle.UnpicklingError:
         raise ValueError(f"{path} holds more than tensors, and is not loaded: it could run code") from None
     except (
@@ -205,17 +204,13 @@ def _read(path: Path) -> dict[str, Tensor]:
     return content
 
 
-class _Npy(dict):
-    """A file of one array as a mapping, which goes by the file's name."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__({path.stem: np.load(path, allow_pickle=False)})
-
-    def __enter__(self) -> _Npy:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
+def _numpy(path: Path) -> dict[str, np.ndarray]:
+    """The arrays in a file by name; a single one goes by the file's."""
+    held = np.load(path, allow_pickle=False)
+    if isinstance(held, np.ndarray):
+        return {path.stem: held}
+    with held:
+        return dict(held)
 
 
 def _native(array: np.ndarray) -> np.ndarray:
