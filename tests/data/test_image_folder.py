@@ -12,6 +12,7 @@ from PIL import Image
 
 from lightning_rs.certify import main as certify
 from lightning_rs.data import ImageError, ImageFolder, image_folder
+from lightning_rs.train import main as train
 
 QUICK = ("--trainer.max_epochs=1", "--live_certification.every_n_epochs=0", "--certification.limit=2")
 QUICK = (*QUICK, "--certification.n=100", "--wandb.mode=disabled", "--trainer.accelerator=cpu", "--name=run")
@@ -168,6 +169,17 @@ def test_without_a_look_at_all_headers_a_file_is_named_when_it_is_read(tmp_path,
     train = data.dataset("train")
     with pytest.raises(ImageError, match="two/001.png cannot be read: it is no image"):
         train[train.names.index("two/001.png")]
+
+
+def test_validation_images_that_do_not_fit_are_named_even_if_none_is_certified(root, monkeypatch, capsys):
+    write_classes(root / "val" / "zebra", 1)
+    monkeypatch.chdir(root.parent)
+    of_test = ("--live_certification.split=test", "--certification.split=test")
+    with pytest.raises(SystemExit) as ended:
+        train([*QUICK, "--data=ImageFolder:root=images", *NET, *of_test])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and "has a class 'zebra'" in said and len(said.splitlines()) == 1, said
+    assert not (root.parent / "runs").exists()
 
 
 @pytest.fixture(scope="module")
