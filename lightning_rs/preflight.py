@@ -65,7 +65,8 @@ def check_training(config: Namespace, made: Namespace, module: SmoothingModule, 
 def _check_data(made: Namespace, module: SmoothingModule, data: ImageDataModule) -> None:
     data.prepare_data()
     data.description()
-    data.dataset("train")
+    for split in ("train", "val"):
+        data.dataset(split)
     for callback in (made.live_certification, made.certification):
         dataset = data.dataset(callback.split)
         certification = callback.certification(module, dataset, data.called(callback.split), data.facts.levels)

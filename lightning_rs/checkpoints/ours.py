@@ -174,8 +174,10 @@ def data_of(checkpoint: Checkpoint, name: str | None = None, **overrides: Any) -
         raise ValueError("the checkpoint does not say which data set it was trained on: name one with --data")
     cls = DATASETS.get(own) if name is None else DATASETS.load(name)
     name = name or own
-    if name == own:
-        data = _data_module(name, cls, _own_arguments(known, overrides), overrides)
+    if own in DATASETS and DATASETS[own] is cls:
+        # What only a file names is not fetched.
+        init_args = {key: value for key, value in known["init_args"].items() if key != "download"}
+        data = _data_module(name, cls, init_args, overrides)
         if known.get("facts"):
             said = {field.name: known["facts"].get(field.name) for field in fields(ImageFacts)}
             try:
@@ -202,13 +204,6 @@ def check_fits(checkpoint: Checkpoint, name: str, facts: ImageFacts) -> None:
     classes = ((checkpoint.data or {}).get("facts") or {}).get("classes")
     if classes and facts.classes and list(classes) != list(facts.classes):
         raise ValueError(f"the model tells the classes {shown(classes)} apart; {name} has {shown(list(facts.classes))}")
-
-
-def _own_arguments(known: Mapping[str, Any], overrides: Mapping[str, Any]) -> dict[str, Any]:
-    init_args = dict(known["init_args"])
-    if "path" in init_args and "path" not in overrides:
-        init_args.pop("download", None)  # A path may be a name on a server, and what only a file names is not fetched.
-    return init_args
 
 
 def _data_module(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,17 @@ import numpy as np
 import safetensors.torch
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
-from lightning_rs.checks import check_at_least, check_inside, check_known
-from lightning_rs.data.base import SPLITS, held_out
-from lightning_rs.data.learned import MOST_FOR_STATISTICS, LearnedDataModule, evenly_spaced, pixel_statistics
+from lightning_rs.checks import check_at_least, check_inside, check_known, shown
+from lightning_rs.data.base import SPLITS
+from lightning_rs.data.learned import (
+    MOST_FOR_STATISTICS,
+    LearnedDataModule,
+    evenly_spaced,
+    held_out_of_classes,
+    pixel_statistics,
+)
 from lightning_rs.data.transforms import Augmentation, augmented
 from lightning_rs.models import ImageFacts
 
@@ -29,12 +36,13 @@ class Arrays(LearnedDataModule):
     """Images and labels from arrays `train_images`, `train_labels`, `test_images`, ..., or `x_train`, `y_train`, ...
 
     They lie in one file, or in a folder as `train_images.npy`, ... or as `images` and `labels` of `train.npz`, ...
-    Without those of `val`, validation images are held out from the training images, evenly spaced; with
-    `test_fraction`, arrays `images` and `labels` are split in three in this way. Nothing in the files is run.
+    Without those of `val`, validation images are held out from the training images, of each class its share and evenly
+    spaced; with `test_fraction`, arrays `images` and `labels` are split in three in this way. Nothing in the files is
+    run.
 
     Images are NHW, NCHW or NHWC with 1 or 3 channels: truth values, 8 or 16 bits, or floating-point numbers in [0, 1].
-    Levels are 1, 255 or 65,535; of floating-point numbers the least of 1, 15, 16, 255 and 65,535 on whose grid all
-    lie, or none. Labels are integers from 0 on.
+    Levels are the least of 1, 15, 16, 255 and 65,535 on whose grid the images of all splits lie, or none: 255 and
+    65,535 of 8 and 16 bits. Labels are integers from 0 on.
 
     Args:
         path: a file (.npz, .pt, .safetensors), or a folder of such or of .npy.
@@ -65,26 +73,24 @@ class Arrays(LearnedDataModule):
         self._arrays: dict[str, Tensor] = {}
 
     def learn(self) -> ImageFacts:
-        images, labels = self._of("train" if self._has("train") or not self._has("test") else "test")
-        levels = _SCALES.get(images.dtype) or _grid(
-            [array for key, array in self._read().items() if array.is_floating_point() and array.ndim > 2]
-        )
-        some = (_as_pixels(images[i]) for i in evenly_spaced(len(images), MOST_FOR_STATISTICS))
+        images, labels, rows = self._of("train" if self._has("train") or not self._has("test") else "test")
+        levels = _grid([array for array in self._read().values() if array.ndim > 2])
+        some = (_as_pixels(images[rows[i]]) for i in evenly_spaced(len(rows), MOST_FOR_STATISTICS))
         mean, std = pixel_statistics(some, str(self.path))
-        return ImageFacts(int(labels.max()) + 1, tuple(images.shape[1:]), mean, std, levels)
+        return ImageFacts(max(labels) + 1, tuple(images.shape[1:]), mean, std, levels)
 
     def load(self, split: str) -> Dataset:
-        images, labels = self._of(split)
+        images, labels, rows = self._of(split)
         steps = []
         if split == "train" and self.augmentation != "none":
             steps = augmented(self.augmentation, None, self.padding, self.facts.shape)
-        return _Images(images, labels.tolist(), steps)
+        return Subset(_Images(images, labels, steps), rows)
 
     def _has(self, split: str) -> bool:
         return any(key in self._read() for key in _keys(split, "images"))
 
-    def _of(self, split: str) -> tuple[Tensor, Tensor]:
-        """Images as NCHW and labels of a split.
+    def _of(self, split: str) -> tuple[Tensor, list[int], Sequence[int]]:
+        """Images as NCHW and labels of the arrays that hold a split, and its rows in them.
 
         Raises:
             ValueError: there are none, or they do not go together.
@@ -111,14 +117,15 @@ class Arrays(LearnedDataModule):
                 f"{self.path}: {found[1]} must be {len(images)} integers, one for each image and at least one, got "
                 f"{str(labels.dtype).removeprefix('torch.')} of the shape {tuple(labels.shape)}"
             )
-        rows = self._rows(split, len(images)) if divided else slice(None)
-        return images[rows], labels[rows]
+        numbers = labels.long().tolist()
+        return images, numbers, self._rows(split, numbers) if divided else range(len(numbers))
 
-    def _rows(self, split: str, size: int) -> list[int]:
-        stay = list(range(size))
+    def _rows(self, split: str, labels: Sequence[int]) -> list[int]:
+        stay = list(range(len(labels)))
         for other, share in (("test", self.test_fraction), ("val", self.val_fraction)):
             if share is not None:
-                left, out = held_out(len(stay), max(1, round(share * size)))
+                held = max(1, round(share * len(labels)))
+                left, out = held_out_of_classes([labels[i] for i in stay], held)
                 if other == split:
                     return [stay[i] for i in out]
                 stay = [stay[i] for i in left]
@@ -175,8 +182,7 @@ def _read(path: Path) -> dict[str, Tensor]:
         elif path.suffix in (".pt", ".pth"):
             content = torch.load(path, map_location="cpu", weights_only=True)
         else:
-            with np.load(path, allow_pickle=False) if path.suffix == ".npz" else _Npy(path) as file:
-                content = {key: torch.from_numpy(_native(file[key])) for key in file}
+            content = {key: torch.from_numpy(_native(array)) for key, array in _numpy(path).items()}
     except pickle.UnpicklingError:
         raise ValueError(f"{path} holds more than tensors, and is not loaded: it could run code") from None
     except (
@@ -186,25 +192,25 @@ def _read(path: Path) -> dict[str, Tensor]:
         KeyError,
         EOFError,
         zipfile.BadZipFile,
+        zlib.error,
         safetensors.SafetensorError,
     ) as e:
         raise ValueError(f"{path} cannot be read as arrays: {' '.join(str(e).split())[:200]}") from None
-    if not isinstance(content, dict) or not all(isinstance(value, Tensor) for value in content.values()):
+    if not isinstance(content, dict):
         raise ValueError(f"{path} must hold a dictionary of tensors, got a {type(content).__name__}")
+    for key, value in content.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise ValueError(f"{path} must hold tensors by name, got a {type(value).__name__} as {shown(key)}")
     return content
 
 
-class _Npy(dict):
-    """A file of one array as a mapping, which goes by the file's name."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__({path.stem: np.load(path, allow_pickle=False)})
-
-    def __enter__(self) -> _Npy:
-        return self
-
-    def __exit__(self, *error: object) -> None:
-        pass
+def _numpy(path: Path) -> dict[str, np.ndarray]:
+    """The arrays in a file by name; a single one goes by the file's."""
+    held = np.load(path, allow_pickle=False)
+    if isinstance(held, np.ndarray):
+        return {path.stem: held}
+    with held:
+        return dict(held)
 
 
 def _native(array: np.ndarray) -> np.ndarray:
@@ -228,9 +234,11 @@ def _as_pixels(image: Tensor) -> Tensor:
 
 
 def _grid(arrays: Sequence[Tensor]) -> int | None:
-    """The least levels on whose grid all pixels lie, but for the rounding of float32."""
+    """The least levels on whose grid all pixels lie, but for the rounding of float32. Integers lie on their own."""
 
     def lies_on(array: Tensor, levels: int) -> bool:
+        if array.dtype in _SCALES:
+            return levels % _SCALES[array.dtype] == 0
         scaled = (image.double() * levels for image in array)  # One by one: all would take twice the memory.
         return all(bool(((image - image.round()).abs() <= levels * 2.0**-22).all()) for image in scaled)
 

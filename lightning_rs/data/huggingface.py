@@ -12,10 +12,15 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from lightning_rs.checks import check_at_least, check_flag, check_inside, check_known, shown
-from lightning_rs.data.base import held_out
 from lightning_rs.data.checked import ImageError
 from lightning_rs.data.image_files import DEEP, as_pixels, in_threads, read_file
-from lightning_rs.data.learned import MOST_FOR_STATISTICS, LearnedDataModule, evenly_spaced, pixel_statistics
+from lightning_rs.data.learned import (
+    MOST_FOR_STATISTICS,
+    LearnedDataModule,
+    evenly_spaced,
+    held_out_of_classes,
+    pixel_statistics,
+)
 from lightning_rs.data.transforms import Augmentation, augmented, cropped
 from lightning_rs.models import ImageFacts
 from lightning_rs.models.hub import reach_hub
@@ -27,9 +32,9 @@ _VALIDATION = ("validation", "val", "valid", "dev")
 class HuggingFace(LearnedDataModule):
     """A data set of images with labels: a folder of `save_to_disk`, of parquet files or of images, or a hub name.
 
-    Nothing of a data set is run, and nothing is fetched unless `download` is true; images that only name a file
-    elsewhere are not read. Validation images are those of a split of that name, or held out from the training images,
-    evenly spaced. Classes, their number, statistics and levels are learnt from the data, as by `ImageFolder`.
+    Nothing of a data set is run, and nothing is fetched unless `download` is true; images that only name an address
+    are not. Validation images are those of a split of that name, or held out from the training images, of each class
+    its share and evenly spaced. Classes, their number, statistics and levels are learnt from the training images.
 
     Args:
         path: the folder, or a name on the hub such as ylecun/mnist.
@@ -84,7 +89,7 @@ class HuggingFace(LearnedDataModule):
 
         def pixels(index: int) -> Tensor:
             nonlocal deep
-            image = images.image(index)
+            image = images.image(index, rows[index])
             deep |= image.mode == "I"
             tensor = as_pixels(image, self.channels)
             shapes.add(tuple(tensor.shape))
@@ -122,7 +127,8 @@ class HuggingFace(LearnedDataModule):
         if validation:
             return self._split(validation if split == "val" else "train")
         train = self._split("train")
-        stay, out = held_out(len(train), max(1, round(self.val_fraction * len(train))))
+        held = max(1, round(self.val_fraction * len(train)))
+        stay, out = held_out_of_classes(train[self._columns(train)[1]][:], held)
         return train.select(stay if split == "train" else out)
 
     def _split(self, name: str) -> Any:
@@ -220,9 +226,9 @@ class _Rows(Dataset):
     def __len__(self) -> int:
         return len(self.rows)
 
-    def image(self, index: int) -> Any:
+    def image(self, index: int, row: Mapping[str, Any]) -> Any:
         """The image of a row, brought to size."""
-        held, name = self.rows[index][self.image_column], f"{self.name} row {index}"
+        held, name = row[self.image_column], f"{self.name} row {index}"
         content = held and held.get("bytes")
         if content is None and not (held and held.get("path") and Path(held["path"]).is_file()):
             raise ImageError(f"{name} holds no image")
@@ -233,5 +239,6 @@ class _Rows(Dataset):
         return image
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        label = self.rows[index][self.label_column]
-        return as_pixels(self.image(index), self.channels), label if self.label is None else self.label[label]
+        row = self.rows[index]
+        label = row[self.label_column]
+        return as_pixels(self.image(index, row), self.channels), label if self.label is None else self.label[label]

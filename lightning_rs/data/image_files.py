@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ from typing import Any, BinaryIO, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import ExifTags, Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -25,7 +26,8 @@ T = TypeVar("T")
 DEEP = 65535
 """Levels of 16-bit images. Those of 8 bits lie on the same grid: 65535 = 255 * 257."""
 
-_BLOCK = 1000  # Files that are looked at between two steps of the progress bar.
+_AHEAD = 64  # Items that threads are ahead by: all of a data set's images would not fit into memory.
+_MANY = 1000  # Items from which there is a progress bar.
 _SHOWN = 3
 
 
@@ -46,16 +48,24 @@ def files_of_class(folder: Path, name: str) -> list[str]:
     """The files of a class, in folders of folders too, sorted: `name/...` with slashes. Hidden ones do not count.
 
     Raises:
-        ValueError: there are none.
+        OSError: one of the folders cannot be listed.
+        ValueError: there are none; or a link leads to a folder once more.
     """
-    files = []
-    for place, folders, held in os.walk(folder / name, followlinks=True):
+    files, seen = [], set()
+    for place, folders, held in os.walk(folder / name, onerror=_fail, followlinks=True):
+        if (real := os.path.realpath(place)) in seen:
+            raise ValueError(f"{place} is a link to {real}, whose images are in this class already")
+        seen.add(real)
         folders[:] = [inner for inner in folders if not inner.startswith(".")]
         within = Path(place).relative_to(folder).as_posix()
         files += [f"{within}/{file}" for file in held if not file.startswith(".")]
     if not files:
         raise ValueError(f"{folder / name} is a class folder without images")
     return sorted(files)
+
+
+def _fail(error: OSError) -> None:
+    raise error
 
 
 def place_of(name: str) -> float:
@@ -69,11 +79,11 @@ class Headers:
 
     Attributes:
         sizes: (height, width) to the name of a file.
-        deep: whether one has 16 bits.
+        deep: the name of a file of 16 bits; None if there is none.
     """
 
     sizes: dict[tuple[int, int], str]
-    deep: bool
+    deep: str | None
 
 
 def look_at(folder: Path, names: Sequence[str], title: str) -> Headers:
@@ -82,14 +92,14 @@ def look_at(folder: Path, names: Sequence[str], title: str) -> Headers:
     Raises:
         ValueError: files that are no images, the first of them named.
     """
-    headers, bad = Headers({}, False), []
+    headers, bad = Headers({}, None), []
     for name, said in zip(names, in_threads(lambda name: _header(folder / name), names, title), strict=True):
         if isinstance(said, ImageError):
             bad.append(str(said))
         else:
             size, deep = said
             headers.sizes.setdefault(size, name)
-            headers.deep |= deep
+            headers.deep = headers.deep or (name if deep else None)
     if bad:
         more = f"; and {len(bad) - _SHOWN} more" if len(bad) > _SHOWN else ""
         raise ValueError("; ".join(bad[:_SHOWN]) + more)
@@ -99,13 +109,17 @@ def look_at(folder: Path, names: Sequence[str], title: str) -> Headers:
 def _header(path: Path) -> tuple[tuple[int, int], bool] | ImageError:
     try:
         with Image.open(path) as image:
-            return (image.height, image.width), _is_deep(image)
+            _check_kind(image)
+            size = image.height, image.width
+            if "exif" in image.info and image.getexif().get(ExifTags.Base.Orientation, 1) > 4:
+                size = size[::-1]
+            return size, _is_deep(image)
     except Exception as error:  # Readers of headers may raise anything.
         return _unreadable(path, error)
 
 
 def read_file(path: Path, channels: int, file: BinaryIO | None = None) -> Image.Image:
-    """A decoded image: of 16 bits in PIL's mode `I`, else in `RGB` or, of one channel, in `L`.
+    """A decoded image, upright: of 16 bits in PIL's mode `I`, else in `RGB` or, of one channel, in `L`.
 
     Args:
         path: of the file, or its name alone.
@@ -117,7 +131,14 @@ def read_file(path: Path, channels: int, file: BinaryIO | None = None) -> Image.
     """
     try:
         with Image.open(file or path) as image:
-            return image.convert("I" if _is_deep(image) else "L" if channels == 1 else "RGB")
+            _check_kind(image)
+            ImageOps.exif_transpose(image, in_place=True)
+            if not _is_deep(image):
+                return image.convert("L" if channels == 1 else "RGB")
+            low, high = (deep := image.convert("I")).getextrema()
+            if low < 0 or high > DEEP:
+                raise ValueError(f"its pixels must have 16 bits, and lie in [{low}, {high}]")
+            return deep
     except Exception as error:  # Decoders may raise anything.
         raise _unreadable(path, error) from None
 
@@ -160,15 +181,22 @@ def in_threads(function: Callable[[S], T], items: Iterable[S], title: str) -> It
     """`map` in several threads, in order, with a progress bar: files are waited for, and decoded outside of Python."""
     items = list(items)
     rest = iter(items)
-    with ThreadPoolExecutor() as threads, progress(len(items), title, "image", len(items) > _BLOCK, False) as bar:
-        while block := list(islice(rest, _BLOCK)):
-            yield from threads.map(function, block)
-            bar.update(len(block))
+    with ThreadPoolExecutor() as threads, progress(len(items), title, "image", len(items) > _MANY, False) as bar:
+        waiting = deque(threads.submit(function, item) for item in islice(rest, _AHEAD))
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(threads.submit(function, item) for item in islice(rest, 1))
+            bar.update()
+
+
+def _check_kind(image: Image.Image) -> None:
+    if image.format == "EPS":
+        raise ValueError("it is a program of PostScript, which would be run")
+    if image.mode == "F":
+        raise ValueError("it has floating-point pixels")
 
 
 def _is_deep(image: Image.Image) -> bool:
-    if image.mode == "F":
-        raise ValueError("it has floating-point pixels")
     return image.mode.startswith("I")
 
 

@@ -111,23 +111,26 @@ class ImageFolder(LearnedDataModule):
         if split == "train" and (missing := label.keys() - {name.partition("/")[0] for name in names}):
             raise ValueError(f"of class {min(missing)!r} no image of {folder} falls to train: hold out a smaller share")
         if not rank_zero_only.rank:
-            some = [names[i] for i in evenly_spaced(len(names), _SAMPLE)]
-            sample = ImageFiles(folder, some, [0] * len(some), self.channels, [])
-            headers = self._look(split, some)
-            if self.size is None:
-                height, width = self._one_size(split, headers)
-                if (height, width) != facts.shape[1:]:
-                    expected = "x".join(map(str, facts.shape[1:]))
-                    raise ValueError(
-                        f"images of {folder} are {height}x{width}, expected {expected} as in the training: give size"
-                    )
-            for _ in in_threads(lambda i: sample[i], range(len(some)), f"Sample of {folder}"):
-                pass  # Reading it is the check.
+            self._check_sample(split, names)
         if split == "train":
             steps = augmented(self.augmentation, self.size, self.padding, facts.shape)
         else:
             steps = cropped(self.size)
         return ImageFiles(folder, names, labels, self.channels, steps)
+
+    def _check_sample(self, split: str, names: list[str]) -> None:
+        """Look at the headers of a split, and decode some of its images."""
+        facts, folder = self.facts, self._folder(split)
+        some = [names[i] for i in evenly_spaced(len(names), _SAMPLE)]
+        headers = self._look(split, some)
+        if headers.deep and facts.levels != DEEP:
+            raise ValueError(f"{folder / headers.deep} has 16 bits, and those of the training have 8: save it with 8")
+        if self.size is None and (shape := self._one_size(split, headers)) != facts.shape[1:]:
+            said, expected = ("x".join(map(str, sides)) for sides in (shape, facts.shape[1:]))
+            raise ValueError(f"images of {folder} are {said}, expected {expected} as in the training: give size")
+        sample = ImageFiles(folder, some, [0] * len(some), self.channels, [])
+        for _ in in_threads(lambda i: sample[i], range(len(some)), f"Sample of {folder}"):
+            pass  # Reading it is the check.
 
     def _folder(self, split: str) -> Path:
         """That holds the class folders of a split."""
@@ -135,8 +138,9 @@ class ImageFolder(LearnedDataModule):
         if self.test_fraction is None:
             held_out = split == "val" and not (self.root / "val").is_dir()
             return require_folder(self.root / ("train" if held_out else split), f"{split} images", _ADVICE)
-        if (self.root / "train").is_dir() and (self.root / "test").is_dir():
-            raise ValueError(f"{self.root} has folders train and test: leave test_fraction out")
+        for other in ("test", "val"):  # Each alone may be a class.
+            if (self.root / "train").is_dir() and (self.root / other).is_dir():
+                raise ValueError(f"{self.root} has folders train and {other}: leave test_fraction out")
         return self.root
 
     def _names(self, split: str) -> list[str]:

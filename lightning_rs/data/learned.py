@@ -7,10 +7,11 @@ from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from lightning_rs.data.base import ImageDataModule
+from lightning_rs.data.base import ImageDataModule, held_out
 from lightning_rs.models import ImageFacts
 
 MOST_FOR_STATISTICS = 10_000
@@ -67,6 +68,18 @@ class LearnedDataModule(ImageDataModule):
 def evenly_spaced(size: int, most: int) -> range | list[int]:
     """All indices of a data set of `size`, or `most` evenly spaced ones."""
     return range(size) if size <= most else [i * size // most for i in range(most)]
+
+
+def held_out_of_classes(labels: Sequence, count: int) -> tuple[list[int], list[int]]:
+    """As `held_out`, of each class its share: images may take turns, which evenly spaced ones would all be of one.
+
+    Args:
+        labels: of all images, numbers or texts.
+        count: of the images that are held out.
+    """
+    by_class = np.argsort(np.asarray(labels), kind="stable")
+    stay, out = held_out(len(by_class), count)
+    return sorted(by_class[stay].tolist()), sorted(by_class[out].tolist())
 
 
 def pixel_statistics(images: Iterable[Tensor], name: str) -> tuple[Sequence[float], Sequence[float]]:

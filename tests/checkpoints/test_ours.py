@@ -128,6 +128,10 @@ def test_the_data_set_of_a_checkpoint_has_its_facts_and_fetches_nothing(checkpoi
     assert data.facts.classes == tuple(names) and data.facts.mean == (0.1,)
     assert not data.download and data.channels == 1
     assert data_of(loaded, path="some/name", download="true").download
+    by_path = data_of(loaded, "lightning_rs.data.HuggingFace", path="x", channels=1)
+    assert by_path.facts == data.facts
+    other = replace(loaded, data=own | {"name": "MNIST", "init_args": {"download": True}}, input_shape=(1, 28, 28))
+    assert not data_of(other).download and data_of(other, download=True).download
     with pytest.raises(ValueError, match="the checkpoint's facts about its images are none: classes must be 10"):
         data_of(replace(loaded, data=own | {"facts": facts | {"classes": names[1:]}}))
     with pytest.raises(ValueError, match="HuggingFace does not take these arguments: unknown rot; known: augmentation"):

@@ -35,6 +35,7 @@ def write(folder, kind):
         path.mkdir()
         np.savez(path / "train.npz", images=X, labels=Y)
         np.savez(path / "test.npz", images=XT, labels=YT)
+        (path / "test.npz").rename(path / "test.npy")  # What a file holds counts, not what its name says.
     else:
         np.savez(path := folder / "mnist.npz", x_train=X, y_train=Y[:, None], x_test=XT, y_test=YT)
     return str(path)
@@ -85,6 +86,27 @@ def test_levels_are_those_of_the_least_grid(tmp_path, images, levels):
         assert float((pixels - pixels.round()).abs().max()) <= levels * 2.0**-22
 
 
+def test_levels_serve_the_images_of_all_splits(tmp_path):
+    for train, test, levels in (
+        (X // 17 / 15, XT, 255),
+        (X, XT.astype(np.uint16) * 200, 65535),
+        (X, np.sqrt(XT / 255), None),
+        (X > 100, XT > 100, 1),
+    ):
+        np.savez(tmp_path / "x.npz", **SPLIT | {"train_images": train, "test_images": test})
+        assert Arrays(str(tmp_path / "x.npz")).facts.levels == levels
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.uint16, np.uint64])
+def test_classes_that_take_turns_are_in_every_split(tmp_path, kind):
+    order = np.argsort(np.tile(np.arange(20), 3), kind="stable")
+    np.savez(tmp_path / "x.npz", images=X[order], labels=Y[order].astype(kind))
+    data = Arrays(str(tmp_path / "x.npz"), test_fraction=1 / 3, val_fraction=1 / 6)
+    for split, share in (("train", 1 / 2), ("val", 1 / 6), ("test", 1 / 3)):
+        counts = np.bincount([label for _, label in data.dataset(split)], minlength=3)
+        assert np.abs(counts - 20 * share).max() <= 1
+
+
 def test_training_images_are_augmented(tmp_path):
     path = write(tmp_path, "npz")
     for augmentation in ("crop_flip", "random_resized_crop"):
@@ -124,6 +146,20 @@ def cut(folder):
     return path
 
 
+def spoilt(folder):
+    path = folder / "x.npz"
+    np.savez_compressed(path, images=np.random.default_rng(0).integers(0, 256, (60, 8, 8), dtype=np.uint8), labels=Y)
+    content = bytearray(path.read_bytes())
+    content[200:1200] = bytes(1000)
+    path.write_bytes(content)
+    return path
+
+
+def mixed_pt(folder):
+    torch.save({"images": torch.from_numpy(X), "names": ["a", "b"]}, folder / "x.pt")
+    return folder / "x.pt"
+
+
 def pickled(folder):
     (folder / "x.npz").write_bytes(pickle.dumps(Evil()))
     return folder / "x.npz"
@@ -147,6 +183,8 @@ def pickled(folder):
         (evil_pt, "x.pt holds more than tensors, and is not loaded: it could run code"),
         (pickled, "x.npz cannot be read as arrays"),
         (cut, "x.npz cannot be read as arrays"),
+        (spoilt, "x.npz cannot be read as arrays"),
+        (mixed_pt, "x.pt must hold tensors by name, got a list as 'names'"),
     ],
 )
 def test_what_cannot_serve(tmp_path, make, message, capsys):

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 import torch
 from data.own_images import NAMES, write_classes
-from PIL import Image
+from PIL import ExifTags, Image
 
+from lightning_rs.data import image_files
 from lightning_rs.data.checked import ImageError
 from lightning_rs.data.image_files import (
     ImageFiles,
@@ -56,6 +57,35 @@ def test_floating_point_and_broken_images_are_named(tmp_path):
         look_at(tmp_path, ["f.tif", "a", "b", "c"], "x")
 
 
+def test_integers_beyond_sixteen_bits_and_programs_are_named(tmp_path):
+    Image.fromarray(np.full((2, 2), 65536, dtype=np.int32)).save(tmp_path / "i.tif")
+    Image.new("RGB", (2, 2)).save(tmp_path / "e.eps")
+    with pytest.raises(ImageError, match=r"i.tif .*: its pixels must have 16 bits, and lie in \[65536, 65536\]"):
+        read_file(tmp_path / "i.tif", 1)
+    for read in (lambda: read_file(tmp_path / "e.eps", 3), lambda: look_at(tmp_path, ["e.eps"], "x")):
+        with pytest.raises(ValueError, match="e.eps cannot be read: it is a program of PostScript"):
+            read()
+
+
+@pytest.mark.parametrize("name", ["x.jpg", "x.png", "x.tif"])
+def test_images_are_turned_as_the_camera_notes(tmp_path, name):
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = 6  # To be turned by 90 degrees, clockwise.
+    pixels = np.zeros((8, 16), dtype=np.uint8)
+    pixels[:, :8] = 255
+    Image.fromarray(pixels).convert("RGB").save(tmp_path / name, exif=exif)
+    assert look_at(tmp_path, [name], "x").sizes == {(16, 8): name}
+    upright = as_pixels(read_file(tmp_path / name, 1), 1)[0]
+    assert upright.shape == (16, 8) and upright[:8].min() > 0.9 and upright[8:].max() < 0.1
+
+
+def test_a_link_to_a_folder_that_is_listed_already(tmp_path):
+    root = write_classes(tmp_path, 1)
+    (root / "one" / "again").symlink_to(root / "one")
+    with pytest.raises(ValueError, match="one/again is a link to .*one, whose images are in this class already"):
+        files_of_class(root, "one")
+
+
 def test_items_are_decoded_when_they_are_asked_for(tmp_path):
     write_classes(tmp_path, 1)
     images = ImageFiles(tmp_path, ["one/000.png", "two/none.png"], [1, 2], 1, [lambda image: image.rotate(180)])
@@ -68,3 +98,12 @@ def test_items_are_decoded_when_they_are_asked_for(tmp_path):
 
 def test_threads_keep_the_order():
     assert list(in_threads(lambda i: i * i, range(2500), "x")) == [i * i for i in range(2500)]
+
+
+def test_threads_are_not_far_ahead():
+    begun = []
+    results = in_threads(begun.append, range(1000), "x")
+    next(results)
+    assert len(begun) <= image_files._AHEAD
+    results.close()
+    assert len(begun) <= image_files._AHEAD

@@ -12,6 +12,7 @@ from PIL import Image
 
 from lightning_rs.certify import main as certify
 from lightning_rs.data import ImageError, ImageFolder, image_folder
+from lightning_rs.train import main as train
 
 QUICK = ("--trainer.max_epochs=1", "--live_certification.every_n_epochs=0", "--certification.limit=2")
 QUICK = (*QUICK, "--certification.n=100", "--wandb.mode=disabled", "--trainer.accelerator=cpu", "--name=run")
@@ -118,6 +119,8 @@ BAD = [
      "test are 8x9, expected 8x8 as in the training: give size"),
     (lambda root: [Image.new("L", (8, 8)).save(path) for path in (root / "train").glob("*/*")],
      "train: all pixels of a channel are the same"),
+    (lambda root: Image.fromarray(np.zeros((8, 8), dtype=np.uint16)).save(root / "test" / "one" / "deep.png"),
+     "test/one/deep.png has 16 bits, and those of the training have 8: save it with 8$"),
 ]  # fmt: skip
 
 
@@ -148,6 +151,10 @@ def test_arguments_that_cannot_serve(root):
             ImageFolder(str(root), **arguments)
     with pytest.raises(ValueError, match="has folders train and test: leave test_fraction out"):
         ImageFolder(str(root), test_fraction=0.2).dataset("test")
+    (root / "test").rename(root / "val")
+    with pytest.raises(ValueError, match="has folders train and val: leave test_fraction out"):
+        ImageFolder(str(root), test_fraction=0.2).dataset("test")
+    (root / "val").rename(root / "test")
     with pytest.raises(ValueError, match="none of the 60 images of .* falls to val: give it a larger share"):
         ImageFolder(str(root), val_fraction=1e-6).dataset("val")
 
@@ -162,6 +169,17 @@ def test_without_a_look_at_all_headers_a_file_is_named_when_it_is_read(tmp_path,
     train = data.dataset("train")
     with pytest.raises(ImageError, match="two/001.png cannot be read: it is no image"):
         train[train.names.index("two/001.png")]
+
+
+def test_validation_images_that_do_not_fit_are_named_even_if_none_is_certified(root, monkeypatch, capsys):
+    write_classes(root / "val" / "zebra", 1)
+    monkeypatch.chdir(root.parent)
+    of_test = ("--live_certification.split=test", "--certification.split=test")
+    with pytest.raises(SystemExit) as ended:
+        train([*QUICK, "--data=ImageFolder:root=images", *NET, *of_test])
+    said = capsys.readouterr().err
+    assert ended.value.code == 2 and "has a class 'zebra'" in said and len(said.splitlines()) == 1, said
+    assert not (root.parent / "runs").exists()
 
 
 @pytest.fixture(scope="module")

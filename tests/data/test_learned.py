@@ -4,7 +4,7 @@ import torch
 from torch.utils.data import TensorDataset
 
 from lightning_rs.data import LearnedDataModule
-from lightning_rs.data.learned import evenly_spaced, pixel_statistics
+from lightning_rs.data.learned import evenly_spaced, held_out_of_classes, pixel_statistics
 from lightning_rs.models import ImageFacts
 
 
@@ -51,3 +51,11 @@ def test_statistics_are_those_of_all_pixels():
 def test_evenly_spaced():
     assert list(evenly_spaced(3, 5)) == [0, 1, 2]
     assert evenly_spaced(10, 5) == [0, 2, 4, 6, 8]
+
+
+@pytest.mark.parametrize("names", [(0, 1, 2, 3, 4), ("a", "b", "c", "d", "e")])
+def test_each_class_gives_its_share_even_if_they_take_turns(names):
+    labels = [*names] * 20
+    stay, out = held_out_of_classes(labels, 20)
+    assert sorted(stay + out) == list(range(100)) and stay == sorted(stay) and out == sorted(out)
+    assert sorted(labels[i] for i in out) == sorted([*names] * 4)
