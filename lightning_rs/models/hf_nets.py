@@ -110,9 +110,11 @@ def _declared(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     The rest, such as code, kernels, quantisation and other models to fetch, is for every class alike, and left out.
 
     Raises:
-        ValueError: a number of layers that no net has.
+        ValueError: a number of layers that no net has, or a class that declares nothing.
     """
     transformers = optional_import("transformers", "hf")
+    if not dataclasses.is_dataclass(kind):
+        raise ValueError("a model of parts that may be any others is not taken")
     shared = {field.name for field in dataclasses.fields(transformers.PreTrainedConfig)}
     own = {field.name for field in dataclasses.fields(kind)} - shared
     own |= {alias for alias, name in kind.attribute_map.items() if name in own}
@@ -122,14 +124,18 @@ def _declared(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
         if key in kind.sub_configs and isinstance(value, Mapping):
             value = _declared(kind.sub_configs[key], value)
         elif any(word in key for word in ("layers", "depth", "blocks")):
-            for number in value if isinstance(value, list) else [value]:
-                if isinstance(number, (int, float)) and not number <= _MOST_LAYERS:
-                    raise ValueError(f"{key} must be at most {_MOST_LAYERS}, got {number}")
+            numbers = [number for number in (value if isinstance(value, list) else [value]) if _is_number(number)]
+            if not sum(map(abs, numbers)) <= _MOST_LAYERS:
+                raise ValueError(f"{key} must be at most {_MOST_LAYERS} together, got {value!r:.60}")
         kept[key] = value
     architectures = values.get("architectures")
     if isinstance(architectures, list) and all(isinstance(name, str) for name in architectures):
         kept["architectures"] = architectures  # Names, which are looked up among transformers' own.
     return kept
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
 
 
 def _model_config(model: Mapping[str, Any], num_classes: int) -> Any:

@@ -140,6 +140,8 @@ def test_parts_of_a_configuration_are_looked_through_as_the_whole_is():
         ({"model": "vit", "images": IMAGES}, "must have model and images"),
         ({"model": {"model_type": ["vit"]}, "images": IMAGES}, "is no image classifier"),
         ({"model": VIT | {"num_hidden_layers": 10**9}, "images": IMAGES}, "num_hidden_layers must be at most 1000"),
+        ({"model": {"model_type": "resnet", "depths": [900] * 900}, "images": IMAGES}, "depths must be at most 1000"),
+        ({"model": {"model_type": "shieldgemma2", "vision_config": {}}, "images": IMAGES}, "parts that may be any"),
         ({"model": VIT | {"patch_size": 0}, "images": IMAGES}, "transformers cannot build vit: ZeroDivisionError"),
         ({"model": VIT | {"hidden_size": "os.system"}, "images": IMAGES}, "transformers cannot build vit: "),
         ({"model": VIT | {"hidden_act": "os.system"}, "images": IMAGES}, "transformers cannot build vit: "),
