@@ -27,6 +27,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_rs.checks import check_known, check_sigma, shown
+from lightning_rs.models.hub import hub_folder
 from lightning_rs.models.images import ImageFacts
 from lightning_rs.optional import optional_import
 
@@ -181,7 +182,8 @@ def read_diffusion(place: str) -> Callable[..., DiffusionDenoiser]:
             the hub.
 
     Raises:
-        ValueError: diffusers is not installed; no such folder or name; or another model than an unconditional UNet.
+        OSError: the hub cannot be reached or has none of that name; it says what to put where.
+        ValueError: diffusers is not installed; no such folder; or another model than an unconditional UNet.
     """
     optional_import("diffusers", "diffusion")
     folder = Path(place) if Path(place).is_dir() else _from_hub(place)
@@ -202,15 +204,7 @@ def read_diffusion(place: str) -> Callable[..., DiffusionDenoiser]:
 def _from_hub(name: str) -> Path:
     if not re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", name):
         raise ValueError(f"there is no folder {name}: expected one with {_FILES}, or the name OWNER/MODEL of the hub")
-    hub = optional_import("huggingface_hub", "diffusion")
-    try:
-        return Path(hub.snapshot_download(name, allow_patterns=["*.json", "*.safetensors"]))
-    except Exception as error:  # Proxies, half downloads: the client has exceptions of its own.
-        reason = " ".join(str(error).split())[:150]
-        raise ValueError(
-            f"{name} is no folder here, and the hub does not give it ({reason}): put {_FILES} of it into a folder, and "
-            "give diffusion/FOLDER"
-        ) from None
+    return hub_folder(name, ["*config.json", "*.safetensors"], "diffusion")
 
 
 def _config(path: Path, classes: Sequence[str]) -> dict[str, Any]:
