@@ -50,10 +50,6 @@ def test_a_net_of_transformers_is_trained_certified_and_resumed_without_its_fold
     shutil.copytree("runs/net", "runs/copy")  # This process still holds the run itself.
     train(["--resume=runs/copy", "--trainer.max_epochs=2"])
     assert "Certify again" in capsys.readouterr().out
-    monkeypatch.setattr(ARCHITECTURES, "_users", {})
-    denoising = ("--model=Denoising", "--denoiser=unet,depth=1,width=2", "--name=denoising")
-    train([*denoising, "--model.classifier=runs/net/checkpoints/last.ckpt", *SHORT[:-1]])
-    assert "Certify again" in capsys.readouterr().out
     # A folder that only the run's own files name is not read.
     path = "runs/copy/checkpoints/last.ckpt"
     content = torch.load(path, weights_only=True)

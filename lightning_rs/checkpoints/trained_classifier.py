@@ -11,7 +11,6 @@ from jsonargparse import Namespace
 from lightning_rs.checkpoints.fitting import misfit_of
 from lightning_rs.checkpoints.ours import Checkpoint, check_fits, load_checkpoint
 from lightning_rs.data import ImageDataModule
-from lightning_rs.models import configs_of, load_named
 from lightning_rs.objectives import DenoiserObjective
 
 _DENOISER = "denoiser:net="
@@ -45,8 +44,6 @@ class TrainedClassifier:
             )
         found = cls.load(model.classifier, config.denoiser, model.stages)
         model.architecture, model.stages = found.checkpoint.architecture, list(found.checkpoint.stages)
-        if (values := configs_of(found.checkpoint.base_classifier).get("net")) is not None:
-            load_named(model.architecture, config=values)  # Of a folder, which is not read again.
         config.denoiser = model.denoiser = found.denoiser
         return found
 
