@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from jsonargparse import Namespace
 from pytorch_lightning.utilities import rank_zero_only
 
@@ -15,6 +16,7 @@ from lightning_rs.data import ImageDataModule
 from lightning_rs.models import get_architecture, is_place, shape_at_net
 from lightning_rs.objectives import SmoothingModule
 from lightning_rs.results.figures import logged_names
+from lightning_rs.smoothing.scores import ask
 
 
 def check_places(config: Namespace) -> None:
@@ -54,6 +56,7 @@ def check_training(config: Namespace, made: Namespace, module: SmoothingModule, 
         raise ValueError(f"{net} has no weights to train; certify.py --arch {net} certifies it as it is")
     if not rank_zero_only.rank:
         _check_data(made, module, data)
+        _check_answers_in_training(config, module, data)
         _say_what_the_net_sees(config, module, data)
     _check_monitors(config, made, module, data)
     for name in ("val_check_interval", "check_val_every_n_epoch"):
@@ -72,6 +75,27 @@ def _check_data(made: Namespace, module: SmoothingModule, data: ImageDataModule)
         certification = callback.certification(module, dataset, data.called(callback.split), data.facts.levels)
         certification.check()
     certification.ask()
+
+
+def _check_answers_in_training(config: Namespace, module: SmoothingModule, data: ImageDataModule) -> None:
+    """Refuse a net that returns more than scores while it is trained, or whose scores its weights cannot learn from.
+
+    Nothing that it keeps, such as statistics of batch norms, nor any random state changes.
+    """
+    net, architecture, shape = module.base_classifier, config.model.init_args.architecture, data.facts.shape
+    images = torch.stack([torch.zeros(shape), torch.ones(shape)])
+    kept = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    try:
+        with torch.random.fork_rng():
+            scores = ask(net, images)
+    except ValueError as error:
+        raise ValueError(f"in training {architecture} does not serve: {error}") from None
+    finally:
+        with torch.no_grad():
+            for name, buffer in net.named_buffers():
+                buffer.copy_(kept[name])
+    if not scores.requires_grad and any(weight.requires_grad for weight in net.parameters()):
+        raise ValueError(f"in training {architecture} gives scores without gradients, so nothing learns from them")
 
 
 def _say_what_the_net_sees(config: Namespace, module: SmoothingModule, data: ImageDataModule) -> None:

@@ -30,8 +30,8 @@ from lightning_rs.checkpoints import (
     Resumable,
     RunCheckpoints,
     TrainedClassifier,
-    load_checkpoint,
     load_initial_weights,
+    net_config,
     resumable,
     run_and_checkpoint,
     sources_of,
@@ -60,7 +60,7 @@ from lightning_rs.cli.config_bases import config_layers, expand_config_options, 
 from lightning_rs.cli.trust import listed
 from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.files import free_directory, new_directory, only_writer, remove_parts
-from lightning_rs.models import configs_of, denoiser_stage, is_place, load_named
+from lightning_rs.models import denoiser_stage, is_place, load_named
 from lightning_rs.noise import NOISES
 from lightning_rs.objectives import DenoiserObjective, SmoothingModule
 from lightning_rs.preflight import check_places, check_training
@@ -174,10 +174,7 @@ class TrainCLI(LightningCLI):
         if not (self.config.resume and is_place(architecture)) or words_after(self.arguments, "--model.architecture"):
             return None
         _, path = run_and_checkpoint(self.config.resume)
-        loaded = load_checkpoint(path)
-        if loaded.architecture != architecture:
-            raise ValueError(f"{path} holds a net {loaded.architecture}, and the configuration names {architecture}")
-        return configs_of(loaded.base_classifier)["net"]
+        return net_config(path, architecture)
 
     def _start(self) -> None:
         """Choose the weights and the directory of a new run."""

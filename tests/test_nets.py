@@ -4,6 +4,7 @@ import shutil
 import sys
 
 import pytest
+import torch
 from huggingface_hub import constants
 from models.hf_folders import save_tiny_vit
 
@@ -49,6 +50,15 @@ def test_a_net_of_transformers_is_trained_certified_and_resumed_without_its_fold
     shutil.copytree("runs/net", "runs/copy")  # This process still holds the run itself.
     train(["--resume=runs/copy", "--trainer.max_epochs=2"])
     assert "Certify again" in capsys.readouterr().out
+    # A folder that only the run's own files name is not read.
+    path = "runs/copy/checkpoints/last.ckpt"
+    content = torch.load(path, weights_only=True)
+    content["lightning_rs"]["configs"] = {}
+    torch.save(content, path)
+    monkeypatch.setattr(ARCHITECTURES, "_users", {})
+    with pytest.raises(SystemExit):
+        train(["--resume=runs/copy", "--trainer.max_epochs=3"])
+    assert "does not hold what hf/vit is built from: if you trust that place, give --m" in capsys.readouterr().err
 
 
 def test_a_net_of_timm_is_trained_at_the_size_that_the_user_says_and_resumed(capsys):
@@ -66,12 +76,20 @@ def test_a_net_of_timm_is_trained_at_the_size_that_the_user_says_and_resumed(cap
         ("hf/owner/net", "owner/net is no folder, not in the hub's cache, and cannot be fetched: download config.json"),
         ("own_nets.features", "must return 10 scores a row, (1, 10) in all; got (1, 4, 6, 6)"),
         ("own_nets.several", "must return one tensor of scores, got tuple"),
+        ("own_nets.Auxiliary", "in training own_nets.Auxiliary does not serve: the base classifier must return one"),
+        ("own_nets.Cut", "in training own_nets.Cut gives scores without gradients"),
     ],
 )
 def test_what_gives_no_logits_is_said_before_anything_is_written(tmp_path, capsys, architecture, message):
     (tmp_path / "own_nets.py").write_text(
         "import torch\n"
         "class Several(torch.nn.Conv2d):\n    def forward(self, x):\n        return x, x\n"
+        "class Cut(torch.nn.Module):\n"
+        "    def __init__(self, classes):\n        super().__init__()\n"
+        "        self.scores = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, classes))\n"
+        "    def forward(self, x):\n        return self.scores(x).detach()\n"
+        "class Auxiliary(Cut):\n    def forward(self, x):\n"
+        "        return (self.scores(x), self.scores(x)) if self.training else self.scores(x)\n"
         "features = lambda classes: torch.nn.Conv2d(1, 4, 3)\n"
         "several = lambda classes: Several(1, 4, 3)\n"
     )

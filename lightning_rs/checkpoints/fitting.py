@@ -1,4 +1,4 @@
-"""Weights and the net that they are for: compared by name and shape before a net of that size is built."""
+"""Weights and the net that they are for: compared by name and shape before it is built, and then asked."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from lightning_rs.checkpoints.schema import one_line
+from lightning_rs.data import ImageDataModule
 from lightning_rs.models.normalize import Normalize
+from lightning_rs.smoothing.scores import ask
 
 _SHOWN = 3
 _COUNTER = "num_batches_tracked"  # Not in files of torch before 0.4.1; it changes no answer of a trained net.
@@ -81,6 +83,33 @@ def check_numbers(net: nn.Module) -> None:
         if isinstance(module, nn.modules.batchnorm._BatchNorm) and module.running_var is not None:
             if not (module.running_var >= 0).all():
                 raise ValueError(f"{name}.running_var holds negative numbers")
+
+
+def check_answers(classifier: nn.Module, data: ImageDataModule, what: str) -> None:
+    """Refuse a net that does not answer to images, a black and a white one, with finite scores of their classes.
+
+    Args:
+        classifier: in evaluation mode, on the CPU.
+        data: whose images and classes they are.
+        what: it was made of, for messages.
+
+    Raises:
+        ValueError: says what it does.
+    """
+    facts = data.facts
+    images = torch.stack([torch.zeros(facts.shape), torch.ones(facts.shape)])
+    try:
+        with torch.inference_mode():
+            scores = ask(classifier, images)
+    except (ValueError, RuntimeError, MemoryError) as error:
+        raise ValueError(f"{what}: {one_line(error)}") from None
+    if scores.shape != (2, facts.num_classes):
+        raise ValueError(
+            f"{what} must return a score for each of the {facts.num_classes} classes of {data.name}, "
+            f"(2, {facts.num_classes}) for two images, got {tuple(scores.shape)}"
+        )
+    if not scores.isfinite().all():
+        raise ValueError(f"{what} returns scores that are not finite for an image of {data.name}")
 
 
 def _positive(x: Tensor) -> bool:

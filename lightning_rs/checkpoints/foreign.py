@@ -33,7 +33,7 @@ from scipy import stats
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from lightning_rs.checkpoints.fitting import fitted, misfit_of, outline
+from lightning_rs.checkpoints.fitting import check_answers, fitted, misfit_of, outline
 from lightning_rs.checkpoints.schema import one_line, shown
 from lightning_rs.data import ImageDataModule
 from lightning_rs.models import Architecture, ImageFacts, build_base_classifier, get_architecture
@@ -87,20 +87,16 @@ def foreign_classifier(
     layer, net = _nearest(candidates, expected)
     _check_classes(path, type(data).__name__, entry, facts.num_classes, net)
     own = (list(entry.mean), list(entry.std)) if entry.mean is not None and entry.std is not None else None
-    mean, std = _normalization(path, layer, normalization, facts, macer, own)
-    # Where the architecture has a normalisation of its own, that of the data is looked at for its shape alone.
-    statistics = (mean, std) if own is None else (facts.mean, facts.std)
-    build = partial(build_base_classifier, arch, facts.num_classes, facts.shape, *statistics)
+    build = partial(build_base_classifier, arch, facts.num_classes, facts.shape, facts.mean, facts.std)
     with _one_line(fitting):
-        channels = outline(build)["normalize.mean"].shape
-        parts = {"net": net, "normalize": {"mean": _by_channel(mean, channels), "std": _by_channel(std, channels)}}
-        weights = {f"{stage}.{key}": value for stage, held in parts.items() for key, value in held.items()}
-        classifier = fitted(build, weights)
-        with torch.inference_mode():
-            answer = classifier(torch.zeros(1, *facts.shape))
-    if answer.shape != (1, facts.num_classes) or not answer.isfinite().all():
-        raise ValueError(f"{path} gives no {facts.num_classes} finite scores for an image of {type(data).__name__}")
+        channels = len(outline(build)["normalize.mean"])  # Those that the net sees.
+    at_net = facts.of_shape((channels, *facts.shape[1:]))
+    mean, std = _normalization(path, layer, normalization, at_net, macer, own)
+    statistics = {"normalize.mean": _by_channel(mean), "normalize.std": _by_channel(std)}
+    with _one_line(fitting):
+        classifier = fitted(build, {f"net.{key}": value for key, value in net.items()} | statistics)
     classifier.normalize = normalizing(mean, std)
+    check_answers(classifier, data, str(path))
     return classifier, arch
 
 
@@ -137,8 +133,8 @@ def _check_classes(path: Path, data: str, entry: Architecture, num_classes: int,
                 raise ValueError(f"its head tells {classes} classes apart, {data} has {num_classes}")
 
 
-def _by_channel(numbers: Sequence[float], shape: Sequence[int]) -> Tensor:
-    return torch.tensor(numbers).view(-1, 1, 1).expand(*shape)
+def _by_channel(numbers: Sequence[float]) -> Tensor:
+    return torch.tensor(numbers).view(-1, 1, 1)
 
 
 @contextmanager

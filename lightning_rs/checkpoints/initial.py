@@ -46,7 +46,7 @@ def load_initial_weights(module: SmoothingModule) -> str | None:
     """
     name, given = module.hparams["architecture"], module.hparams.get("weights")
     entry = get_architecture(name)
-    if given == NONE or (given is None and not entry.carries):
+    if given == NONE or (given is None and not (entry.carries and entry.pretrained)):
         return None
     base_classifier = module.base_classifier
     own = {without_wrapper(key): value for key, value in base_classifier.state_dict().items()}

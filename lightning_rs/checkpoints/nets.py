@@ -6,16 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from lightning_rs.checkpoints.fitting import fitted
+from lightning_rs.checkpoints.fitting import check_answers, fitted
 from lightning_rs.checkpoints.foreign import normalizing, parse_normalization
 from lightning_rs.checkpoints.ours import Checkpoint, named_data
 from lightning_rs.checkpoints.schema import one_line
 from lightning_rs.data import ImageDataModule
 from lightning_rs.models import Architecture, build_base_classifier, get_architecture, load_named
-from lightning_rs.smoothing.scores import ask
 
 OWN = "own"
 """What stands for the weights that a user's own callable has loaded into the net that it returns."""
@@ -71,7 +69,7 @@ def load_net(
             "mean/std, for example 0.5,0.5,0.5/0.2,0.2,0.2"
         )
     classifier.normalize = normalizing(mean, std)
-    _try(classifier.eval(), arch, datamodule)
+    check_answers(classifier.eval(), datamodule, arch)
     return Checkpoint(
         base_classifier=classifier,
         architecture=arch,
@@ -116,21 +114,3 @@ def _built(arch: str, data: ImageDataModule) -> nn.Sequential:
         raise
     except Exception as error:  # A user's own callable may raise anything.
         raise ValueError(f"{arch} fails for {data.name}: {type(error).__name__}: {one_line(error)}") from None
-
-
-def _try(classifier: nn.Sequential, arch: str, data: ImageDataModule) -> None:
-    """Refuse a net that does not answer to images with scores."""
-    facts = data.facts
-    images = torch.stack([torch.zeros(facts.shape), torch.ones(facts.shape)])
-    try:
-        with torch.inference_mode():
-            scores = ask(classifier, images)
-    except (ValueError, RuntimeError, MemoryError) as error:
-        raise ValueError(f"{arch}: {one_line(error)}") from None
-    if scores.shape != (2, facts.num_classes):
-        raise ValueError(
-            f"{arch} must return a score for each of the {facts.num_classes} classes of {data.name}, "
-            f"(2, {facts.num_classes}) for two images, got {tuple(scores.shape)}"
-        )
-    if not scores.isfinite().all():
-        raise ValueError(f"{arch} returns scores that are not finite for an image of {data.name}")

@@ -107,6 +107,31 @@ def load_checkpoint(
     )
 
 
+def net_config(path: str | Path, architecture: str) -> dict[str, Any]:
+    """The plain values from which a checkpoint of ours has the net of a folder or a hub built again.
+
+    Args:
+        path: the file.
+        architecture: that the net must be.
+
+    Raises:
+        OSError: no such file, or one that cannot be read.
+        ValueError: not a checkpoint of ours, a damaged one, or one without such values or with another net.
+    """
+    content = read_checkpoint(path := Path(path))
+    if not isinstance(content, dict) or "lightning_rs" not in content:
+        raise ValueError(f"{path} is not a checkpoint of train.py: its training cannot be resumed")
+    held = our_content(path, content)
+    if (own := held.hyper_parameters.architecture) != architecture:
+        raise ValueError(f"{path} holds a net {own}, and the configuration names {architecture}")
+    if "net" not in held.lightning_rs.configs:
+        raise ValueError(
+            f"{path} does not hold what {architecture} is built from: if you trust that place, give "
+            f"--model.architecture {architecture}"
+        )
+    return held.lightning_rs.configs["net"]
+
+
 def own_weights(held: Content) -> dict[str, Any]:
     """The weights of the base classifier that a checkpoint of ours holds."""
     state = held.state_dict.items()

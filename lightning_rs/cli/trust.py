@@ -30,6 +30,7 @@ _CALLBACKS_WORDS = {"logging_interval": "step|epoch", "mode": "min|max", "monito
 # Of libraries, whose names are looked up; one of a hub or a folder is built from what the checkpoint holds of it.
 _NETS = r"(timm|torchvision|hf)/[\w@/:=,+%^ .~-]*"
 _KEY = r"[^\W\d]\w*"
+_WORDS = re.compile(r"(?<![\w./-])[\w.]+(?![\w./-])")
 _CLASSES = r"lightning_rs\.(objectives|data)(\.\w+)+"
 # They are texts and nothing else: folders that are only read, names, and patterns of names.
 _FREE = (
@@ -43,9 +44,9 @@ _FREE = (
 
 
 def vouched_for(arguments: Sequence[str]) -> frozenset[str]:
-    """Modules and paths that a command line names."""
+    """Modules and paths that a command line names; files and nets of libraries, which have a /, are neither."""
     options = ("--plugins", "--data", "--model", "--model.architecture", "--model.noise", "--model.stages")
-    return frozenset(word for text in words_after(arguments, *options) for word in re.findall(r"[\w.]+", text))
+    return frozenset(word for text in words_after(arguments, *options) for word in _WORDS.findall(text))
 
 
 def needing_trust(config: Mapping[str, Any], vouched: Collection[str] = ()) -> Iterator[tuple[str, Any]]:

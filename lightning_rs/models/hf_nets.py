@@ -7,9 +7,11 @@ import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import msgspec
 import torch
+from msgspec import Meta, Struct
 from torch import Tensor, nn
 
 from lightning_rs.models.architecture import Architecture, Pretrained
@@ -19,6 +21,21 @@ from lightning_rs.optional import optional_import
 
 _CONFIG, _WEIGHTS = "config.json", "model*.safetensors"
 _MOST_LAYERS = 1000  # A file may say any number, and a net of a billion layers would be built for years.
+
+
+class _Images(Struct):
+    """Height and width that a net takes, None for any, and what they are normalised with, None if not said."""
+
+    size: Annotated[int, Meta(ge=1, le=2**14)] | None = None
+    mean: list[float] | None = None
+    std: list[float] | None = None
+
+
+class _Config(Struct):
+    """From what a net is built again."""
+
+    model: dict[str, Any]
+    images: _Images
 
 
 class Logits(nn.Module):
@@ -45,21 +62,21 @@ def hf_architecture(place: str, config: Mapping[str, Any] | None = None) -> Arch
         ValueError: no image classifier of transformers, or an image processor that does more than resize and normalise.
     """
     held = _read(place) if config is None else config
-    model, images = held.get("model"), held.get("images")
-    if not (isinstance(model, Mapping) and isinstance(images, Mapping)):
-        raise ValueError(f"hf/{place}: a configuration must have model and images, got {', '.join(held) or 'nothing'}")
-    model = _declared(_config_class(model), model)
-    size, mean, std = (images.get(name) for name in ("size", "mean", "std"))
+    try:
+        said = msgspec.convert(held, _Config)
+    except msgspec.ValidationError as error:
+        raise ValueError(f"hf/{place} has no whole configuration: {error}") from None
+    model, images = _declared(_config_class(said.model), said.model), said.images
     return Architecture(
         f"hf/{place}",
         partial(_build, model),
         channels=_vision(model).get("num_channels", 3),
-        prefers=size,
-        mean=mean,
-        std=std,
-        pretrained=partial(_pretrained, place, mean, std) if config is None else None,
-        carries=config is not None or _has_weights(place),
-        config={"model": model, "images": {"size": size, "mean": mean, "std": std}},
+        prefers=images.size,
+        mean=images.mean,
+        std=images.std,
+        pretrained=partial(_pretrained, place, images.mean, images.std) if config is None else None,
+        carries=config is None and _has_weights(place),
+        config={"model": model, "images": msgspec.to_builtins(images)},
     )
 
 
@@ -110,9 +127,11 @@ def _declared(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
     The rest, such as code, kernels, quantisation and other models to fetch, is for every class alike, and left out.
 
     Raises:
-        ValueError: a number of layers that no net has.
+        ValueError: a number of layers that no net has, or a class that declares nothing.
     """
     transformers = optional_import("transformers", "hf")
+    if not dataclasses.is_dataclass(kind):
+        raise ValueError("a model of parts that may be any others is not taken")
     shared = {field.name for field in dataclasses.fields(transformers.PreTrainedConfig)}
     own = {field.name for field in dataclasses.fields(kind)} - shared
     own |= {alias for alias, name in kind.attribute_map.items() if name in own}
@@ -122,14 +141,18 @@ def _declared(kind: type, values: Mapping[str, Any]) -> dict[str, Any]:
         if key in kind.sub_configs and isinstance(value, Mapping):
             value = _declared(kind.sub_configs[key], value)
         elif any(word in key for word in ("layers", "depth", "blocks")):
-            for number in value if isinstance(value, list) else [value]:
-                if isinstance(number, (int, float)) and not number <= _MOST_LAYERS:
-                    raise ValueError(f"{key} must be at most {_MOST_LAYERS}, got {number}")
+            numbers = [number for number in (value if isinstance(value, list) else [value]) if _is_number(number)]
+            if not sum(map(abs, numbers)) <= _MOST_LAYERS:
+                raise ValueError(f"{key} must be at most {_MOST_LAYERS} together, got {value!r:.60}")
         kept[key] = value
     architectures = values.get("architectures")
     if isinstance(architectures, list) and all(isinstance(name, str) for name in architectures):
         kept["architectures"] = architectures  # Names, which are looked up among transformers' own.
     return kept
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float))
 
 
 def _model_config(model: Mapping[str, Any], num_classes: int) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Sequence
 from contextlib import suppress
@@ -17,7 +18,7 @@ def hub_folder(place: str, patterns: Sequence[str], extra: str = "hf", optional:
 
     Args:
         place: that the user named: a local folder, or `OWNER/NAME` on the hub.
-        patterns: names of files, `*` for any text; of each there is one at least.
+        patterns: paths of files in it, `*` for any text, a / too; of each there is one at least.
         extra: of this package, whose libraries the folder is for.
         optional: names of files that are fetched too if there are such.
 
@@ -76,4 +77,6 @@ def _with(folder: Path, place: str, patterns: Sequence[str]) -> Path:
 
 
 def _lacking(folder: Path, patterns: Sequence[str]) -> str | None:
-    return next((pattern for pattern in patterns if not any(folder.glob(pattern))), None)
+    """The first pattern that no file in the folder or below has, its path being compared, as the hub does."""
+    files = [path.relative_to(folder).as_posix() for path in folder.rglob("*")]
+    return next((pattern for pattern in patterns if not fnmatch.filter(files, pattern)), None)

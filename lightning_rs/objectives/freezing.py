@@ -50,8 +50,10 @@ def _named(base_classifier: nn.Sequential, pattern: str, num_classes: int) -> li
 
 
 def keep_evaluating(module: nn.Module) -> None:
-    """Put frozen modules that keep statistics, such as batch norms, into evaluation mode: they are not to change."""
+    """Put what keeps statistics in frozen modules, such as batch norms, into evaluation mode: it is not to change."""
     for part in module.modules():
-        weights = list(part.parameters(recurse=False))
-        if weights and not any(weight.requires_grad for weight in weights) and list(part.buffers(recurse=False)):
-            part.eval()
+        weights = list(part.parameters())
+        if weights and not any(weight.requires_grad for weight in weights):
+            for keeping in part.modules():
+                if list(keeping.buffers(recurse=False)):
+                    keeping.training = False

@@ -418,6 +418,10 @@ def test_nets_of_timm_bring_their_own_normalisation_and_the_stages_that_make_ima
     big = F.interpolate(x.expand(-1, 3, -1, -1), (160, 160), mode="bilinear")
     with torch.no_grad():
         assert torch.equal(loaded.base_classifier(x), net((big - 0.5) / 0.5))
+        # Numbers are of the channels that the net sees, three of them.
+        other = load_checkpoint(path, "timm/test_vit", "Digits", "0.1,0.2,0.3/0.5,0.5,0.5").base_classifier
+        means = torch.tensor([0.1, 0.2, 0.3]).view(-1, 1, 1)
+        assert torch.equal(other(x), net((big - means) / 0.5))
         asked = load_checkpoint(path, "timm/test_vit", "Digits", "none").base_classifier
         assert torch.equal(asked(x), net(big))
     data = data_of(loaded)

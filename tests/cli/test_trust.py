@@ -70,3 +70,12 @@ def test_the_command_line_vouches_for_what_it_names_and_what_lies_below():
     for path, known in (("mine.x.C", 1), ("theirs.nets.C", 1), ("theirs.C", 0), ("my.mod.C", 1), ("my.mod.D", 0)):
         assert bool(list(needing_trust({"data": CLASS | {"class_path": path}}, vouched))) != bool(known)
     assert not list(needing_trust({"plugins": ["mine"]}, vouched))
+
+
+def test_a_net_of_a_library_vouches_for_no_module_of_that_name():
+    assert vouched_for(["--model.architecture=timm/resnet-18.a1", "--model.stages", "[mine.scale:a=2, net]"]) == {
+        "mine.scale",
+        "a",
+        "2",
+        "net",
+    }

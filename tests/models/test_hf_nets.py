@@ -136,10 +136,14 @@ def test_parts_of_a_configuration_are_looked_through_as_the_whole_is():
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({}, "a configuration must have model and images, got nothing"),
-        ({"model": "vit", "images": IMAGES}, "must have model and images"),
+        ({}, "hf/x has no whole configuration: Object missing required field `model`"),
+        ({"model": "vit", "images": IMAGES}, r"no whole configuration: Expected `object`, got `str` - at `\$.model`"),
+        ({"model": VIT, "images": IMAGES | {"size": 0}}, r"`int` >= 1 - at `\$.images.size`"),
+        ({"model": VIT, "images": IMAGES | {"mean": 0.5}}, r"Expected `array \| null`, got `float`"),
         ({"model": {"model_type": ["vit"]}, "images": IMAGES}, "is no image classifier"),
         ({"model": VIT | {"num_hidden_layers": 10**9}, "images": IMAGES}, "num_hidden_layers must be at most 1000"),
+        ({"model": {"model_type": "resnet", "depths": [900] * 900}, "images": IMAGES}, "depths must be at most 1000"),
+        ({"model": {"model_type": "shieldgemma2", "vision_config": {}}, "images": IMAGES}, "parts that may be any"),
         ({"model": VIT | {"patch_size": 0}, "images": IMAGES}, "transformers cannot build vit: ZeroDivisionError"),
         ({"model": VIT | {"hidden_size": "os.system"}, "images": IMAGES}, "transformers cannot build vit: "),
         ({"model": VIT | {"hidden_act": "os.system"}, "images": IMAGES}, "transformers cannot build vit: "),

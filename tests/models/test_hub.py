@@ -33,6 +33,9 @@ def test_a_local_folder_is_read_where_it_is(tmp_path):
     assert hub_folder(str(tmp_path), ["model*.safetensors"]) == tmp_path
     with pytest.raises(ValueError, match=r"holds no config\.json$"):
         hub_folder(str(tmp_path), ["model*.safetensors", "config.json"])
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "config.json").touch()
+    assert hub_folder(str(tmp_path), ["*config.json", "unet/*.json"]) == tmp_path
     with pytest.raises(FileNotFoundError, match="there is no folder .*/nowhere$"):
         hub_folder(f"{tmp_path}/nowhere", ["config.json"])
 

@@ -39,6 +39,20 @@ def test_frozen_batch_norms_keep_their_statistics():
     assert all(training != name.startswith("net.layer1.") for name, training in modes.items())
 
 
+def test_so_do_those_without_weights_in_a_frozen_module_and_not_those_in_one_that_is_trained():
+    class Biased(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.bias, self.norm = nn.Parameter(torch.zeros(1)), nn.BatchNorm1d(4)
+            self.register_buffer("index", torch.zeros(1))
+
+    body, other = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4, affine=False)), Biased()
+    body.requires_grad_(False)
+    other.bias.requires_grad_(False)
+    keep_evaluating(nn.Sequential(body, other))
+    assert (body[1].training, other.norm.training) == (False, True)
+
+
 def test_a_module_that_is_put_into_training_mode_leaves_them_so():
     arguments = dict(zip(("architecture", "num_classes", "input_shape", "mean", "std"), RESNET, strict=True))
     module = Gaussian(**arguments, freeze="net.layer1")
