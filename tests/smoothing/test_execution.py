@@ -76,6 +76,19 @@ def test_a_stage_without_batch_norms_need_not_be_traceable_to_fold_those_of_the_
     torch.testing.assert_close(folded(rows), behind(rows))
 
 
+def test_a_sequence_with_a_way_of_its_own_keeps_it_when_batch_norms_are_folded():
+    class Doubled(nn.Sequential):
+        def forward(self, x):
+            return super().forward(2 * x.flatten(1))
+
+    norm = nn.BatchNorm1d(5)
+    norm.running_mean.fill_(0.5)
+    classifier = Doubled(nn.Sequential(nn.Linear(12, 5), norm), nn.ReLU(), nn.Linear(5, 3)).eval()
+    rows = torch.rand(4, 3, 2, 2)
+    folded = prepare(classifier, Preparation(fold_batch_norm=True), rows)
+    torch.testing.assert_close(folded(rows), classifier(rows))
+
+
 @pytest.mark.parametrize(
     ("call", "row", "most", "size"),
     [
