@@ -9,8 +9,10 @@ from pathlib import Path
 from jsonargparse import Namespace
 
 from lightning_rs.checkpoints.fitting import misfit_of
+from lightning_rs.checkpoints.initial import NONE
 from lightning_rs.checkpoints.ours import Checkpoint, check_fits, load_checkpoint
 from lightning_rs.data import ImageDataModule
+from lightning_rs.models import configs_of, load_named
 from lightning_rs.objectives import DenoiserObjective
 
 _DENOISER = "denoiser:net="
@@ -44,6 +46,9 @@ class TrainedClassifier:
             )
         found = cls.load(model.classifier, config.denoiser, model.stages)
         model.architecture, model.stages = found.checkpoint.architecture, list(found.checkpoint.stages)
+        if (net := configs_of(found.checkpoint.base_classifier).get("net")) is not None:
+            load_named(model.architecture, config=net)  # From what the file holds of it, not from its place.
+        model.weights = model.weights or NONE  # A net that has its own gets those of the file.
         config.denoiser = model.denoiser = found.denoiser
         return found
 

@@ -17,7 +17,7 @@ GROUPS: dict[str, dict[str, str | None]] = {
         "arch": "NAME",
         "weights": "NAME",
         "normalization": "NAME|MEAN/STD",
-        "denoiser": "NAME|FILE",
+        "denoiser": "diffusion/PLACE|FILE",
         "stages": "[PATH, ...]",
         "plugins": "[MODULE, ...]",
         "stochastic": None,
@@ -79,7 +79,11 @@ class GroupedParser(CertifyParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        self.usage = "certify.py --checkpoint FILE [options]\n       certify.py COMMAND ... [options]"
+        self.usage = (
+            "certify.py --checkpoint FILE [options]\n"
+            "       certify.py --arch NAME --data NAME --sigma NUMBER [options]\n"
+            "       certify.py COMMAND ... [options]"
+        )
 
     def _add_action(self, action: Action) -> Action:
         # Groups are of the kind that argparse makes for all options: it asks them how to add one.

@@ -46,7 +46,7 @@ DENOISERS: Registry[Denoiser] = Registry(
     "denoiser",
     "lightning_rs.models",
     lambda value: value.name if isinstance(value, Denoiser) else None,
-    "--denoiser {}",
+    "--denoiser {0} to train.py, or --stages '[denoiser:net={0}]' to certify.py",
     _adopt,
 )
 """Denoisers by name. A user's own may be any callable from `ImageFacts` and options to a module, by its path."""

@@ -88,7 +88,8 @@ class DiffusionDenoiser(nn.Module):
         """
         step = step_of(self.alphas_cumprod, sigma)
         self.sigma = sigma
-        self.label = f"diffusion at t = {step} of {len(self.alphas_cumprod)}, {self.prediction_type}"
+        rescaled = "" if self.stretch == 1.0 else ", rescaled to 1000"
+        self.label = f"diffusion at t = {step} of {len(self.alphas_cumprod)}{rescaled}, {self.prediction_type}"
         self.step.fill_(step)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -131,6 +132,7 @@ def diffusion_denoiser(
     images: ImageFacts,
     config: Mapping[str, Any],
     weights: Path | None = None,
+    /,  # What follows are options; a stage's text, which a file may say, names no folder.
     schedule: str | None = None,
     timesteps: int | None = None,
     prediction: str | None = None,
@@ -198,7 +200,7 @@ def read_diffusion(place: str) -> Callable[..., DiffusionDenoiser]:
         "unet": {key: value for key, value in unet.items() if key in known},
         "scheduler": {key: value for key, value in scheduler.items() if key in _LEVELS},
     }
-    return partial(diffusion_denoiser, config=config, weights=net)
+    return lambda images, **options: diffusion_denoiser(images, config, net, **options)
 
 
 def _config(path: Path, classes: Sequence[str]) -> dict[str, Any]:

@@ -184,8 +184,9 @@ def _fold(classifier: nn.Module) -> nn.Module:
     def is_norm(module: nn.Module) -> bool:
         return isinstance(module, nn.modules.batchnorm._BatchNorm)
 
-    # Stages without batch norms need not be traceable.
-    if isinstance(classifier, nn.Sequential) and not any(map(is_norm, classifier)):
+    # Stages without batch norms need not be traceable. A sequence may have a way of its own to go through them.
+    plain = type(classifier).forward is nn.Sequential.forward
+    if plain and not any(map(is_norm, classifier)):
         return nn.Sequential(OrderedDict((name, _fold(stage)) for name, stage in classifier.named_children()))
     if not any(map(is_norm, classifier.modules())):
         return classifier

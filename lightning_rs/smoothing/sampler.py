@@ -120,7 +120,7 @@ class Sampler:
         if self._randomness is None:
             check_same_answers(self.classify, rows[:part], logits[:part])
         else:
-            check_independent_answers(self.classify, rows[:part], self._randomness)
+            check_independent_answers(self.classify, rows[:part], logits[:part], self._randomness)
 
     def classify(self, rows: Tensor) -> Tensor:
         """Logits of a batch, or of a part of one."""

@@ -94,7 +94,7 @@ def test_what_cannot_stand_in_front(behind, checkpoint, diffusion_folder, tmp_pa
         with_denoiser(loaded, f"diffusion/{diffusion_folder},colour=red")
 
 
-def test_a_file_cannot_name_what_is_built(behind, tmp_path):
+def test_a_file_cannot_name_what_is_built_or_read(behind, diffusion_folder, tmp_path):
     content = torch.load(behind, weights_only=True)
     about = content["lightning_rs"]
     config = about["configs"]["denoiser"]
@@ -108,6 +108,10 @@ def test_a_file_cannot_name_what_is_built(behind, tmp_path):
         torch.save(content | {"lightning_rs": about | {"configs": {"denoiser": changed}}}, tmp_path / "a")
         with pytest.raises(ValueError, match=rf"does not fit the model that it names: the diffusion.*{key}"):
             load_checkpoint(tmp_path / "a")
+    stages = [f"denoiser:net=diffusion/model,weights={diffusion_folder / 'unet'}", "normalize", "net"]
+    torch.save(content | {"hyper_parameters": content["hyper_parameters"] | {"stages": stages}}, tmp_path / "a")
+    with pytest.raises(ValueError, match="stage 'denoiser' does not take the options"):
+        load_checkpoint(tmp_path / "a")
     torch.save(content | {"lightning_rs": about | {"configs": {}}}, tmp_path / "a")
     with pytest.raises(ValueError, match="what only a file names is never read: if diffusion/model is yours, give"):
         load_checkpoint(tmp_path / "a")

@@ -5,9 +5,11 @@ import shutil
 import pytest
 import torch
 from conftest import run_script
+from models.hf_folders import save_tiny_vit
 
 from lightning_rs.checkpoints import TrainedClassifier, load_checkpoint
 from lightning_rs.data import Digits
+from lightning_rs.models import configs_of, default_stages, load_named
 from lightning_rs.objectives import Denoising, Gaussian
 
 FACTS = {"num_classes": 10, "input_shape": [1, 8, 8], "mean": [0.5], "std": [0.25]}  # Not those of the digits.
@@ -18,6 +20,7 @@ def save(path, module):
     """A checkpoint of a module as it is."""
     state = {f"base_classifier.{key}": value for key, value in module.base_classifier.state_dict().items()}
     about = {"version": "1", "objective": type(module).__name__, "data": None}
+    about["configs"] = configs_of(module.base_classifier)
     torch.save({"state_dict": state, "hyper_parameters": dict(module.hparams), "lightning_rs": about}, path)
     return module.base_classifier.eval()
 
@@ -90,6 +93,22 @@ def test_a_run_from_its_beginning_to_its_certificates_and_on_without_the_classif
         assert both.stages == (f"denoiser:net={UNET}", "normalize", "net")
         assert torch.equal(both.base_classifier[1:](x), theirs(x))
         assert not torch.equal(both.base_classifier.denoiser(x), start.denoiser(x))
+
+
+def test_a_net_that_only_the_file_has_any_more(tmp_path):
+    """A classifier whose folder is gone, and whose place nobody says, is built from its file."""
+    folder = tmp_path / "vit"
+    save_tiny_vit(folder)
+    load_named(f"hf/{folder}")
+    stages = default_stages(f"hf/{folder}", (1, 8, 8))
+    theirs = save(tmp_path / "vit.ckpt", Gaussian(f"hf/{folder}", **FACTS, stages=stages))
+    shutil.rmtree(folder)
+    options = ("--model=Denoising", f"--denoiser={UNET}", "--model.classifier=vit.ckpt", "--name=a")
+    done = train(tmp_path, *options, "--trainer.max_epochs=1")
+    assert "the training starts from" not in done.stdout
+    both = load_checkpoint(tmp_path / "runs/a/checkpoints/last.ckpt")
+    x = torch.rand(3, 1, 8, 8)
+    assert torch.equal(both.base_classifier[1:](x), theirs(x))
 
 
 def test_without_a_classifier_there_is_nothing_to_train_for(tmp_path):

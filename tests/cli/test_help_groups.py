@@ -21,7 +21,9 @@ def test_the_page_shows_them_under_their_titles_and_names_the_commands(capsys, m
     except SystemExit as end:
         assert end.code == 0
     page = capsys.readouterr().out
-    assert page.startswith("usage: certify.py --checkpoint FILE [options]\n       certify.py COMMAND ... [options]\n\n")
+    ways = ["--checkpoint FILE", "--arch NAME --data NAME --sigma NUMBER", "COMMAND ..."]
+    usage = "\n       ".join(f"certify.py {way} [options]" for way in ways)
+    assert page.startswith(f"usage: {usage}\n\n")
     titles = re.findall(r"^(\w.*):$", page, flags=re.MULTILINE)
     assert titles[:-1] == list(GROUPS)
     sections = dict(zip(titles, re.split(r"^\w.*:$", page, flags=re.MULTILINE)[1:], strict=True))

@@ -1,3 +1,4 @@
+import re
 import sys
 
 import pytest
@@ -42,7 +43,8 @@ def mine(tmp_path, monkeypatch):
 def test_an_own_one_by_its_path_with_its_options_once_it_was_named(mine):
     stage = denoiser_stage(f"{mine},width=5")
     options = split_options("stage", stage)[1]
-    with pytest.raises(ValueError, match=r"if it is yours, give --denoiser my_denoisers\.blur$"):
+    way = f"--denoiser {mine} to train.py, or --stages '[denoiser:net={mine}]' to certify.py"
+    with pytest.raises(ValueError, match=rf"if it is yours, give {re.escape(way)}$"):
         DENOISER.build(DIGITS, **options)
     assert "my_denoisers" not in sys.modules
     load_named(stages=[stage])

@@ -20,9 +20,18 @@ def dropout(rows):
 
 
 def flip(rows):
-    """Few answers: the sign of the first pixel, wrong with probability .1."""
-    flipped = torch.rand(len(rows)) < 0.1
+    """Few answers: the sign of the first pixel, wrong with probability .3."""
+    flipped = torch.rand(len(rows)) < 0.3
     return functional.one_hot(((rows[:, 0] > 0.5) ^ flipped).long(), 3).float()
+
+
+def sure(rows):
+    """Random only where the first pixel is low, as it is in few rows."""
+    return torch.where(rows[:, :1] > -0.2, NET(torch.zeros(20)), dropout(rows))
+
+
+def one_mask_where_unsure(rows):
+    return torch.where(rows[:, :1] > -0.2, NET(torch.zeros(20)), one_mask(rows))
 
 
 def own_generators(rows):
@@ -51,7 +60,7 @@ def one_flip(rows):
 
 
 def a_mask_for_eight(rows):
-    masks = functional.dropout(torch.ones(-(-len(rows) // 8), 20), 0.3, training=True)
+    masks = torch.rand(-(-len(rows) // 8), 20)  # Of zeros and ones, two calls would now and then have one in common.
     return NET(rows * masks.repeat_interleave(8, dim=0)[: len(rows)])
 
 
@@ -116,6 +125,12 @@ def test_what_is_not_independent_is_refused(classifier, message):
         with pytest.raises(ValueError, match=message) as error:
             ask(classifier, batch_size)
         assert "\n" not in str(error.value)
+
+
+def test_a_classifier_that_is_random_at_few_rows_is_judged_by_those():
+    assert ask(sure).counts.sum() == 900
+    with pytest.raises(ValueError, match="is shared by rows of a batch"):
+        ask(one_mask_where_unsure)
 
 
 def test_one_row_a_call_shares_with_nobody():
