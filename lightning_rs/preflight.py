@@ -15,6 +15,7 @@ from lightning_rs.cli.trust import listed
 from lightning_rs.data import ImageDataModule
 from lightning_rs.models import get_architecture, is_place, shape_at_net
 from lightning_rs.objectives import SmoothingModule
+from lightning_rs.random_state import random_state, set_random_state
 from lightning_rs.results.figures import logged_names
 from lightning_rs.smoothing.scores import ask
 
@@ -84,13 +85,13 @@ def _check_answers_in_training(config: Namespace, module: SmoothingModule, data:
     """
     net, architecture, shape = module.base_classifier, config.model.init_args.architecture, data.facts.shape
     images = torch.stack([torch.zeros(shape), torch.ones(shape)])
-    kept = {name: buffer.clone() for name, buffer in net.named_buffers()}
+    kept, state = {name: buffer.clone() for name, buffer in net.named_buffers()}, random_state()
     try:
-        with torch.random.fork_rng():
-            scores = ask(net, images)
+        scores = ask(net, images)
     except ValueError as error:
         raise ValueError(f"in training {architecture} does not serve: {error}") from None
     finally:
+        set_random_state(state)
         with torch.no_grad():
             for name, buffer in net.named_buffers():
                 buffer.copy_(kept[name])
