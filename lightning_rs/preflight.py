@@ -70,7 +70,8 @@ def _check_data(made: Namespace, module: SmoothingModule, data: ImageDataModule)
         dataset = data.dataset(callback.split)
         certification = callback.certification(module, dataset, data.called(callback.split), data.facts.levels)
         certification.check()
-    certification.ask()
+        if callback.wanted("fit"):
+            certification.ask()
 
 
 def _say_what_the_net_sees(config: Namespace, module: SmoothingModule, data: ImageDataModule) -> None:
