@@ -140,10 +140,10 @@ def certify(
             settings=chosen,
         )
         certification.check()
-        certification.ask()
         run = certification.describe()
         directory = Path(output) if output else default_directory(checkpoint, run)
         RunDirectory(directory).check(run)
+        certification.ask()
         if loaded.foreign and fabric.is_global_zero:
             doubt = doubt_about_normalization(classifier, dataset, datamodule.facts)
             if doubt:

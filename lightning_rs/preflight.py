@@ -75,7 +75,8 @@ def _check_data(made: Namespace, module: SmoothingModule, data: ImageDataModule)
         dataset = data.dataset(callback.split)
         certification = callback.certification(module, dataset, data.called(callback.split), data.facts.levels)
         certification.check()
-    certification.ask()
+        if callback.wanted("fit"):
+            certification.ask()
 
 
 def _check_answers_in_training(config: Namespace, module: SmoothingModule, data: ImageDataModule) -> None:

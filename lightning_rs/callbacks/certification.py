@@ -80,7 +80,7 @@ class CertificationCallback(Callback):
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self._ready = False
-        if not self._wanted(stage):
+        if not self.wanted(stage):
             return
         check_monitors(trainer.callbacks)
         # Whoever tests after a training has been told when that began.
@@ -143,20 +143,20 @@ class CertificationCallback(Callback):
             settings=self.settings.only_first(len(dataset)) if fast_dev_run else self.settings,
         )
 
-    @property
-    def _prefix(self) -> str:
-        """Of the names under which figures are logged."""
-        return "certify" if self.split == "val" else "certify_test"
-
-    def _wanted(self, stage: str) -> bool:
+    def wanted(self, stage: str) -> bool:
         """Whether there will be a certification in, or after, this stage."""
         if self.split == "test":
             return stage in ("fit", "test")
         return bool(self.every_n_epochs) and stage in ("fit", "validate")
 
+    @property
+    def _prefix(self) -> str:
+        """Of the names under which figures are logged."""
+        return "certify" if self.split == "val" else "certify_test"
+
     def _check(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Check once what is to be certified, as soon as its data set is known."""
-        if not self._ready and self._wanted(trainer.state.fn) and (data := self._dataset(trainer)):
+        if not self._ready and self.wanted(trainer.state.fn) and (data := self._dataset(trainer)):
             check_certification(self.certification(pl_module, *data, bool(trainer.fast_dev_run)))
             self._ready = True
 

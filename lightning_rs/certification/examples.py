@@ -25,6 +25,7 @@ from lightning_rs.results import Record, RunDescription
 from lightning_rs.smoothing import PreparedClassifier, find_batch_size, prepare
 from lightning_rs.smoothing.capacity import check_capacity
 from lightning_rs.smoothing.classifier import device_of
+from lightning_rs.smoothing.first_batch import check_same_answers
 from lightning_rs.smoothing.sampler import Sampler, evaluating
 
 # Images that are looked at before any work.
@@ -98,12 +99,15 @@ class Certification:
         """Go the way of one image to its scores, without a draw and without a trace.
 
         Raises:
-            ValueError: the base classifier fails, or returns anything but (1, num_classes) real scores.
+            ValueError: the base classifier fails, or returns anything but (1, num_classes) real scores; or other ones
+                when it is asked again, and is not said to be stochastic.
         """
         image = self.image(self.indices[0])[0].to(self.device)[None]
         sampler = Sampler(self.base_classifier, self.num_classes, self.noise, 1, 0, image.device)
         with evaluating(self.base_classifier), torch.no_grad(), torch.random.fork_rng():
-            sampler.classify(image)
+            scores = sampler.classify(image)
+            if not self.settings.stochastic:
+                check_same_answers(sampler.classify, image, scores)
 
     def describe(self) -> RunDescription:
         """Everything that makes the certification comparable with another: the content of `run.json`.

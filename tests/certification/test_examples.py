@@ -211,6 +211,20 @@ def test_what_makes_no_scores_is_found_with_one_image(classifier, message):
         certification.ask()
 
 
+def test_a_random_classifier_is_found_with_one_image_unless_it_is_said_to_be_one():
+    class MCDropout(nn.Module):
+        def forward(self, x):
+            return nn.functional.dropout(x, 0.5, training=True)
+
+    plain = make_certification()
+    classifier = nn.Sequential(MCDropout(), plain.base_classifier)
+    certification = dataclasses.replace(plain, base_classifier=classifier)
+    with pytest.raises(ValueError, match="for each row by itself: stochastic true$"):
+        certification.ask()
+    settings = dataclasses.replace(plain.settings, stochastic=True)
+    dataclasses.replace(certification, settings=settings).ask()
+
+
 def test_to_ask_leaves_no_trace():
     certification = make_certification()
     certification.base_classifier.train().append(nn.BatchNorm1d(10)).append(nn.Dropout())
