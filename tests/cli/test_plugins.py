@@ -102,7 +102,7 @@ def test_the_checkpoint_holds_names_and_facts_in_plain_values(project):
     h = content["hyper_parameters"]
     assert (h["architecture"], h["mean"]) == ("mynet.make_net", data["facts"]["mean"])
     assert h["stages"] == ["mystage.Scale:factor=2", "normalize", "net"]
-    with pytest.raises(ValueError, match="unknown stage 'mystage.Scale'.* give --stages '\\[mystage.Scale\\]'$"):
+    with pytest.raises(ValueError, match="unknown model 'mynet.make_net'.* give --arch mynet.make_net$"):
         load_checkpoint(project / CHECKPOINT)
 
 
@@ -124,8 +124,8 @@ def test_certify_finds_what_the_user_names(project):
 @pytest.mark.parametrize(
     ("named", "message"),
     [
-        ((), "stage 'mystage.Scale'; known: net, normalize; what only a file names is never imported: "),
-        (("--plugins=mystage",), "give --arch mynet.make_net"),
+        ((), "what only a file names is never imported: if it is yours, give --arch mynet.make_net"),
+        (("--arch=mynet.make_net",), "stage 'mystage.Scale'; known: channels, denoiser, net, normalize, resize; what only "),
         (("--plugins=mystage", "--arch=mynet.make_net"), "give --data mydata.MyData or --plugins mydata"),
         (("--plugins=mystage", "--arch=mynet.nothing"), "error: module mynet has no nothing"),
         (("--plugins=mystage", "--arch=mystage.Scale"), "its architecture is mynet.make_net, not mystage.Scale"),
