@@ -125,7 +125,7 @@ def test_certify_finds_what_the_user_names(project):
     ("named", "message"),
     [
         ((), "what only a file names is never imported: if it is yours, give --arch mynet.make_net"),
-        (("--arch=mynet.make_net",), "stage 'mystage.Scale'; known: channels, denoiser, net, normalize, resize; what only "),
+        (("--arch=mynet.make_net",), "stage 'mystage.Scale'; known: channels, denoiser, net, normalize, resize; wh"),
         (("--plugins=mystage", "--arch=mynet.make_net"), "give --data mydata.MyData or --plugins mydata"),
         (("--plugins=mystage", "--arch=mynet.nothing"), "error: module mynet has no nothing"),
         (("--plugins=mystage", "--arch=mystage.Scale"), "its architecture is mynet.make_net, not mystage.Scale"),
