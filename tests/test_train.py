@@ -158,9 +158,9 @@ def test_two_processes_make_one_run(tmp_path):
         (["--model.architecture=vgg"], "error: unknown model 'vgg'; known: cifar_resnet110, "),
         (
             ["--model=Macro"],
-            "error: unknown objective 'Macro'; known: Consistency, Gaussian, MACER, SmoothAdv, SmoothMix, Stability",
+            "error: unknown objective 'Macro'; known: Clean, Consistency, Denoising, DenoisingStability, ",
         ),
-        (["--data=SVHN"], "error: unknown data set 'SVHN'; known: CIFAR10, Digits, ImageNet, MNIST"),
+        (["--data=SVHN"], "error: unknown data set 'SVHN'; known: Arrays, CIFAR10, Digits, "),
         (["--data=MNIST"], "error: digits_cnn takes 1x8x8 images, the data set has 1x28x28"),
         (["--data=MNIST", "--model.architecture=lenet"], "error: MNIST not found in datasets: set data_dir to the"),
         (
