@@ -53,8 +53,8 @@ def test_its_training_is_resumed_by_those_who_name_the_model(behind):
     place = "denoiser is 'diffusion/model', which is no part of this project"
     done = run_script("train.py", "--resume=runs/a", cwd=folder, status=2)
     assert place in done.stderr
-    done = run_script("train.py", "--resume=runs/a", "--denoiser=diffusion/gone", cwd=folder, status=2)
-    assert "there is no folder gone" in done.stderr
+    done = run_script("train.py", "--resume=runs/a", "--denoiser=diffusion/./gone", cwd=folder, status=2)
+    assert "there is no folder ./gone" in done.stderr
 
 
 def test_it_stands_before_a_classifier_that_never_saw_it(behind, checkpoint, tmp_path):
