@@ -169,8 +169,11 @@ class HuggingFace(LearnedDataModule):
         if not self._splits:
             datasets = optional_import("datasets", "hf")
             self._check_place()
+            folder = Path(self.path).expanduser()
             try:
-                loaded = self._read(datasets)
+                loaded = self._read(datasets, folder) if folder.is_dir() else self._fetched(datasets)
+            except ConnectionError:
+                raise
             except (ValueError, TypeError, RuntimeError, OSError, KeyError) as error:
                 reason = " ".join(str(error).split())[:200]
                 raise ValueError(f"{self.path} cannot be read as a data set: {reason}") from None
@@ -183,18 +186,27 @@ class HuggingFace(LearnedDataModule):
                 self._splits[name] = rows
         return self._splits
 
-    def _read(self, datasets: Any) -> Any:
-        folder = Path(self.path).expanduser()
-        if folder.is_dir():
-            if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
-                return datasets.load_from_disk(str(folder))
-            kind = "parquet" if next(folder.rglob("*.parquet"), None) else "imagefolder"
-            return datasets.load_dataset(kind, data_dir=str(folder))
+    def _read(self, datasets: Any, folder: Path) -> Any:
+        if (folder / "dataset_dict.json").is_file() or (folder / "state.json").is_file():
+            return datasets.load_from_disk(str(folder))
+        kind = "parquet" if next(folder.rglob("*.parquet"), None) else "imagefolder"
+        return datasets.load_dataset(kind, data_dir=str(folder))
+
+    def _fetched(self, datasets: Any) -> Any:
         try:
             reach_hub()
         except OSError:
             datasets.config.HF_HUB_OFFLINE = True  # What was fetched before serves; else it would ask for minutes.
-        return datasets.load_dataset(self.path, self.subset)
+        try:
+            return datasets.load_dataset(self.path, self.subset)
+        except OSError as error:
+            reason = " ".join(str(error).split())[:160]
+            raise ConnectionError(f"{self.path} cannot be fetched ({reason}): {self._elsewhere()}") from None
+
+    def _elsewhere(self) -> str:
+        """How to get a data set where there is a network."""
+        save = f"import datasets; datasets.load_dataset({self.path!r}).save_to_disk('FOLDER')"
+        return f'save it where there is a network, python -c "{save}", and set path to that folder'
 
     def _check_place(self) -> None:
         """Refuse what is neither a folder nor a name that may be asked for."""
@@ -202,8 +214,7 @@ class HuggingFace(LearnedDataModule):
         if not (Path(self.path).expanduser().is_dir() or (self.download and named)):
             raise FileNotFoundError(
                 f"no data set at {self.path}: set path to a folder of save_to_disk, of parquet files or of images; or, "
-                "if it is a name on the hub, set download: true to fetch it, or save it where there is a network: "
-                f"python -c \"import datasets; datasets.load_dataset({self.path!r}).save_to_disk('FOLDER')\""
+                f"if it is a name on the hub, set download: true to fetch it, or {self._elsewhere()}"
             )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from torch.utils.data import Dataset
 
 from lightning_rs.data.base import ImageDataModule, train_or_val
-from lightning_rs.models.torchvision_nets import import_torchvision
+from lightning_rs.models.torchvision_nets import import_torchvision, patience
 
 
 class TorchvisionDataModule(ImageDataModule):
@@ -54,8 +54,16 @@ class TorchvisionDataModule(ImageDataModule):
     def prepare_data(self) -> None:
         if self.download and not self._present():
             print(f"Downloading {self.title} ({self.megabytes} MB) to {self.data_dir}")
-            for part in self.parts.values():
-                self.dataset_class()(self.data_dir, **part, download=True)
+            try:
+                with patience():
+                    for part in self.parts.values():
+                        self.dataset_class()(self.data_dir, **part, download=True)
+            except (OSError, RuntimeError) as error:
+                reason = " ".join(str(error).split())[:160]
+                raise OSError(
+                    f"{self.title} cannot be fetched ({reason}): fetch it elsewhere with torchvision.datasets."
+                    f"{self.dataset_class().__name__}, and set data_dir to the folder that holds it"
+                ) from None
 
     def load(self, split: str) -> Dataset:
         self.require()

@@ -84,7 +84,7 @@ def _pretrained(name: str, weights: str) -> Pretrained:
         raise ValueError(f"{name} has the weights {names}, got {weights!r}") from None
     place = Path(torch.hub.get_dir()) / "checkpoints" / chosen.url.rpartition("/")[2]
     try:
-        with _patience(_SECONDS):
+        with patience():
             state = chosen.get_state_dict(progress=False, check_hash=True, map_location="cpu", weights_only=True)
     except (URLError, OSError) as error:
         advice = f"download it elsewhere, and put it at {place}"
@@ -96,7 +96,7 @@ def _pretrained(name: str, weights: str) -> Pretrained:
 
 
 @contextmanager
-def _patience(seconds: float) -> Iterator[None]:
+def patience(seconds: float = _SECONDS) -> Iterator[None]:
     """Sockets that are not told how long to wait, as torch's are not, wait so long."""
     before = socket.getdefaulttimeout()
     socket.setdefaulttimeout(seconds)

@@ -92,7 +92,8 @@ def test_names_are_fetched_only_when_asked(tmp_path, monkeypatch):
     for path in ("http://127.0.0.1/x", "../x", str(tmp_path / "none")):
         with pytest.raises(FileNotFoundError, match="no data set at"):
             HuggingFace(path, download=True).dataset("test")
-    with pytest.raises(ValueError, match="some/name cannot be read as a data set: ") as caught:
+    message = r"^some/name cannot be fetched \(.*\): save it where there is a network, .*, and set path to that folder$"
+    with pytest.raises(OSError, match=message) as caught:
         HuggingFace("some/name", download=True).dataset("test")
     assert "\n" not in str(caught.value)
 

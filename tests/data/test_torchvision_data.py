@@ -47,6 +47,14 @@ def test_it_is_downloaded_only_when_asked_and_only_once(mirror, tmp_path, capsys
     assert [len(asked.dataset(split)) for split in ("train", "val", "test")] == [4, 2, 4]
 
 
+def test_without_a_network_it_says_what_to_put_where(mirror, tmp_path):
+    mirror.shutdown()
+    mirror.server_close()
+    message = r"^MNIST cannot be fetched \(.*\): fetch it elsewhere with torchvision.datasets.MNIST, and "
+    with pytest.raises(OSError, match=message):
+        MNIST(str(tmp_path), download=True).prepare_data()
+
+
 def test_half_of_a_data_set_is_not_there(published):
     (published / "MNIST" / "raw" / "t10k-images-idx3-ubyte").unlink()
     for split in ("train", "test"):
