@@ -12,7 +12,7 @@ QUIET = {
     "train.py": ("--wandb.mode=disabled", "--live_certification.every_n_epochs=0", "--trainer.accelerator=cpu"),
     "certify.py": ("--wandb_mode=disabled", "--accelerator=cpu"),
 }
-LIMITED = "--certification.limit=4"
+LIMITED = ("--certification.limit=4", "--trainer.limit_train_batches=6", "--trainer.limit_test_batches=1")
 
 
 def sections(path):
@@ -36,7 +36,7 @@ def run_block(language, text, folder):
     for interpreter, script, *arguments in commands(text):
         assert interpreter == "python", "a command of the page begins with python"
         if script == "train.py" and "--resume" not in arguments:
-            arguments = [LIMITED, *arguments]
+            arguments = [*LIMITED, *arguments]
         known = () if script not in QUIET or arguments[0] in ("report", "recertify") else QUIET[script]
         said.append(run_script(_found(script, folder), *known, *arguments, cwd=folder))
     return said
