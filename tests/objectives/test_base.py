@@ -156,7 +156,13 @@ def test_gradient_clipping_and_mixed_precision_train(tmp_path):
                 norms.append(float(torch.cat([g.flatten() for g in grads]).norm()))
 
     trainer = Trainer(
-        max_steps=4, precision="bf16-mixed", gradient_clip_val=1e-3, callbacks=[Norms()], limit_val_batches=0, **OPTIONS
+        max_steps=4,
+        precision="bf16-mixed",
+        gradient_clip_val=1e-3,
+        callbacks=[Norms()],
+        limit_val_batches=0,
+        default_root_dir=tmp_path,
+        **OPTIONS,
     )
     trainer.fit(module, datamodule=Digits())
     assert len(norms) >= 3
