@@ -2,9 +2,10 @@
 
 from lightning_rs.checkpoints.archive import read_checkpoint
 from lightning_rs.checkpoints.denoiser import with_denoiser
-from lightning_rs.checkpoints.foreign import doubt_about_normalization, foreign_classifier, parse_normalization
+from lightning_rs.checkpoints.foreign import foreign_classifier
 from lightning_rs.checkpoints.initial import load_initial_weights
 from lightning_rs.checkpoints.nets import load_net
+from lightning_rs.checkpoints.normalization import doubt_about_normalization, parse_normalization
 from lightning_rs.checkpoints.ours import Checkpoint, data_of, load_checkpoint, net_config
 from lightning_rs.checkpoints.resuming import Resumable, resumable, sources_of, weights_for, without_paths
 from lightning_rs.checkpoints.run_files import RunCheckpoints, run_and_checkpoint

@@ -28,27 +28,18 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import torch
-from scipy import stats
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 from lightning_rs.checkpoints.fitting import check_answers, fitted, misfit_of, outline
+from lightning_rs.checkpoints.normalization import ADVICE, by_channel, normalizing, parse_normalization
 from lightning_rs.checkpoints.schema import one_line, shown
 from lightning_rs.data import ImageDataModule
 from lightning_rs.models import Architecture, ImageFacts, build_base_classifier, get_architecture
-from lightning_rs.models.normalize import Normalize
-from lightning_rs.smoothing.classifier import device_of
 
 # What holds the weights, and what another program calls the parts of our thin ResNets.
 _PLACES = ("state_dict", "model_state_dict", "model", "net", "params")
 _RENAMED = ((re.compile(r"^linear\."), "fc."), (re.compile(r"\.shortcut\."), ".downsample."))
 _MEANS, _STDS = ("0.means", "0.mean"), ("0.sds", "0.stds", "0.std")
-_ADVICE = (
-    "standardize (Cohen et al., Consistency, SmoothMix), center (Salman et al.), none (MACER, MNIST), "
-    "or numbers per channel as mean/std, for example 0.5,0.5,0.5/0.2,0.2,0.2"
-)
-_SIGNIFICANT = 1e-3
 
 
 def foreign_classifier(
@@ -92,7 +83,7 @@ def foreign_classifier(
         channels = len(outline(build)["normalize.mean"])  # Those that the net sees.
     at_net = facts.of_shape((channels, *facts.shape[1:]))
     mean, std = _normalization(path, layer, normalization, at_net, macer, own)
-    statistics = {"normalize.mean": _by_channel(mean), "normalize.std": _by_channel(std)}
+    statistics = {"normalize.mean": by_channel(mean), "normalize.std": by_channel(std)}
     with _one_line(fitting):
         classifier = fitted(build, {f"net.{key}": value for key, value in net.items()} | statistics)
     classifier.normalize = normalizing(mean, std)
@@ -133,92 +124,12 @@ def _check_classes(path: Path, data: str, entry: Architecture, num_classes: int,
                 raise ValueError(f"its head tells {classes} classes apart, {data} has {num_classes}")
 
 
-def _by_channel(numbers: Sequence[float]) -> Tensor:
-    return torch.tensor(numbers).view(-1, 1, 1)
-
-
 @contextmanager
 def _one_line(what: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, AssertionError, TypeError, ValueError) as error:
         raise ValueError(f"{what}: {one_line(error, 400)}") from None
-
-
-def parse_normalization(text: str, facts: ImageFacts) -> tuple[list[float], list[float]]:
-    """Mean and standard deviation per channel that a text names.
-
-    `standardize`: both of the data set; `center`: its mean and 1; `none`: 0 and 1; otherwise numbers as `mean/std`.
-
-    Raises:
-        ValueError: a text of another form, or numbers for another number of channels.
-    """
-    channels = facts.shape[0]
-    zeros, ones = [0.0] * channels, [1.0] * channels
-    known = {
-        "standardize": (list(facts.mean), list(facts.std)),
-        "center": (list(facts.mean), ones),
-        "none": (zeros, ones),
-    }
-    if text in known:
-        return known[text]
-    try:
-        mean, std = ([float(number) for number in part.split(",")] for part in text.split("/"))
-    except ValueError:
-        raise ValueError(f"normalization must be {_ADVICE}; got {text!r}") from None
-    if len(mean) != channels or len(std) != channels or not all(s > 0 for s in std):
-        raise ValueError(f"normalization must have {channels} means and {channels} positive stds, got {text!r}")
-    return mean, std
-
-
-def normalizing(mean: Sequence[float], std: Sequence[float]) -> nn.Module:
-    """The stage that normalises so: nothing where the mean is 0 and the standard deviation 1."""
-    return Normalize(mean, std) if any(mean) or any(s != 1.0 for s in std) else nn.Identity()
-
-
-def doubt_about_normalization(
-    classifier: nn.Sequential, dataset: Dataset, facts: ImageFacts, images: int = 100
-) -> str | None:
-    """A warning if another normalisation makes the net clearly better on clean images, or if it only guesses.
-
-    Compared on the same evenly spaced images with McNemar's exact test, at .001, against standardising, centring and
-    nothing; the accuracy itself with the binomial test against 1 / K.
-
-    Args:
-        classifier: with a stage `normalize`.
-        dataset: index to (image with pixels in [0, 1], label).
-        facts: of the data module, for the statistics of the alternatives.
-        images: number of images to look at.
-    """
-    size = len(dataset)
-    images = min(images, size)
-    chosen = [dataset[i * size // images] for i in range(images)]
-    x, y = torch.stack([image for image, _ in chosen]), torch.tensor([int(label) for _, label in chosen])
-    own = _right(classifier, x, y)
-    for name in ("standardize", "center", "none"):
-        normalize = normalizing(*parse_normalization(name, facts)).to(device_of(classifier))
-        stages = dict(classifier.named_children()) | {"normalize": normalize}
-        other = _right(nn.Sequential(*stages.values()), x, y)
-        gained, lost = int((other & ~own).sum()), int((own & ~other).sum())
-        if gained > lost and stats.binomtest(gained, gained + lost, alternative="greater").pvalue < _SIGNIFICANT:
-            return (
-                f"the normalisation is probably wrong: of {len(y)} clean images {int(own.sum())} are classified "
-                f"correctly, {int(other.sum())} with --normalization {name}"
-            )
-    guess = 1.0 / facts.num_classes
-    if stats.binomtest(int(own.sum()), len(y), guess, alternative="greater").pvalue >= _SIGNIFICANT:
-        return (
-            f"of {len(y)} clean images only {int(own.sum())} are classified correctly, which is no better than "
-            "guessing: check the data set, the normalisation and the order of the classes"
-        )
-    return None
-
-
-def _right(classifier: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-    """(B,) bool, whether each image is classified correctly."""
-    device = device_of(classifier)
-    with torch.inference_mode():
-        return torch.cat([classifier(part.to(device)).argmax(1).cpu() for part in x.split(20)]) == y
 
 
 def _weights(path: Path, content: Any) -> tuple[dict[str, Tensor], str | None]:
@@ -298,7 +209,7 @@ def _normalization(
         if given is None and macer:
             given = "none"
         if given is None:
-            raise ValueError(f"{path} does not say how images are normalised: give normalization, {_ADVICE}")
+            raise ValueError(f"{path} does not say how images are normalised: give normalization, {ADVICE}")
         return parse_normalization(given, facts)
     mean, std = _statistics(path, layer)
     if len(mean) != facts.shape[0]:

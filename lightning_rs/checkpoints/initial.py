@@ -7,12 +7,12 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from lightning_rs.checkpoints.archive import read_checkpoint
 from lightning_rs.checkpoints.fitting import check_numbers, misfit_of
 from lightning_rs.checkpoints.foreign import foreign_parts
+from lightning_rs.checkpoints.normalization import by_channel
 from lightning_rs.checkpoints.ours import own_weights
 from lightning_rs.checkpoints.schema import our_content
 from lightning_rs.models import Architecture, get_architecture, head_of
@@ -108,7 +108,7 @@ def _file(given: str) -> Path | None:
 
 def _staged(net: Mapping[str, Any], mean: Sequence[float] | None, std: Sequence[float] | None) -> dict[str, Any]:
     statistics = {"mean": mean, "std": std} if mean is not None and std is not None else {}
-    normalize = {f"normalize.{key}": torch.tensor(value).view(-1, 1, 1) for key, value in statistics.items()}
+    normalize = {f"normalize.{key}": by_channel(value) for key, value in statistics.items()}
     return {f"net.{key}": value for key, value in net.items()} | normalize
 
 

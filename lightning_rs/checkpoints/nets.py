@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn
 
 from lightning_rs.checkpoints.fitting import check_answers, fitted
-from lightning_rs.checkpoints.foreign import normalizing, parse_normalization
+from lightning_rs.checkpoints.normalization import normalizing, parse_normalization
 from lightning_rs.checkpoints.ours import Checkpoint, named_data
 from lightning_rs.checkpoints.schema import one_line
 from lightning_rs.data import ImageDataModule

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Subset
 
-from lightning_rs.checks import check_at_least, check_inside, check_known, shown
+from lightning_rs.checks import check_inside, shown
 from lightning_rs.data.base import SPLITS
 from lightning_rs.data.learned import (
     MOST_FOR_STATISTICS,
@@ -24,7 +24,7 @@ from lightning_rs.data.learned import (
     held_out_of_classes,
     pixel_statistics,
 )
-from lightning_rs.data.transforms import Augmentation, augmented
+from lightning_rs.data.transforms import Augmentation, ImageSteps
 from lightning_rs.models import ImageFacts
 
 _GRIDS = (1, 15, 16, 255, 65535)
@@ -66,8 +66,7 @@ class Arrays(LearnedDataModule):
     ) -> None:
         super().__init__(batch_size, num_workers)
         self.path = Path(path).expanduser()
-        self.augmentation = check_known("augmentation", augmentation, Augmentation.__args__)
-        self.padding = check_at_least("padding", padding, 0)
+        self.steps = ImageSteps(augmentation=augmentation, padding=padding)
         self.val_fraction = check_inside("val_fraction", val_fraction)
         self.test_fraction = None if test_fraction is None else check_inside("test_fraction", test_fraction)
         self._arrays: dict[str, Tensor] = {}
@@ -81,10 +80,7 @@ class Arrays(LearnedDataModule):
 
     def load(self, split: str) -> Dataset:
         images, labels, rows = self._of(split)
-        steps = []
-        if split == "train" and self.augmentation != "none":
-            steps = augmented(self.augmentation, None, self.padding, self.facts.shape)
-        return Subset(_Images(images, labels, steps), rows)
+        return Subset(_Images(images, labels, self.steps.of(split, self.facts.shape)), rows)
 
     def _has(self, split: str) -> bool:
         return any(key in self._read() for key in _keys(split, "images"))

@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from lightning_rs.checks import check_at_least, check_flag, check_inside, check_known, shown
+from lightning_rs.checks import check_flag, check_inside
 from lightning_rs.data.checked import ImageError
 from lightning_rs.data.image_files import DEEP, as_pixels, in_threads, read_file
 from lightning_rs.data.learned import (
@@ -21,7 +21,7 @@ from lightning_rs.data.learned import (
     held_out_of_classes,
     pixel_statistics,
 )
-from lightning_rs.data.transforms import Augmentation, augmented, cropped
+from lightning_rs.data.transforms import Augmentation, ImageSteps, cropped
 from lightning_rs.models import ImageFacts
 from lightning_rs.models.hub import reach_hub
 from lightning_rs.optional import optional_import
@@ -71,19 +71,14 @@ class HuggingFace(LearnedDataModule):
         super().__init__(batch_size, num_workers)
         self.path, self.subset, self.test_split = path, subset, test_split
         self.image_column, self.label_column = image_column, label_column
-        self.size = None if size is None else check_at_least("size", size, 1)
-        if channels not in (1, 3):
-            raise ValueError(f"channels must be 1 or 3, got {shown(channels)}")
-        self.channels = channels
-        self.augmentation = check_known("augmentation", augmentation, Augmentation.__args__)
-        self.padding = check_at_least("padding", padding, 0)
+        self.steps = ImageSteps(size, channels, augmentation, padding)
         self.val_fraction = check_inside("val_fraction", val_fraction)
         self.download = check_flag("download", download)
         self._splits: dict[str, Any] = {}
 
     def learn(self) -> ImageFacts:
         rows = self._rows("train" if "train" in self._load() else "test")
-        images = _Rows(rows, *self._columns(rows), None, self.channels, cropped(self.size), self.path)
+        images = _Rows(rows, *self._columns(rows), None, self.steps.channels, cropped(self.steps.size), self.path)
         chosen = evenly_spaced(len(rows), MOST_FOR_STATISTICS)
         shapes, deep = set(), False
 
@@ -91,7 +86,7 @@ class HuggingFace(LearnedDataModule):
             nonlocal deep
             image = images.image(index, rows[index])
             deep |= image.mode == "I"
-            tensor = as_pixels(image, self.channels)
+            tensor = as_pixels(image, self.steps.channels)
             shapes.add(tuple(tensor.shape))
             if len(shapes) > 1:
                 raise ValueError(f"images of {self.path} have several sizes: give size, for example 224")
@@ -104,9 +99,7 @@ class HuggingFace(LearnedDataModule):
 
     def load(self, split: str) -> Dataset:
         rows, facts = self._rows(split), self.facts
-        steps = cropped(self.size)
-        if split == "train":
-            steps = augmented(self.augmentation, self.size, self.padding, facts.shape)
+        steps = self.steps.of(split, facts.shape)
         columns = self._columns(rows)
         names = self._classes(rows, columns[1])
         other = [name for name in names or () if name not in (facts.classes or ())]
@@ -117,7 +110,7 @@ class HuggingFace(LearnedDataModule):
             place = {name: i for i, name in enumerate(facts.classes)}
             numbered = getattr(rows.features[columns[1]], "names", None)
             label = {i: place[name] for i, name in enumerate(numbered)} if numbered else place
-        return _Rows(rows, *columns, label, self.channels, steps, f"{self.path}, {split}")
+        return _Rows(rows, *columns, label, self.steps.channels, steps, f"{self.path}, {split}")
 
     def _rows(self, split: str) -> Any:
         splits = self._load()

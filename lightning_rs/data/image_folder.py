@@ -7,7 +7,7 @@ from pathlib import Path
 from pytorch_lightning.utilities import rank_zero_only
 from torch.utils.data import Dataset
 
-from lightning_rs.checks import check_at_least, check_flag, check_inside, check_known, shown
+from lightning_rs.checks import check_flag, check_inside, shown
 from lightning_rs.data.base import require_folder
 from lightning_rs.data.image_files import (
     DEEP,
@@ -20,7 +20,7 @@ from lightning_rs.data.image_files import (
     place_of,
 )
 from lightning_rs.data.learned import MOST_FOR_STATISTICS, LearnedDataModule, evenly_spaced, pixel_statistics
-from lightning_rs.data.transforms import Augmentation, augmented, cropped
+from lightning_rs.data.transforms import Augmentation, ImageSteps, cropped
 from lightning_rs.models import ImageFacts
 
 _ADVICE = (
@@ -70,12 +70,7 @@ class ImageFolder(LearnedDataModule):
     ) -> None:
         super().__init__(batch_size, num_workers)
         self.root = Path(root).expanduser()
-        self.size = None if size is None else check_at_least("size", size, 1)
-        if channels not in (1, 3):
-            raise ValueError(f"channels must be 1 or 3, got {shown(channels)}")
-        self.channels = channels
-        self.augmentation = check_known("augmentation", augmentation, Augmentation.__args__)
-        self.padding = check_at_least("padding", padding, 0)
+        self.steps = ImageSteps(size, channels, augmentation, padding)
         self.val_fraction = check_inside("val_fraction", val_fraction)
         self.test_fraction = None if test_fraction is None else check_inside("test_fraction", test_fraction)
         if val_fraction + (test_fraction or 0.0) >= 1.0:
@@ -94,12 +89,13 @@ class ImageFolder(LearnedDataModule):
         names = self._names(known)
         chosen = [names[i] for i in evenly_spaced(len(names), MOST_FOR_STATISTICS)]
         headers = self._look(known, chosen)
-        size = (self.size, self.size) if self.size else self._one_size(known, headers)
-        images = ImageFiles(folder, chosen, [0] * len(chosen), self.channels, cropped(self.size))
+        channels, side = self.steps.channels, self.steps.size
+        size = (side, side) if side else self._one_size(known, headers)
+        images = ImageFiles(folder, chosen, [0] * len(chosen), channels, cropped(side))
         read = in_threads(lambda i: images[i][0], range(len(images)), f"Statistics of {folder}")
         mean, std = pixel_statistics(read, str(folder))
         levels = DEEP if headers.deep else 255
-        return ImageFacts(len(classes), (self.channels, *size), mean, std, levels, classes)
+        return ImageFacts(len(classes), (channels, *size), mean, std, levels, classes)
 
     def load(self, split: str) -> Dataset:
         facts, folder, names = self.facts, self._folder(split), self._names(split)
@@ -112,11 +108,7 @@ class ImageFolder(LearnedDataModule):
             raise ValueError(f"of class {min(missing)!r} no image of {folder} falls to train: hold out a smaller share")
         if not rank_zero_only.rank:
             self._check_sample(split, names)
-        if split == "train":
-            steps = augmented(self.augmentation, self.size, self.padding, facts.shape)
-        else:
-            steps = cropped(self.size)
-        return ImageFiles(folder, names, labels, self.channels, steps)
+        return ImageFiles(folder, names, labels, self.steps.channels, self.steps.of(split, facts.shape))
 
     def _check_sample(self, split: str, names: list[str]) -> None:
         """Look at the headers of a split, and decode some of its images."""
@@ -125,10 +117,10 @@ class ImageFolder(LearnedDataModule):
         headers = self._look(split, some)
         if headers.deep and facts.levels != DEEP:
             raise ValueError(f"{folder / headers.deep} has 16 bits, and those of the training have 8: save it with 8")
-        if self.size is None and (shape := self._one_size(split, headers)) != facts.shape[1:]:
+        if self.steps.size is None and (shape := self._one_size(split, headers)) != facts.shape[1:]:
             said, expected = ("x".join(map(str, sides)) for sides in (shape, facts.shape[1:]))
             raise ValueError(f"images of {folder} are {said}, expected {expected} as in the training: give size")
-        sample = ImageFiles(folder, some, [0] * len(some), self.channels, [])
+        sample = ImageFiles(folder, some, [0] * len(some), self.steps.channels, [])
         for _ in in_threads(lambda i: sample[i], range(len(some)), f"Sample of {folder}"):
             pass  # Reading it is the check.
 

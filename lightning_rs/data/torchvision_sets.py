@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 from torch.utils.data import Dataset
 
-from lightning_rs.checks import check_at_least, check_known
+from lightning_rs.checks import check_known
 from lightning_rs.data.image_files import in_threads
 from lightning_rs.data.learned import MOST_FOR_STATISTICS, LearnedDataModule, evenly_spaced, pixel_statistics
 from lightning_rs.data.torchvision_data import TorchvisionDataModule
-from lightning_rs.data.transforms import Augmentation, augmented, cropped
+from lightning_rs.data.transforms import Augmentation, ImageSteps, cropped
 from lightning_rs.models import ImageFacts
 from lightning_rs.models.torchvision_nets import import_torchvision
 
@@ -91,9 +91,9 @@ class Torchvision(LearnedDataModule, TorchvisionDataModule):
         super().__init__(data_dir, batch_size, num_workers, val_size, download)
         self._set = _SETS[check_known("data set of torchvision", name, _SETS)]
         self.title, self.megabytes, self.parts = name, self._set.megabytes, self._set.parts
-        self.augmentation = check_known("augmentation", augmentation, Augmentation.__args__)
-        self.padding = check_at_least("padding", padding, 0)
-        self.size = self._set.size if size is None else check_at_least("size", size, 1)
+        self.size = self._set.size if size is None else size
+        resized = self.size if self._set.resized or self.size != self._set.size else None
+        self.steps = ImageSteps(resized, self._set.channels, augmentation, padding)
 
     def dataset_class(self) -> Callable[..., Dataset]:
         return getattr(import_torchvision().datasets, self.title)
@@ -115,13 +115,10 @@ class Torchvision(LearnedDataModule, TorchvisionDataModule):
         return f"{self.name}:name={self.title}{resized}"
 
     def train_transform(self) -> Callable:
-        return self._transform(augmented(self.augmentation, self._resize_to(), self.padding, self.facts.shape))
+        return self._transform(self.steps.of("train", self.facts.shape))
 
     def eval_transform(self) -> Callable:
-        return self._transform(cropped(self._resize_to()))
-
-    def _resize_to(self) -> int | None:
-        return self.size if self._set.resized or self.size != self._set.size else None
+        return self._transform(cropped(self.steps.size))
 
     def _transform(self, steps: list[Callable]) -> Callable:
         transforms = import_torchvision().transforms

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 
+from lightning_rs.checks import check_at_least, check_known, shown
 from lightning_rs.models.torchvision_nets import import_torchvision
 
 Augmentation = Literal["none", "flip", "crop", "crop_flip", "random_resized_crop"]
@@ -37,3 +39,37 @@ def augmented(
         return [transforms.RandomResizedCrop(shape[-2:]), *flip]
     crop = [transforms.RandomCrop(shape[-2:], padding=padding)]
     return cropped(size) + {"none": [], "flip": flip, "crop": crop, "crop_flip": crop + flip}[augmentation]
+
+
+@dataclass(frozen=True)
+class ImageSteps:
+    """What data sets of a user's own images do to them.
+
+    Args:
+        size: the shorter side is resized to this, and the centre cropped; None to leave images as they are.
+        channels: 3, or 1 for grey.
+        augmentation: of training images.
+        padding: width of the border from which `crop` cuts.
+
+    Raises:
+        ValueError: a value out of range, or an unknown augmentation.
+    """
+
+    size: int | None = None
+    channels: int = 3
+    augmentation: Augmentation = "none"
+    padding: int = 4
+
+    def __post_init__(self) -> None:
+        if self.size is not None:
+            check_at_least("size", self.size, 1)
+        if self.channels not in (1, 3):
+            raise ValueError(f"channels must be 1 or 3, got {shown(self.channels)}")
+        check_known("augmentation", self.augmentation, Augmentation.__args__)
+        check_at_least("padding", self.padding, 0)
+
+    def of(self, split: str, shape: Sequence[int]) -> list[Callable[[Any], Any]]:
+        """The steps of a split, of which (channels, height, width) of this shape come out."""
+        if split == "train":
+            return augmented(self.augmentation, self.size, self.padding, tuple(shape))
+        return cropped(self.size)

@@ -13,7 +13,7 @@ from torch import nn
 
 from lightning_rs.models.diffusion import diffusion_denoiser, read_diffusion
 from lightning_rs.models.images import ImageFacts
-from lightning_rs.models.stage import Stage
+from lightning_rs.models.stage import Stage, check_builds
 from lightning_rs.registry import Registry
 
 _DIFFUSION = "diffusion/"
@@ -37,8 +37,7 @@ class Denoiser:
 def _adopt(path: str, value: Any) -> Denoiser:
     if isinstance(value, Denoiser):
         return value
-    if not callable(value) or (isinstance(value, type) and not issubclass(value, nn.Module)):
-        raise TypeError(f"{path} is no denoiser: it must map the facts about the images to a module")
+    check_builds(path, value, "denoiser: it must map the facts about the images to a module")
     return Denoiser(path, value)
 
 

@@ -5,35 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from torch import nn
-
 from lightning_rs.models.architecture import Architecture
 from lightning_rs.models.denoiser import DENOISER, load_denoiser
 from lightning_rs.models.exported_nets import exported_architecture
 from lightning_rs.models.hf_nets import hf_architecture
 from lightning_rs.models.onnx_nets import onnx_architecture
-from lightning_rs.models.stage import Stage
+from lightning_rs.models.stage import Stage, check_builds
 from lightning_rs.models.timm_nets import timm_architecture
 from lightning_rs.models.torchvision_nets import list_torchvision, sized_architecture, torchvision_architecture
 from lightning_rs.registry import Registry, split_options
 
 
-def _check_callable(path: str, value: Any, what: str) -> None:
-    if not callable(value) or (isinstance(value, type) and not issubclass(value, nn.Module)):
-        raise TypeError(f"{path} is no {what}")
-
-
 def _adopt_architecture(path: str, value: Any) -> Architecture:
     if isinstance(value, Architecture):
         return value
-    _check_callable(path, value, "architecture: it must map the number of classes to a module")
+    check_builds(path, value, "architecture: it must map the number of classes to a module")
     return Architecture(path, value)
 
 
 def _adopt_stage(path: str, value: Any) -> Stage:
     if isinstance(value, Stage):
         return value
-    _check_callable(path, value, "stage: it must map the facts about the images to a module")
+    check_builds(path, value, "stage: it must map the facts about the images to a module")
     return Stage(path.rpartition(".")[2], value)
 
 

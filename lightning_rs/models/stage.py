@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -20,3 +21,13 @@ class Stage:
 
     name: str
     build: Callable[..., nn.Module]
+
+
+def check_builds(path: str, value: Any, what: str) -> None:
+    """Refuse what a user calls by a path if it is no function or class that makes a module.
+
+    Raises:
+        TypeError: says that it is no `what`.
+    """
+    if not callable(value) or (isinstance(value, type) and not issubclass(value, nn.Module)):
+        raise TypeError(f"{path} is no {what}")
