@@ -126,7 +126,7 @@ def test_the_data_set_of_a_checkpoint_has_its_facts_and_fetches_nothing(checkpoi
     loaded = replace(load_checkpoint(checkpoint), data=own)
     data = data_of(loaded, channels="1")  # Nothing is learnt: there is nothing at that path.
     assert data.facts.classes == tuple(names) and data.facts.mean == (0.1,)
-    assert not data.download and data.channels == 1
+    assert not data.download and data.steps.channels == 1
     assert data_of(loaded, path="some/name", download="true").download
     by_path = data_of(loaded, "lightning_rs.data.HuggingFace", path="x", channels=1)
     assert by_path.facts == data.facts
