@@ -28,6 +28,8 @@ LAYERS = [
     "lightning_rs.results",
     "lightning_rs.checkpoints",
     "lightning_rs.certification",
+    "lightning_rs.audit",
+    "lightning_rs.attack",
     "lightning_rs.cli",
     "lightning_rs.callbacks",
     "callbacks",

@@ -40,6 +40,7 @@ class Purpose(IntEnum):
     VALIDATION = 1
     PREDICTION = 2
     PILOT = 3
+    ATTACK = 4
 
 
 class Stage(IntEnum):
