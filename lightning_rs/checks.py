@@ -41,6 +41,13 @@ def alpha_share(alpha: float, parts: int) -> float:
     return alpha if parts == 1 else math.nextafter(alpha / parts, 0.0)
 
 
+def check_attempts(attempts: int) -> int:
+    """Return the number of `attempts` among which alpha is divided if it is one of at least 1."""
+    if check_at_least("attempts", attempts, 1) > 10**6:
+        raise ValueError(f"attempts must be at most a million, got {shown(attempts)}")
+    return int(attempts)
+
+
 def check_sigma(sigma: float) -> float:
     """Return the noise standard deviation `sigma` if it is positive and finite."""
     return check_positive("sigma", sigma)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lightning_rs.checks import alpha_share
 from lightning_rs.mechanisms import ABSTAIN
 from lightning_rs.metrics import average_certified_radius, certified_accuracy, population_limit, sample_limit
 from lightning_rs.results.runs import Run
@@ -97,7 +98,7 @@ def figures(
         confidence: of the lower limits.
     """
     # Of sequential runs the easy images finish first: those of an unfinished one are no random sample.
-    alpha = run.said("alpha")
+    alpha, attempts = run.said("alpha"), run.said("attempts") or 1
     limited = alpha is not None and (run.finished or not run.sequential)
     found = []
     for mechanism, (prediction, radius) in run.certificates.items():
@@ -107,8 +108,10 @@ def figures(
         limit = within = np.full(len(certified), math.nan)
         if limited:
             counts = np.rint(certified * len(run))
-            limit = population_limit(counts, len(run), alpha, confidence)
-            within = sample_limit(counts, len(run), alpha, confidence)
+            # Of several attempts each has its share of what may be wrong, so that a chosen one's limits hold too.
+            shares = alpha_share(alpha, attempts), 1.0 - alpha_share(1.0 - confidence, attempts)
+            limit = population_limit(counts, len(run), *shares)
+            within = sample_limit(counts, len(run), *shares)
         found.append(
             Figures(
                 run=run.name,

@@ -14,7 +14,7 @@ from lightning_rs.files import write_whole
 from lightning_rs.mechanisms import PAIR_RADII
 from lightning_rs.results import plots
 from lightning_rs.results.comparability import comparable_groups, merged, remarks
-from lightning_rs.results.description import RunDescription
+from lightning_rs.results.description import RunDescription, alpha_title
 from lightning_rs.results.escaping import markdown, one_line, tex_comment
 from lightning_rs.results.figures import clean_accuracy, default_radii, envelopes, figures, noisy_accuracy
 from lightning_rs.results.mechanism_comparison import Lead, draw_simplex, leads_on_records, pairs_of
@@ -231,8 +231,8 @@ def _sigma_label(run: Run, runs: Sequence[Run]) -> str:
 def _heading(runs: Sequence[Run]) -> str:
     """What all runs of a group have in common."""
     # Of these the runs of a group that say them say the same.
-    data, split, n, alpha = (next((said for run in runs if (said := run.said(key)) is not None), None)
-                             for key in ("data", "split", "n", "alpha"))  # fmt: skip
+    data, split, n, alpha, attempts = (next((said for run in runs if (said := run.said(key)) is not None), None)
+                                       for key in ("data", "split", "n", "alpha", "attempts"))  # fmt: skip
     # What a results file does not say is not in common.
     same = {key: values[0] for key in ("architecture", "noise", "quantized", "sigma")
             if len(set(values := [run.said(key) for run in runs])) == 1}  # fmt: skip
@@ -240,7 +240,7 @@ def _heading(runs: Sequence[Run]) -> str:
     if same.get("sigma") is not None:
         told = same.get("noise") is not None and "quantized" in same
         parts.append(runs[0].description.noise_title if told else f"σ = {same['sigma']:g}")
-    parts += [f"n = {n:,}" if n else None, f"α = {alpha:g}" if alpha else None]
+    parts += [f"n = {n:,}" if n else None, alpha_title(alpha, attempts or 1) if alpha else None]
     return ", ".join(filter(None, parts))
 
 
@@ -253,7 +253,8 @@ def _radii(runs: Sequence[Run]) -> tuple[float, ...]:
 def _about_limits(confidence: float) -> str:
     return (
         f"Lower limits hold each by itself with probability {confidence:g} over images and noise, if the images are a "
-        "random sample: Clopper-Pearson over the images, less α, as each certificate may be wrong with probability α."
+        "random sample: Clopper-Pearson over the images, less α, as each certificate may be wrong with probability α. Where α "
+        "is spent over several attempts, each has its share of both, so that one may be chosen after looking."
     )
 
 
