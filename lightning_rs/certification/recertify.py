@@ -35,8 +35,8 @@ def recertify(
             spends alpha / attempts. The run's when left out.
 
     Raises:
-        ValueError: no records; alpha, attempts, mechanisms or n out of range; a mechanism that needs what the records do not
-            hold, or that only the run's file names.
+        ValueError: no records; alpha, attempts, mechanisms or n out of range; a mechanism that needs what the records
+            do not hold, or that only the run's file names.
     """
     if not records:
         raise ValueError("there are no records to certify again")

@@ -225,7 +225,8 @@ class RunDescription:
         """What was certified, in one line."""
         behind = " behind a denoiser" if self.denoiser else ""
         classifier = f"{self.architecture}{behind}, " if self.architecture else ""
-        return f"{self.data} {self.split}, {classifier}{self.noise_title}, n = {self.n:,}, {alpha_title(self.alpha, self.attempts)}"
+        effort = f"n = {self.n:,}, {alpha_title(self.alpha, self.attempts)}"
+        return f"{self.data} {self.split}, {classifier}{self.noise_title}, {effort}"
 
     def differences(self, other: RunDescription) -> dict[str, tuple[Any, Any]]:
         """Key to this value and the other's, of the keys with different ones, sorted; None for what is not said.
