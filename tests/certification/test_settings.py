@@ -90,6 +90,7 @@ def test_the_first_example_alone():
         ({"noise": "no_such_module.Noise"}, "module no_such_module cannot be imported"),
         ({"indices": [1], "limit": 3}, "give either indices, or skip and limit"),
         ({"n": 3_000_000_000}, r"n must be less than 2\*\*31, so that sums fit 64 bits, got 3000000000"),
+        ({"n0": 0}, "n0 must be an integer of at least 1, got 0"),
         ({"n0": 2**31}, r"n0 must be less than 2\*\*31"),
         ({"seed": 2**64}, r"seed must be less than 2\*\*64, got 18446744073709551616"),
         ({"seed": "12"}, "seed must be an integer of at least 0, got '12'"),

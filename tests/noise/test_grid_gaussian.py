@@ -255,7 +255,8 @@ def test_16_bit_images_take_larger_integers():
 
 
 def test_the_error_of_random_bits():
-    """ImageNet, n = 1e5, sigma 1: 4e-6 of alpha."""
+    """ImageNet, n = 1e5, sigma 1: 4e-6 of alpha; CIFAR-10 at sigma .25: 2e-8."""
+    assert GridGaussian(0.25, 255).sampling_error(100_100, (3, 32, 32)) == pytest.approx(2e-8, rel=0.03)
     assert GridGaussian(1.0, 255).sampling_error(100_100, (3, 224, 224)) == pytest.approx(3.8e-6, rel=0.02)
 
 
