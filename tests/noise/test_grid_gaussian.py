@@ -185,6 +185,18 @@ def test_pixels_decode_to_what_totensor_gives():
     assert torch.equal(out[0], x)
 
 
+def test_a_pixel_that_float32_rounded_is_the_multiple_beside_it():
+    noise, x = GridGaussian(0.25, 4), torch.tensor([0.25, 0.75, 1.0])
+    rounded = x - 2.0**-22
+    noise.check_input(rounded)
+    of_rounded, of_x = torch.empty(2, 50, 3)
+    for out, image in ((of_rounded, rounded), (of_x, x)):
+        noise.source(0, (3,)).perturb(out, image, 0, ESTIMATION, 0)
+    assert torch.equal(of_rounded, of_x)
+    with pytest.raises(ValueError, match=r"multiples of 1/4 in \[0, 1\]; pixel \(0,\) is 0.2499995"):
+        noise.check_input(x - 2.0**-21)
+
+
 def test_draws_are_a_function_of_their_address_alone():
     noise, shape = GridGaussian(0.5, 255), (3, 8, 8)
     whole = drawn(noise, 3 * BLOCK + 37, shape)
