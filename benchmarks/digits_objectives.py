@@ -31,6 +31,7 @@ from lightning_rs.cli.config_bases import config_layers, merge_configs
 from lightning_rs.data import Digits
 from lightning_rs.metrics import average_certified_radius, certified_accuracy
 from lightning_rs.progress import progress
+from lightning_rs.results.radius_text import accuracy_headers
 from lightning_rs.results.records import certificates_of
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,7 +91,7 @@ def table(runs: dict[tuple[str, float, int], dict[str, Any]], n: int) -> str:
         grouped[sigma, name].append(run)
     lines = []
     for sigma in sorted({sigma for sigma, _ in grouped}):
-        radii = [f"r={radius:g}" for radius in RADII[sigma]]
+        radii = accuracy_headers(RADII[sigma])
         columns = ["objective", "seeds", "clean", *radii, "ACR", "ACR above Gaussian's", "training, s"]
         lines += [f"### σ = {sigma:g}", "", f"| {' | '.join(columns)} |", "|---" * len(columns) + "|"]
         base = [run["acr"] for run in grouped[sigma, "gaussian"]]

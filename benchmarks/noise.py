@@ -30,6 +30,7 @@ from lightning_rs.cli import plug_in
 from lightning_rs.metrics import average_certified_radius, certified_accuracy
 from lightning_rs.models import build_base_classifier
 from lightning_rs.noise import Gaussian, GridGaussian, Noise, Stage
+from lightning_rs.results.radius_text import accuracy_headers
 from lightning_rs.results.records import certificates_of
 from lightning_rs.results.report import console_for
 from lightning_rs.smoothing.memory import keep_freed_memory
@@ -212,7 +213,7 @@ def accuracy(
             found[noise.name] = list(track(records, f"{path}, {noise.name}", total=len(indices)))
         radii = settings.radii_for(loaded.sigma)
         table = Table(title=f"{path}: sigma = {loaded.sigma:g}, {len(indices)} images, n = {n:,}, alpha = {alpha:g}")
-        for column in ("mechanism", "noise", *(f"r={r:g}" for r in radii), "ACR", "within the limits"):
+        for column in ("mechanism", "noise", *accuracy_headers(radii), "ACR", "within the limits"):
             table.add_column(column, justify="left" if column in ("mechanism", "noise") else "right", no_wrap=True)
         for label in settings.mechanism_set:
             certificates = [certificates_of(records, label) for records in found.values()]

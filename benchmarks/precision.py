@@ -18,6 +18,7 @@ from lightning_rs.data import Digits
 from lightning_rs.metrics import average_certified_radius, certified_accuracy
 from lightning_rs.models import build_base_classifier
 from lightning_rs.noise import Gaussian
+from lightning_rs.results.radius_text import accuracy_headers
 from lightning_rs.results.records import certificates_of
 from lightning_rs.results.report import console_for
 
@@ -92,7 +93,7 @@ def _precision_of(
     radii: list[float],
 ) -> None:
     table = Table(title=f"{title}: sigma = {sigma:g}, {images} images, n = {n:,}, alpha = {alpha:g}")
-    for column in ("", *(f"r={r:g}" for r in radii), "ACR", "votes moved"):
+    for column in ("", *accuracy_headers(radii), "ACR", "votes moved"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)
     before = None
     for kind in ("float32", "bfloat16"):

@@ -39,6 +39,7 @@ from lightning_rs.checkpoints import data_of, load_checkpoint
 from lightning_rs.metrics import certified_accuracy
 from lightning_rs.models import build_base_classifier
 from lightning_rs.noise import Gaussian
+from lightning_rs.results.radius_text import accuracy_headers
 from lightning_rs.results.records import certificates_of
 from lightning_rs.results.report import console_for
 from lightning_rs.smoothing import Preparation, find_batch_size, prepare
@@ -299,7 +300,7 @@ def draws(
         indices = range(min(len(dataset), limit or len(dataset)))
         title = f"{path}: sigma = {loaded.sigma:g}, {len(indices)} images, n = {n:,}, alpha = {alpha:g}"
         table = Table(title=title)
-        for column in ("", *(f"r={r:g}" for r in radii), "draws an image", "of fixed", "seconds"):
+        for column in ("", *accuracy_headers(radii), "draws an image", "of fixed", "seconds"):
             table.add_column(column, justify="right" if column else "left", no_wrap=True)
         fixed = None
         for mechanism in ("cohen", *mechanisms):

@@ -36,6 +36,18 @@ def alpha_left(alpha: float, sampling_error: float) -> float:
     return alpha - sampling_error
 
 
+def alpha_share(alpha: float, parts: int) -> float:
+    """What each of so many parts may spend of `alpha`: all of them together, in exact arithmetic, at most alpha."""
+    return alpha if parts == 1 else math.nextafter(alpha / parts, 0.0)
+
+
+def check_attempts(attempts: int) -> int:
+    """Return the number of `attempts` among which alpha is divided if it is one of at least 1."""
+    if check_at_least("attempts", attempts, 1) > 10**6:
+        raise ValueError(f"attempts must be at most a million, got {shown(attempts)}")
+    return int(attempts)
+
+
 def check_sigma(sigma: float) -> float:
     """Return the noise standard deviation `sigma` if it is positive and finite."""
     return check_positive("sigma", sigma)
@@ -84,7 +96,7 @@ def check_known(kind: str, name: str, known: Iterable[str]) -> str:
 def check_radii(radii: Iterable[float]) -> tuple[float, ...]:
     """Return `radii` as floats if they are at least zero and strictly increasing."""
     values = check_several("radii", radii)
-    numbers = tuple(map(as_number, values))
+    numbers = tuple(as_number(value) + 0.0 for value in values)  # -0.0 is 0.
     if not numbers or not all(math.isfinite(r) and r >= 0.0 for r in numbers):
         raise ValueError(f"radii must be one or more finite numbers >= 0, got {shown(values)}")
     if any(b <= a for a, b in pairwise(numbers)):

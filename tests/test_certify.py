@@ -106,7 +106,7 @@ def test_sigma_radii_mechanisms_and_the_default_directory(checkpoint, tmp_path):
     (directory,) = [p for p in (tmp_path / "run").iterdir() if p.name.startswith("certify-sigma0.4-n300-")]
     about = json.loads((directory / "run.json").read_text())
     assert (about["sigma"], about["mechanisms"], about["indices"]) == (0.4, ["cohen"], [0, 2, 4])
-    assert "r=0.7" in done.stdout
+    assert "R>0.7" in done.stdout
     assert "cohen_two_sided" not in done.stdout
 
 

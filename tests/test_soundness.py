@@ -185,6 +185,19 @@ def test_coverage_of_half_spaces_through_sums_of_integers():
         assert np.mean(claims > nearest) <= alpha + 3.5 * np.sqrt(alpha * (1 - alpha) / examples), label
 
 
+def test_within_a_soft_radius_the_majority_may_answer_otherwise():
+    """From the edge on scores are (1, 0), before it (.49, .51): the mean prefers class 0 far beyond where votes do."""
+
+    def f(rows):
+        chance = torch.where((rows * 16).round() >= 8, 1.0, 0.49)
+        return torch.cat([chance, 1 - chance], dim=1).log()
+
+    g, x = SmoothedClassifier(f, 2, sigma=0.25, levels=16), torch.tensor([[8.0]]) / 16
+    certificates = g.certify(x, n0=100, n=2000, alpha=0.001, mechanisms=["cohen", "salman"])
+    assert certificates["cohen"].radius[0] < 2 / 16 < certificates["salman"].radius[0]
+    assert g.predict(x - 2 / 16, n=1000, seed=0) == [1]
+
+
 def test_a_classifier_chosen_on_validation_images_meets_other_noise():
     """Twelve classifiers, each a fair coin of its draws; the best on `val` is certified on `test`, the same image.
 

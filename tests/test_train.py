@@ -63,7 +63,7 @@ def test_what_it_prints(trained):
     out, err = (trained / "stdout.txt").read_text(), (trained / "stderr.txt").read_text()
     assert "Digits test, digits_cnn, σ = 0.25 on the grid of 1/16, n = 500, α = 0.001" in out
     assert "cohen_two_sided" in out
-    assert all(column in out for column in ("r=0", "r=0.25", "r=0.5", "r=0.75", "ACR", "abstain"))
+    assert all(column in out for column in ("R>0", "R>0.25", "R>0.5", "R>0.75", "ACR", "abstain"))
     assert "40 images; base classifier: clean accuracy" in out
     assert "runs/short/certification" in out
     assert "python certify.py --checkpoint" in out

@@ -103,7 +103,7 @@ def _run_files(smoothed: SmoothedClassifier, images: torch.Tensor, names: list[s
                     statistics = _looked_at(statistics)
                 stored = statistics.to_plain()
                 votes = stored.pop("selection_counts"), stored.pop("counts")
-                certificates = certificates_in(mechanisms.certify(statistics, run.alpha))
+                certificates = certificates_in(mechanisms.certify(statistics, run.spent_alpha))
                 file.append(Record(index, index, -1, *votes, certificates, 0.25, stored))
         return {name: (directory.path / name).read_bytes() for name in (RUN, RECORDS)}
 

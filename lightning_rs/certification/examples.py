@@ -126,6 +126,7 @@ class Certification:
             architecture=self.architecture,
             denoiser=_denoiser(self.base_classifier),
             num_classes=self.num_classes,
+            input_shape=shape,
             weights_sha256=weights_digest(self.base_classifier),
             normalization=_normalization(self.base_classifier),
             pixel_range=(0, 1),
@@ -136,6 +137,7 @@ class Certification:
             n0=settings.n0,
             n=settings.n,
             alpha=settings.alpha,
+            attempts=settings.attempts,
             mechanisms=tuple(settings.mechanism_set),
             seed=self.seed,
             seed_drawn=settings.seed == "random",
@@ -237,7 +239,7 @@ def certify_examples(certification: Certification, indices: Iterable[int]) -> It
     with evaluating(certification.base_classifier):
         for sample in sampler.run(images(), plan):
             statistics = sample.statistics(noise, plan)
-            certificates = settings.mechanism_set.certify(statistics, settings.alpha)
+            certificates = settings.mechanism_set.certify(statistics, settings.spent_alpha)
             yield Record.of(sample, labels[sample.position], statistics, certificates)
 
 

@@ -9,8 +9,10 @@ from functools import cached_property
 from typing import Literal
 
 from lightning_rs.checks import (
+    alpha_share,
     check_alpha,
     check_at_least,
+    check_attempts,
     check_draws,
     check_flag,
     check_radii,
@@ -33,7 +35,9 @@ class CertificationSettings:
     Args:
         n0: noisy copies that select the class.
         n: noisy copies that certify it; with a sequential mechanism the most that may be drawn.
-        alpha: failure probability of each certificate.
+        alpha: failure probability of each certificate, or of those of all attempts together.
+        attempts: this is one of so many certifications of these images (other noise, n, mechanisms or classifiers),
+            among which you may choose after looking; each spends alpha / attempts.
         mechanisms: names of mechanisms, with options if any; all use the same noisy copies. With sequential_betting,
             drawing stops when it is known at which of the radii an image is certified.
         radii: l2 radii of the table in pixel units, increasing; chosen to suit sigma when left out.
@@ -62,6 +66,7 @@ class CertificationSettings:
     n0: int = 100
     n: int = 100_000
     alpha: float = 0.001
+    attempts: int = 1
     mechanisms: Sequence[str] = ("cohen", "cohen_two_sided")
     radii: list[float] | None = None
     noise: str | None = None
@@ -85,6 +90,7 @@ class CertificationSettings:
         check_draws("n0", self.n0, 1)
         check_draws("n", self.n, 1)
         check_alpha(self.alpha)
+        check_attempts(self.attempts)
         if self.batch_size != "auto":
             check_at_least("batch_size", self.batch_size, 1)
         if self.seed != "random":
@@ -99,7 +105,7 @@ class CertificationSettings:
             NOISES.load(self.noise.partition(":")[0])
         if self.radii is not None:
             object.__setattr__(self, "radii", check_radii(self.radii))
-        self.mechanism_set.check_trials(self.n, self.alpha)
+        self.mechanism_set.check_trials(self.n, self.spent_alpha)
         _ = self.preparation
 
     def _check_stochastic(self) -> None:
@@ -118,7 +124,7 @@ class CertificationSettings:
             ValueError: says what was expected and what came.
         """
         self.mechanism_set.check_noise(noise.name)
-        self.mechanism_set.check_input(shape, self.alpha)
+        self.mechanism_set.check_input(shape, self.spent_alpha)
         self.plan(noise, shape)
         if self.quantize and noise.levels is None:
             raise ValueError(
@@ -157,8 +163,13 @@ class CertificationSettings:
 
     def plan(self, noise: Noise, shape: Sequence[int], purpose: Purpose = Purpose.TEST) -> Plan:
         """The draws of every example of this shape, and the clean image."""
-        effort = (self.n0, self.n, self.alpha, self.radii_for(noise.scale))
+        effort = (self.n0, self.n, self.spent_alpha, self.radii_for(noise.scale))
         return certification_plan(self.mechanism_set, noise, shape, *effort, clean=True, purpose=purpose)
+
+    @property
+    def spent_alpha(self) -> float:
+        """Failure probability of each certificate of this attempt: its share of alpha."""
+        return alpha_share(self.alpha, self.attempts)
 
     @cached_property
     def mechanism_set(self) -> MechanismSet:

@@ -43,6 +43,7 @@ GROUPS: dict[str, dict[str, str | None]] = {
         "mechanisms": "[NAME, ...]",
         "radii": "[NUMBER, ...]",
         "alpha": "SHARE",
+        "attempts": "NUMBER",
     },
     "how it runs": {
         "batch_size": "NUMBER|auto",

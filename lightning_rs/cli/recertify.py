@@ -17,6 +17,7 @@ def recertify(
     directory: str,
     alpha: float | None = None,
     mechanisms: list[str] | None = None,
+    attempts: int | None = None,
     radii: list[float] | None = None,
     output: str | None = None,
 ) -> None:
@@ -24,14 +25,16 @@ def recertify(
 
     Args:
         directory: of a certification.
-        alpha: failure probability of each certificate; the run's when left out.
+        alpha: failure probability of each certificate, or of those of all attempts; the run's when left out.
         mechanisms: names of mechanisms, with options if any; the run's when left out.
+        attempts: number of certifications, these included, among which you may choose after looking; each spends
+            alpha / attempts. The run's when left out.
         radii: l2 radii of the table in pixel units; chosen to suit sigma when left out.
         output: directory of the new records and their report; made inside the first when left out.
     """
     radii = None if radii is None else check_radii(radii)
     records, run, notes = read_directory(directory)
-    again, about = recertify_records(records, run, alpha, mechanisms)
+    again, about = recertify_records(records, run, alpha, mechanisms, attempts)
     target = RunDirectory(output or Path(directory) / f"alpha{about.alpha:g}-{about.digest[:8]}")
     if target.path.resolve() == Path(directory).resolve():
         raise ValueError(f"output must be another directory than {directory}, whose records stay as they are")

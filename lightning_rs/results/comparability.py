@@ -12,11 +12,13 @@ from lightning_rs.results.runs import Run
 
 # Sigma, weights, architecture and mechanisms are what is compared; seeds, devices and batches make no difference.
 _SAME = ("data", "split", "n0", "n", "alpha", "pixel_range")
+# Nobody is asked for these: where nothing is said of them, there is one attempt.
+_DIVIDED = ("attempts",)
 
 
 def differences(a: Run, b: Run) -> list[str]:
     """What keeps two runs from being compared, in words; what one of them does not say counts as equal."""
-    said = {key: (a.said(key), b.said(key)) for key in _SAME}
+    said = {key: (a.said(key), b.said(key)) for key in (*_SAME, *_DIVIDED)}
     found = [
         f"{key}: {_text(of_a)} in {a.name}, {_text(of_b)} in {b.name}"
         for key, (of_a, of_b) in said.items()

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import Meta
 
-from lightning_rs.checks import check_at_least, check_radii, check_sigma, check_word
+from lightning_rs.checks import alpha_share, check_at_least, check_radii, check_sigma, check_word
 from lightning_rs.registry import split_options
 from lightning_rs.results import schema
 from lightning_rs.results.check_sums import FILE
@@ -26,7 +26,7 @@ _UNSAID: Any = ()
 # What stands for a value that is found or drawn when a certification begins, in settings.
 _FOUND = ("auto", "random")
 # What follows from the other fields, so that a difference in it would be told twice.
-_FOLLOWS = ("sampling_error",)
+_FOLLOWS = ("sampling_error", "input_shape")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,6 +42,7 @@ class RunDescription:
         architecture: of the base classifier.
         denoiser: what stands before it, as it is run.
         num_classes: K.
+        input_shape: of each image.
         weights_sha256: digest of the names, shapes and values of parameters and buffers.
         normalization: `mean` and `std` per channel of the model's first layer.
         pixel_range: lowest and highest pixel value.
@@ -50,7 +51,8 @@ class RunDescription:
         quantized: whether images were rounded to the levels of the noise first.
         sigma: standard deviation of the noise in pixel units.
         n0, n: draws that select the class, and draws that certify it.
-        alpha: failure probability of each certificate.
+        alpha: failure probability of each certificate, or of those of all attempts together.
+        attempts: number of certifications among which one may be chosen; each spends its share of alpha.
         mechanisms: their labels.
         seed: of the noise, or `random`, which draws one.
         seed_drawn: whether it was drawn when the certification began, and known to nobody before.
@@ -69,6 +71,7 @@ class RunDescription:
     architecture: Word | None = None
     denoiser: Word | None = None
     num_classes: Classes | None = None
+    input_shape: Annotated[tuple[Positive, ...], Meta(min_length=1)] | None = None
     weights_sha256: Word | None = None
     normalization: dict[Literal["mean", "std"], tuple[Finite, ...]] | None = _UNSAID
     pixel_range: tuple[Finite, Finite] | None = None
@@ -79,6 +82,7 @@ class RunDescription:
     n0: Count
     n: Positive
     alpha: Annotated[float, Meta(gt=0.0, lt=1.0)]
+    attempts: Positive = 1
     mechanisms: Annotated[tuple[Word, ...], Meta(min_length=1)] | None = None
     seed: Annotated[int, Meta(ge=0)] | Literal["random"] | None = None
     seed_drawn: bool = False
@@ -181,6 +185,11 @@ class RunDescription:
         return json.loads(json.dumps(said))
 
     @property
+    def spent_alpha(self) -> float:
+        """Failure probability of each of these certificates."""
+        return alpha_share(self.alpha, self.attempts)
+
+    @property
     def noise_name(self) -> str:
         """Name of the noise's distribution."""
         return self.noise.partition(":")[0]
@@ -216,7 +225,8 @@ class RunDescription:
         """What was certified, in one line."""
         behind = " behind a denoiser" if self.denoiser else ""
         classifier = f"{self.architecture}{behind}, " if self.architecture else ""
-        return f"{self.data} {self.split}, {classifier}{self.noise_title}, n = {self.n:,}, α = {self.alpha:g}"
+        effort = f"n = {self.n:,}, {alpha_title(self.alpha, self.attempts)}"
+        return f"{self.data} {self.split}, {classifier}{self.noise_title}, {effort}"
 
     def differences(self, other: RunDescription) -> dict[str, tuple[Any, Any]]:
         """Key to this value and the other's, of the keys with different ones, sorted; None for what is not said.
@@ -227,6 +237,11 @@ class RunDescription:
         own, others = silent | self.to_dict(), silent | other.to_dict()
         pairs = {key: (own[key], others[key]) for key in sorted(own) if key not in _FOLLOWS}
         return {key: (a, b) for key, (a, b) in pairs.items() if a != b and b not in _FOUND}
+
+
+def alpha_title(alpha: float, attempts: int = 1) -> str:
+    """Failure probability, and over how many certifications it is spent."""
+    return f"α = {alpha:g}" + (f" over {attempts:,} attempts" if attempts > 1 else "")
 
 
 def _tuples(value: Any) -> Any:

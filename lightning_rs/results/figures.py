@@ -8,8 +8,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from lightning_rs.checks import alpha_share
 from lightning_rs.mechanisms import ABSTAIN
 from lightning_rs.metrics import average_certified_radius, certified_accuracy, population_limit, sample_limit
+from lightning_rs.results.radius_text import radius_texts
 from lightning_rs.results.runs import Run
 
 
@@ -24,6 +26,8 @@ class Figures:
         guessed: whether that is a guess from the run's path.
         examples: number of images.
         certified: share of images that are right with a radius above each of the radii of interest, (R,).
+        standing: number of images that are right with a radius of exactly each of the radii of interest, (R,): tables
+            that count radii no smaller than r, rather than larger ones, count them too.
         limit: lower limits on that share in the population, see `population_limit`.
         sample_limit: lower limits on that share among these images, see `sample_limit`.
         acr: average certified radius, wrong and abstained examples as 0: kept for comparison with older work, as it is
@@ -43,6 +47,7 @@ class Figures:
     guessed: bool
     examples: int
     certified: tuple[float, ...]
+    standing: tuple[int, ...]
     limit: tuple[float, ...]
     sample_limit: tuple[float, ...]
     acr: float
@@ -97,7 +102,7 @@ def figures(
         confidence: of the lower limits.
     """
     # Of sequential runs the easy images finish first: those of an unfinished one are no random sample.
-    alpha = run.said("alpha")
+    alpha, attempts = run.said("alpha"), run.said("attempts") or 1
     limited = alpha is not None and (run.finished or not run.sequential)
     found = []
     for mechanism, (prediction, radius) in run.certificates.items():
@@ -107,8 +112,10 @@ def figures(
         limit = within = np.full(len(certified), math.nan)
         if limited:
             counts = np.rint(certified * len(run))
-            limit = population_limit(counts, len(run), alpha, confidence)
-            within = sample_limit(counts, len(run), alpha, confidence)
+            # Of several attempts each has its share of what may be wrong, so that a chosen one's limits hold too.
+            shares = alpha_share(alpha, attempts), 1.0 - alpha_share(1.0 - confidence, attempts)
+            limit = population_limit(counts, len(run), *shares)
+            within = sample_limit(counts, len(run), *shares)
         found.append(
             Figures(
                 run=run.name,
@@ -118,6 +125,7 @@ def figures(
                 guessed=run.guessed,
                 examples=len(run),
                 certified=tuple(certified.tolist()),
+                standing=tuple(int(np.sum((prediction == run.label) & (radius == r))) for r in radii),
                 limit=tuple(limit.tolist()),
                 sample_limit=tuple(within.tolist()),
                 acr=average_certified_radius(prediction, radius, run.label),
@@ -164,10 +172,10 @@ def logged_names(mechanisms: Iterable[str], radii: Sequence[float], prefix: str 
 
 
 def _names(prefix: str, mechanism: str, radii: Sequence[float]) -> list[str]:
-    shares = (f"accuracy@{r:g}" for r in radii)
+    shares = (f"accuracy@{text}" for text in radius_texts(radii))
     return [f"{prefix}/{mechanism}/{what}" for what in (*shares, "acr", "abstention_rate", "smoothed_accuracy")]
 
 
 def default_radii(sigma: float) -> tuple[float, ...]:
     """Radii worth a column at this noise: 0, sigma, 2 sigma, 3 sigma. With 100,000 draws 3.81 sigma is the most."""
-    return tuple(round(sigma * k, 10) for k in range(4))
+    return tuple(float(f"{sigma * k:.10g}") for k in range(4))

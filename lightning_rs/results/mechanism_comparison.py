@@ -2,7 +2,8 @@
 
 Radii of hard mechanisms are functions of two numbers: E0, the probability of the certified class, and E1, that of its
 strongest rival. Over the triangle of all pairs they can be compared without any data set; the examples of a run then
-show which part of the triangle matters.
+show which part of the triangle matters. Whoever takes the largest radius of each example needs `best`, which divides
+alpha: `NO_JOINT_GUARANTEE`.
 
 Source: A. C. Cullen et al., It's Simplex! Disaggregating Measures to Improve Certified Robustness, 2023.
 """
@@ -19,6 +20,11 @@ from numpy.typing import ArrayLike, NDArray
 from lightning_rs.mechanisms import PAIR_RADII, list_mechanisms, parse_mechanism
 from lightning_rs.results.plots import finish, new_figure
 from lightning_rs.results.records import Record
+
+NO_JOINT_GUARANTEE = (
+    "the largest of several mechanisms' radii has no joint guarantee at α; that of --mechanisms "
+    "'[best:of=NAME+NAME+...]' has, which divides α among them"
+)
 
 
 @dataclass(frozen=True)

@@ -44,7 +44,7 @@ def statistics_of(records: Sequence[Record], run: RunDescription, num_classes: i
     Raises:
         ValueError: no draws can have said it.
     """
-    plain = [record.plain_statistics for record in records]
+    plain = [_plain(record, run) for record in records]
     return Statistics.from_plain(plain, run.sigma, num_classes, run.noise_name, run.sampling_error)
 
 
@@ -55,9 +55,14 @@ def chunks(records: Sequence[Record], num_classes: int) -> Iterator[Sequence[Rec
         yield records[start : start + size]
 
 
-def held_fields(records: Sequence[Record]) -> frozenset[str]:
-    """Fields of `Statistics` that every record holds."""
-    return frozenset(set.intersection(*(set(record.plain_statistics) for record in records)))
+def held_fields(records: Sequence[Record], run: RunDescription) -> frozenset[str]:
+    """Fields of `Statistics` that every record holds, or its run says."""
+    return frozenset(set.intersection(*(set(_plain(record, run)) for record in records)))
+
+
+def _plain(record: Record, run: RunDescription) -> dict[str, Any]:
+    said = {} if run.input_shape is None else {"input_shape": list(run.input_shape)}
+    return said | record.plain_statistics
 
 
 def num_classes_of(records: Sequence[Record], run: RunDescription) -> int:

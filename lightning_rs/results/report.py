@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +14,17 @@ from lightning_rs.files import write_whole
 from lightning_rs.mechanisms import PAIR_RADII
 from lightning_rs.results import plots
 from lightning_rs.results.comparability import comparable_groups, merged, remarks
-from lightning_rs.results.description import RunDescription
+from lightning_rs.results.description import RunDescription, alpha_title
 from lightning_rs.results.escaping import markdown, one_line, tex_comment
 from lightning_rs.results.figures import clean_accuracy, default_radii, envelopes, figures, noisy_accuracy
-from lightning_rs.results.mechanism_comparison import Lead, draw_simplex, leads_on_records, pairs_of
+from lightning_rs.results.mechanism_comparison import (
+    NO_JOINT_GUARANTEE,
+    Lead,
+    draw_simplex,
+    leads_on_records,
+    pairs_of,
+)
+from lightning_rs.results.radius_text import radius_texts
 from lightning_rs.results.records import Record
 from lightning_rs.results.report_directory import ReportDirectory
 from lightning_rs.results.runs import Run, run_of_records
@@ -94,6 +101,7 @@ def report_runs(
     directory = report.path
     groups = comparable_groups(runs)
     notes = [*notes, *remarks(runs), *merged((run.name, note) for run in runs for note in run.notes)]
+    notes += merged(standing_at(runs, radii, mechanisms))
     for number, group in enumerate(groups, start=1):
         folder = directory if len(groups) == 1 else directory / f"group-{number}"
         folder.mkdir(exist_ok=True)
@@ -140,6 +148,23 @@ def print_leads(rows: Sequence[Lead], smoothing: str) -> None:
         cells.append((row.mechanism, percent(row.share), percent(row.alone), gain))
     name = f"Largest radius among the mechanisms of the {smoothing} smoothed classifier"
     _print(Table(name, header, tuple(cells)))
+    Console().print(Text(NO_JOINT_GUARANTEE), soft_wrap=True)
+
+
+def standing_at(
+    runs: Sequence[Run], radii: Sequence[float], mechanisms: Sequence[str] | None = None
+) -> Iterator[tuple[str, str]]:
+    """Run, and how many of its images stand exactly at the radii: published tables often count them, ours do not."""
+    texts = radius_texts(radii)
+    for run in runs:
+        for row in figures(run, radii, mechanisms):
+            there = [f"{count:,} at {text}" for count, text in zip(row.standing, texts, strict=True) if count]
+            if there:
+                yield (
+                    run.name,
+                    f"images that {row.mechanism} certifies with a radius of exactly r: {', '.join(there)}; tables of "
+                    "R ≥ r count them, R > r does not",
+                )
 
 
 def _write_tables(
@@ -231,8 +256,8 @@ def _sigma_label(run: Run, runs: Sequence[Run]) -> str:
 def _heading(runs: Sequence[Run]) -> str:
     """What all runs of a group have in common."""
     # Of these the runs of a group that say them say the same.
-    data, split, n, alpha = (next((said for run in runs if (said := run.said(key)) is not None), None)
-                             for key in ("data", "split", "n", "alpha"))  # fmt: skip
+    data, split, n, alpha, attempts = (next((said for run in runs if (said := run.said(key)) is not None), None)
+                                       for key in ("data", "split", "n", "alpha", "attempts"))  # fmt: skip
     # What a results file does not say is not in common.
     same = {key: values[0] for key in ("architecture", "noise", "quantized", "sigma")
             if len(set(values := [run.said(key) for run in runs])) == 1}  # fmt: skip
@@ -240,7 +265,7 @@ def _heading(runs: Sequence[Run]) -> str:
     if same.get("sigma") is not None:
         told = same.get("noise") is not None and "quantized" in same
         parts.append(runs[0].description.noise_title if told else f"σ = {same['sigma']:g}")
-    parts += [f"n = {n:,}" if n else None, f"α = {alpha:g}" if alpha else None]
+    parts += [f"n = {n:,}" if n else None, alpha_title(alpha, attempts or 1) if alpha else None]
     return ", ".join(filter(None, parts))
 
 
@@ -253,7 +278,8 @@ def _radii(runs: Sequence[Run]) -> tuple[float, ...]:
 def _about_limits(confidence: float) -> str:
     return (
         f"Lower limits hold each by itself with probability {confidence:g} over images and noise, if the images are a "
-        "random sample: Clopper-Pearson over the images, less α, as each certificate may be wrong with probability α."
+        "random sample: Clopper-Pearson over the images, less α, as each certificate may be wrong with probability α. "
+        "Where α is spent over several attempts, each has its share of both, so that one may be chosen after looking."
     )
 
 

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from lightning_rs.results.escaping import csv_text, markdown, one_line, tex
 from lightning_rs.results.figures import Envelope, Figures
+from lightning_rs.results.radius_text import accuracy_headers, radius_texts
 from lightning_rs.results.runs import Run
 
 SHARES = (0.5, 0.7, 0.9, 0.99, 0.999)
@@ -51,7 +52,7 @@ def accuracy_table(rows: Sequence[Figures], radii: Sequence[float], title: str, 
     names = (*(("mechanism",) if single else ("σ", "run", "mechanism")), *norms)
     accuracies = () if single else ("smoothed", "base clean", "base noisy")
     draws = ("draws",) if any(row.draws == row.draws for row in rows) else ()
-    header = (*names, *(f"r={r:g}" for r in radii), "ACR (legacy)", "median r", "abstain", *draws, *accuracies)
+    header = (*names, *accuracy_headers(radii), "ACR (legacy)", "median r", "abstain", *draws, *accuracies)
     cells, values = [], []
     for row in rows:
         own = (row.mechanism,) if single else (_sigma(row), row.run, row.mechanism)
@@ -78,14 +79,14 @@ def limit_table(rows: Sequence[Figures], radii: Sequence[float], confidence: flo
     cells = []
     for row in rows:
         cells.append((_sigma(row), row.run, row.mechanism, *(percent(v) for v in row.limit), f"{row.examples:,}"))
-    header = (*names, *(f"r={r:g}" for r in radii), "images")
+    header = (*names, *accuracy_headers(radii), "images")
     title = f"Certified accuracy (%), {confidence:.0%} lower limit for the population of the images"
     return Table(title, header, tuple(cells), _best(rows, [row.limit for row in rows], len(names)), (), len(names))
 
 
 def envelope_table(envelopes: Sequence[Envelope], radii: Sequence[float]) -> Table:
     """The largest certified accuracy of all sigmas at each radius."""
-    header = ("mechanism", "norm", "σ", "runs", *(f"r={r:g}" for r in radii))
+    header = ("mechanism", "norm", "σ", "runs", *accuracy_headers(radii))
     cells = [
         (row.mechanism, row.norm, _sigmas(row), f"{row.runs}", *map(percent, row.certified)) for row in envelopes
     ]
@@ -160,7 +161,7 @@ def to_csv(rows: Sequence[Figures], radii: Sequence[float]) -> str:
     lists = {"certified": "certified_accuracy", "limit": "population_limit", "sample_limit": "sample_limit"}
     plain = ("acr", "median", "abstained", "smoothed", "draws", "clean", "noisy")
     header = ["run", "mechanism", "norm", "sigma", "examples"]
-    header += [f"{name}@{r:g}" for name in lists.values() for r in radii]
+    header += [f"{name}@{text}" for name in lists.values() for text in radius_texts(radii)]
     header += ["acr", "median_radius", "abstention_rate", "smoothed_accuracy", "draws"]
     header += ["clean_accuracy", "noisy_accuracy", "noise"]
     guesses = any(row.guessed for row in rows)
@@ -181,7 +182,8 @@ def envelope_csv(envelopes: Sequence[Envelope], radii: Sequence[float]) -> str:
     """The envelopes, unrounded."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    writer.writerow(["mechanism", "norm", "sigmas", "runs", *(f"largest_certified_accuracy@{r:g}" for r in radii)])
+    largest = (f"largest_certified_accuracy@{text}" for text in radius_texts(radii))
+    writer.writerow(["mechanism", "norm", "sigmas", "runs", *largest])
     for row in envelopes:
         writer.writerow([csv_text(row.mechanism), csv_text(row.norm), _sigmas(row), row.runs, *row.certified])
     return file.getvalue()

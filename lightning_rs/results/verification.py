@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from lightning_rs.mechanisms import Certificate, Mechanism, parse_mechanism
 from lightning_rs.results.description import RunDescription
-from lightning_rs.results.recomputation import chunks, num_classes_of, statistics_of
+from lightning_rs.results.recomputation import chunks, held_fields, num_classes_of, statistics_of
 from lightning_rs.results.records import ExampleCertificate, Record, certificate_of
 
 # Other machines' and versions' vector functions differ in the last bits.
@@ -46,6 +46,9 @@ def check_record(record: Record, run: RunDescription) -> None:
         for what, number in classes.items():
             if number >= run.num_classes:
                 raise ValueError(f"{what} of class {number}, of {run.num_classes} classes")
+    shape = record.statistics.get("input_shape")
+    if None not in (shape, run.input_shape) and tuple(shape) != run.input_shape:
+        raise ValueError(f"an input of shape {tuple(shape)}, and those of the run have {run.input_shape}")
     sequential = "look_counts" in record.statistics
     votes = sum(record.counts.values())
     if votes > run.n or (votes != run.n and not sequential):
@@ -84,7 +87,7 @@ def verify(records: Sequence[Record], run: RunDescription) -> list[str]:
             raise Contradiction(position, "its input has another shape than that of the first record")
         if record.certificates.keys() != first.certificates.keys():
             raise Contradiction(position, "it holds other mechanisms than the first record")
-    mechanisms, notes = _computable(first)
+    mechanisms, notes = _computable(first, run)
     try:
         num_classes = num_classes_of(records, run)
     except ValueError as error:
@@ -100,16 +103,17 @@ def verify(records: Sequence[Record], run: RunDescription) -> list[str]:
     return notes
 
 
-def _computable(record: Record) -> tuple[dict[str, Mechanism], list[str]]:
+def _computable(record: Record, run: RunDescription) -> tuple[dict[str, Mechanism], list[str]]:
     """The mechanisms that are known and whose statistics are stored, by label; and which are not, in words."""
     mechanisms, unknown, unstored = {}, [], []
+    held = held_fields([record], run)
     for label in record.certificates:
         try:
             mechanism = parse_mechanism(label)
         except ValueError:
             unknown.append(label)
             continue
-        if mechanism.requires <= record.plain_statistics.keys():
+        if mechanism.requires <= held:
             mechanisms[label] = mechanism
         else:
             unstored.append(label)
@@ -147,7 +151,7 @@ def _fault(
     with np.errstate(all="ignore"):
         statistics = statistics_of(records, run, num_classes)
         for label, mechanism in mechanisms.items():
-            certificate = mechanism.certify(statistics, run.alpha)
+            certificate = mechanism.certify(statistics, run.spent_alpha)
             written = [record.certificates[label] for record in records]
             differing = np.flatnonzero(_differs(written, certificate, run.sigma))
             if len(differing):

@@ -28,8 +28,10 @@ class Tally:
     A row with a NaN score votes for class K, which stands for no class. In the sums and histograms it counts against
     the example as far as it can: score 0 for the selected class, 1 for every other, margin -1.
 
-    The scores that are summed are the softmax's, rounded down to a `UNIT`, as if the base classifier gave them so;
-    squares are rounded up.
+    The scores of every field are the softmax's, divided by their sum where that exceeds one, as sums in float32 do, and
+    then rounded down to a `UNIT`: as if the base classifier gave them so. They lie in [0, 1] and add up to at most one:
+    in units they are integers whose sum is below 2**32 + 1 whatever float64 rounds, for less than two million classes.
+    All fields are of these scores and no others; squares are rounded up, `scores` down to float32.
 
     Args:
         slots: number of examples in flight.
@@ -79,24 +81,23 @@ class Tally:
         if not self._fields:
             return voted
         slot = torch.where(kind == RowKind.MAIN, slot, self.padding)
-        scores = torch.softmax(logits.float(), dim=1)
+        scores = scores_of(logits)
         # Infinite logits make the softmax NaN as well.
         against = (self._classes != selected[:, None]).to(scores.dtype)
         scores = torch.where(scores.isnan().any(dim=1, keepdim=True), against, scores)
         own = scores.gather(1, selected[:, None])
         if "scores" in self._fields:
             place = slot * self.draws + torch.where(slot == self.padding, 0, draw)
-            self._scores.view(-1)[place] = own[:, 0]
-        exact, exact_own = scores.double(), own.double()
-        self._sum("score_sum", slot, lambda: (exact / UNIT).floor())
-        self._sum("score_square_sum", slot, lambda: (exact.square() / UNIT).ceil())
-        self._sum("margin_square_sum", slot, lambda: ((exact_own - exact).square() / UNIT).ceil())
+            self._scores.view(-1)[place] = _float32_below(own[:, 0])
+        self._sum("score_sum", slot, lambda: scores / UNIT)
+        self._sum("score_square_sum", slot, lambda: (scores.square() / UNIT).ceil())
+        self._sum("margin_square_sum", slot, lambda: ((own - scores).square() / UNIT).ceil())
         if self._fields & {"margin_sum", "margin_histogram"}:
-            rival = exact.scatter(1, selected[:, None], -1.0).amax(dim=1)
-            margin = exact_own[:, 0] - rival
-            self._sum("margin_sum", slot, lambda: (margin[:, None] / UNIT).floor())
+            rival = scores.scatter(1, selected[:, None], -1.0).amax(dim=1)
+            margin = own[:, 0] - rival
+            self._sum("margin_sum", slot, lambda: margin[:, None] / UNIT)
             self._count("margin_histogram", slot, margin)
-        self._count("score_histogram", slot, exact_own[:, 0])
+        self._count("score_histogram", slot, own[:, 0])
         return voted
 
     def read(self, slots: Tensor) -> tuple[Tensor, Tensor]:
@@ -127,3 +128,14 @@ class Tally:
         if name in self._fields:
             bins = torch.bucketize(values.contiguous(), self._thresholds[name], right=True)
             self._add(slot, bins + self._columns[name].start)
+
+
+def scores_of(logits: Tensor) -> Tensor:
+    """The scores (rows, K) that soft mechanisms certify, float64: see `Tally`; NaN where logits are none."""
+    scores = torch.softmax(logits.float(), dim=1).double()
+    return (scores / scores.sum(dim=1, keepdim=True).clamp(min=1.0) / UNIT).floor() * UNIT
+
+
+def _float32_below(values: Tensor) -> Tensor:
+    nearest = values.float()
+    return torch.where(nearest.double() > values, torch.nextafter(nearest, torch.zeros_like(nearest)), nearest)

@@ -119,12 +119,18 @@ class Statistics:
         self._check_agreement()
 
     @classmethod
-    def from_counts(cls, counts: ArrayLike, sigma: float, selection_counts: ArrayLike | None = None) -> Statistics:
+    def from_counts(
+        cls,
+        counts: ArrayLike,
+        sigma: float,
+        selection_counts: ArrayLike | None = None,
+        input_shape: tuple[int, ...] | None = None,
+    ) -> Statistics:
         """Statistics from numbers alone; one example's counts may be given as (K,)."""
         counts = np.atleast_2d(np.asarray(counts))
         if selection_counts is not None:
             selection_counts = np.atleast_2d(np.asarray(selection_counts))
-        return cls(sigma, counts, selection_counts)
+        return cls(sigma, counts, selection_counts, input_shape=input_shape)
 
     @classmethod
     def empty(

@@ -74,6 +74,30 @@ def test_coverage_by_enumeration(trials, alpha):
         assert binomial[upper < p].sum() <= alpha
 
 
+@pytest.mark.parametrize("trials", [4, 30, 100])
+@pytest.mark.parametrize("alpha", [0.25, 0.05, 0.001])
+def test_coverage_where_each_draw_has_a_probability_of_its_own(trials, alpha):
+    """The bounds hold for the average: what is certified of a classifier whose answer depends on the batch's places."""
+    rng = np.random.default_rng(trials)
+    successes = np.arange(trials + 1)
+    lower, upper = (bound(successes, trials, alpha) for bound in (clopper_pearson_lower, clopper_pearson_upper))
+    nearly = [np.where(successes[1:] <= sure, 1.0, p) for sure in range(0, trials, 3) for p in (0.0, 0.02, 0.3, 0.7)]
+    for probabilities in [*nearly, *rng.random((30, trials)), *rng.beta(0.1, 0.1, (30, trials))]:
+        average = probabilities.mean()
+        if not 1 / trials < average < 1 - 1 / trials:
+            continue
+        chance = np.ones(1)
+        for p in probabilities:
+            chance = np.convolve(chance, [1 - p, p])
+        assert chance[lower > average].sum() <= alpha
+        assert chance[upper < average].sum() <= alpha
+
+
+def test_no_coverage_for_unequal_draws_at_a_large_alpha():
+    """Why alpha is at most 1/4 there: of four draws, two sure and two never, the average always lies below."""
+    assert clopper_pearson_lower(2, 4, 0.7) > 0.5
+
+
 @pytest.mark.parametrize(
     ("successes", "trials", "alpha", "message"),
     [

@@ -15,6 +15,7 @@ from lightning_rs.results import ExampleCertificate, Record, RunDescription, Run
 from lightning_rs.results.check_sums import LINE
 from lightning_rs.results.recomputation import held_fields
 from lightning_rs.results.records import certificates_of
+from lightning_rs.results.verification import Contradiction, verify
 
 SEQUENTIAL = ["sequential_betting", "sequential_union"]
 ALL = [
@@ -96,7 +97,7 @@ def test_left_out_it_is_what_the_run_had(stored):
 
 def test_votes_alone_allow_the_hard_mechanisms(tmp_path):
     records, run = certify(0.001, ["cohen"])
-    assert held_fields(records) == {"counts", "selection_counts"}
+    assert held_fields(records, run) == {"counts", "selection_counts", "input_shape"}
     again, _ = recertify(records, run, 0.01, HARD)
     assert [r.certificates for r in again] == [r.certificates for r in certify(0.01, HARD)[0]]
     with pytest.raises(ValueError) as error:
@@ -104,6 +105,34 @@ def test_votes_alone_allow_the_hard_mechanisms(tmp_path):
     message = str(error.value)
     assert message.startswith("the records do not hold what is needed: salman needs score_sum; voracek needs uniform;")
     assert "\n" not in message
+
+
+def test_linf_from_votes_alone_of_a_run_that_says_the_shape():
+    records, run = certify(0.01, ["cohen"])
+    assert run.input_shape == (1, 8, 8) and "input_shape" not in records[0].statistics
+    again, about = recertify(records, run, mechanisms=["cohen:norm=linf"])
+    assert [r.certificates for r in again] == [r.certificates for r in certify(0.01, ["cohen:norm=linf"])[0]]
+    assert verify(again, about) == [] and certificates_of(again, "cohen:norm=linf")[1].max() > 0
+    # Runs of before do not say it; their records do if it was asked for.
+    with pytest.raises(ValueError, match="cohen:norm=linf needs input_shape; certify anew"):
+        recertify(records, replace(run, input_shape=None), mechanisms=["cohen:norm=linf"])
+    stored, old = certify(0.01, ["cohen:norm=linf"])
+    assert verify(stored, replace(old, input_shape=None)) == []
+    assert_same(recertify(stored, replace(old, input_shape=None))[0], stored)
+
+
+def test_each_of_several_attempts_has_its_share_of_alpha(stored):
+    records, run = stored
+    again, about = recertify(records, run, 0.03, HARD, attempts=3)
+    assert (about.alpha, about.attempts) == (0.03, 3) and about.spent_alpha == pytest.approx(0.01)
+    assert_same(again, recertify(records, run, about.spent_alpha, HARD)[0])
+    assert recertify(again, about)[1] == about and verify(again, about) == []
+    with pytest.raises(Contradiction):
+        verify(again, replace(about, attempts=1))
+    with pytest.raises(ValueError, match="attempts must be an integer of at least 1, got 0"):
+        recertify(records, run, attempts=0)
+    with pytest.raises(ValueError, match="cannot certify anything with n = 400"):
+        recertify(records, run, 1e-200, ["cohen"], attempts=10)
 
 
 def test_the_error_of_random_bits_is_taken_from_alpha(stored):

@@ -1,6 +1,8 @@
 import dataclasses
 import inspect
+from fractions import Fraction
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +14,7 @@ from lightning_rs.certification import CertificationSettings
 from lightning_rs.mechanisms import MECHANISMS, list_mechanisms
 from lightning_rs.noise import Gaussian, GridGaussian, Purpose
 from lightning_rs.smoothing import Preparation
+from lightning_rs.smoothing.sample import Sample
 
 
 def test_the_callback_takes_all_settings_with_their_help_and_a_default_of_its_own():
@@ -36,6 +39,19 @@ def test_settings_of_the_classifier_are_those_of_its_preparation():
 def test_radii_suit_the_noise_unless_they_are_given():
     assert CertificationSettings().radii_for(0.25) == (0.0, 0.25, 0.5, 0.75)
     assert CertificationSettings(radii=[0.1]).radii_for(0.25) == (0.1,)
+
+
+def test_attempts_share_alpha_and_n_has_to_suffice_at_the_share():
+    settings = CertificationSettings(n=10, attempts=1, mechanisms=["cohen"])
+    assert settings.spent_alpha == settings.alpha == 0.001
+    with pytest.raises(ValueError, match="cohen cannot certify anything with n = 10 at alpha = 0.000"):
+        CertificationSettings(n=10, attempts=3, mechanisms=["cohen"])
+    assert 0 < 3 * Fraction(CertificationSettings(attempts=3).spent_alpha) <= Fraction(0.001)
+    # Where sampling stops depends on the share too.
+    sequential = {"n": 1000, "mechanisms": ["sequential_betting"], "radii": [0.1]}
+    path = Sample(0, 0, (1,), None, None, np.array([25, 0]), 0, {}, [(25, 25)], 0.0)
+    one, many = (CertificationSettings(attempts=k, **sequential).plan(Gaussian(0.25), (1,)) for k in (1, 10**6))
+    assert one.finished(path) and not many.finished(path)
 
 
 def test_the_noise_is_that_of_the_training_or_the_one_that_is_named():
@@ -74,12 +90,15 @@ def test_the_first_example_alone():
         ({"noise": "no_such_module.Noise"}, "module no_such_module cannot be imported"),
         ({"indices": [1], "limit": 3}, "give either indices, or skip and limit"),
         ({"n": 3_000_000_000}, r"n must be less than 2\*\*31, so that sums fit 64 bits, got 3000000000"),
+        ({"n0": 0}, "n0 must be an integer of at least 1, got 0"),
         ({"n0": 2**31}, r"n0 must be less than 2\*\*31"),
         ({"seed": 2**64}, r"seed must be less than 2\*\*64, got 18446744073709551616"),
         ({"seed": "12"}, "seed must be an integer of at least 0, got '12'"),
         ({"quantize": "false"}, "quantize must be true or false, got 'false'"),
         ({"noise": 0.5}, "noise must be given by name, as in grid_gaussian:levels=255, got 0.5"),
         ({"indices": "12"}, "indices must be a list, got '12'"),
+        ({"attempts": 0}, "attempts must be an integer of at least 1, got 0"),
+        ({"attempts": 10**400}, "attempts must be at most a million, got"),
         ({"alpha": "0.1"}, r"alpha must lie in \(0, 1\), got '0.1'"),
     ],
 )

@@ -22,7 +22,7 @@ def work(tmp_path, monkeypatch):
 def test_the_stored_votes_are_certified_with_another_alpha(work):
     options = ("--alpha=0.01", "--mechanisms=[cohen]", "--radii=[0.1, 0.6]")
     done = run_script("certify.py", "recertify", "fixed", *options, cwd=work)
-    assert "r=0.6" in done.stdout
+    assert "R>0.6" in done.stdout
     (again,) = (path for path in (work / "fixed").iterdir() if path.is_dir())
     assert again.name.startswith("alpha0.01-")
     old = json.loads((FIXED / "run.json").read_text())

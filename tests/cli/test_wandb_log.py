@@ -13,7 +13,7 @@ from killer import kill_wandb_service
 from pytorch_lightning.callbacks import ModelCheckpoint
 from run_cases import DESCRIPTION, RECORDS
 
-from lightning_rs.cli import log_hyperparameters, log_records, log_run, make_loggers, wandb_id
+from lightning_rs.cli import log_hyperparameters, log_records, log_run, make_loggers, wandb_id, wandb_log
 
 SHORT = ("--trainer.max_epochs=2", "--live_certification.every_n_epochs=1", "--live_certification.n=100")
 FEW = ("--live_certification.limit=5", "--certification.n=100", "--certification.limit=3", "--name=run")
@@ -90,6 +90,24 @@ def test_a_folder_that_cannot_be_made_stops_nothing(loggers, tmp_path, capsys):
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("W&B: ") and "it is off" in line
     assert len(rows(tmp_path / "run")) == 2
+
+
+@pytest.mark.parametrize(
+    ("key", "asked", "mode"),
+    [
+        (True, None, "online"),
+        (False, None, "offline"),
+        (True, "offline", "offline"),
+        (True, "disabled", "disabled"),
+        (False, "online", "online"),
+    ],
+)
+def test_the_mode_follows_the_key_unless_the_environment_says_it(key, asked, mode, monkeypatch):
+    monkeypatch.setattr(wandb_log, "has_key", lambda: key)
+    monkeypatch.delenv("WANDB_MODE", raising=False)
+    if asked:
+        monkeypatch.setenv("WANDB_MODE", asked)
+    assert wandb_log.available_mode() == mode
 
 
 def test_without_wandb_there_is_the_other_log(tmp_path, capsys, monkeypatch):

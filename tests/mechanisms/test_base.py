@@ -132,3 +132,18 @@ def test_mechanisms_that_read_the_noise_say_themselves_for_which_they_hold():
     Reads().check_noise("gaussian")
     with pytest.raises(ValueError, match="^reads certifies under gaussian noise, got grid_gaussian$"):
         Reads().check_noise("grid_gaussian")
+
+
+def test_mechanisms_that_read_the_noise_are_refused_beside_random_answers():
+    class Reads(Share):
+        name = "reads"
+        requires = frozenset({"counts", "gradient_sums"})
+
+    class Proved(Reads):
+        def check_stochastic(self):
+            """It holds for random base classifiers, too."""
+
+    Share().check_stochastic()
+    with pytest.raises(ValueError, match="^reads reads the noise and does not say that it holds for stochastic base"):
+        Reads().check_stochastic()
+    Proved().check_stochastic()

@@ -87,6 +87,12 @@ def test_published_values():
             assert certificate.radius[0] == pytest.approx(one_sided, abs=6e-6)
 
 
+def test_what_it_costs_to_certify_ten_thousand_images_at_once():
+    for votes, one, all_at_once in ((90_000, 1.2648, 1.2535), (100_000, 3.8114, 3.5966)):
+        radii = [certify("cohen", [votes, 10**5 - votes], alpha).radius[0] for alpha in (1e-3, 1e-3 / 10_000)]
+        assert np.floor(np.array(radii) * 1e4).tolist() == [one * 1e4, all_at_once * 1e4]
+
+
 HARD = [
     (0.5, 0.5, 0.0),
     (1 / 3, 1 / 3, 1 / 3),

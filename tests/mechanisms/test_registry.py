@@ -23,7 +23,7 @@ def test_label_has_the_options_that_were_given():
 
 
 def test_bad_input():
-    with pytest.raises(ValueError, match=r"unknown mechanism 'coen'; known: cohen, cohen_two_sided, cullen, "):
+    with pytest.raises(ValueError, match=r"unknown mechanism 'coen'; known: best, cohen, cohen_two_sided, cullen, "):
         get_mechanism("coen")
     with pytest.raises(ValueError, match="'cohen' does not take the options {'top_share': 0.5}"):
         get_mechanism("cohen", top_share=0.5)

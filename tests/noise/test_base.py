@@ -1,5 +1,7 @@
 """The contract of a noise, held by one that is not of lightning_rs: uniform on [-scale, scale] in every coordinate."""
 
+import hashlib
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +11,7 @@ from lightning_rs import SmoothedClassifier
 from lightning_rs.bounds import clopper_pearson_lower
 from lightning_rs.mechanisms import Mechanism, get_mechanism
 from lightning_rs.mechanisms.base import certificate_of_selected
-from lightning_rs.noise import BLOCK, Gaussian, Noise, NoiseSource, Stage, uniform
+from lightning_rs.noise import BLOCK, Gaussian, Noise, NoiseSource, Purpose, Stage, uniform
 from lightning_rs.noise.base import philox
 
 SHAPE = (3, 2, 2)
@@ -157,6 +159,18 @@ def test_blocks_are_apart():
     values = [philox(*key).random(1000) for key in keys]
     assert len(np.unique(np.concatenate(values))) == 1000 * len(keys)
     assert all(np.array_equal(philox(*key).random(1000), value) for key, value in zip(keys, values, strict=True))
+
+
+def test_another_device_is_seeded_by_a_hash_of_the_address():
+    def seeds(seed, index, purpose):
+        source = Box(1.0).source(seed, SHAPE, purpose=purpose)
+        return [source.device_generator(index, g, b).initial_seed() for g in Stage for b in (0, 1)]
+
+    keys = [(s, i, purpose) for s in (0, 2**64 - 1) for i in (0, 12) for purpose in Purpose]
+    found = [seeds(*key) for key in keys]
+    assert len(np.unique(np.array(found, dtype=np.uint64))) == np.size(found)
+    assert found == [seeds(*key) for key in keys]
+    assert found[0][0] == int.from_bytes(hashlib.blake2b(b"0,0,0,0", digest_size=8).digest(), "little")
 
 
 def test_the_uniform_draw_is_of_its_own_stage():

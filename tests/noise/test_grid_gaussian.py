@@ -185,6 +185,18 @@ def test_pixels_decode_to_what_totensor_gives():
     assert torch.equal(out[0], x)
 
 
+def test_a_pixel_that_float32_rounded_is_the_multiple_beside_it():
+    noise, x = GridGaussian(0.25, 4), torch.tensor([0.25, 0.75, 1.0])
+    rounded = x - 2.0**-22
+    noise.check_input(rounded)
+    of_rounded, of_x = torch.empty(2, 50, 3)
+    for out, image in ((of_rounded, rounded), (of_x, x)):
+        noise.source(0, (3,)).perturb(out, image, 0, ESTIMATION, 0)
+    assert torch.equal(of_rounded, of_x)
+    with pytest.raises(ValueError, match=r"multiples of 1/4 in \[0, 1\]; pixel \(0,\) is 0.2499995"):
+        noise.check_input(x - 2.0**-21)
+
+
 def test_draws_are_a_function_of_their_address_alone():
     noise, shape = GridGaussian(0.5, 255), (3, 8, 8)
     whole = drawn(noise, 3 * BLOCK + 37, shape)
@@ -255,7 +267,8 @@ def test_16_bit_images_take_larger_integers():
 
 
 def test_the_error_of_random_bits():
-    """ImageNet, n = 1e5, sigma 1: 4e-6 of alpha."""
+    """ImageNet, n = 1e5, sigma 1: 4e-6 of alpha; CIFAR-10 at sigma .25: 2e-8."""
+    assert GridGaussian(0.25, 255).sampling_error(100_100, (3, 32, 32)) == pytest.approx(2e-8, rel=0.03)
     assert GridGaussian(1.0, 255).sampling_error(100_100, (3, 224, 224)) == pytest.approx(3.8e-6, rel=0.02)
 
 

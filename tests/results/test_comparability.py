@@ -32,6 +32,12 @@ def test_what_cannot_be_compared(records, changes, difference):
     assert remarks([a, b]) == [f"not comparable, so in tables of their own: {difference}"]
 
 
+def test_other_shares_of_alpha_are_not_compared():
+    one, many = (run_of_records(RECORDS, replace(DESCRIPTION, attempts=k), f"{k}") for k in (1, 3))
+    assert differences(one, many) == ["attempts: 1 in 1, 3 in 3"]
+    assert not differences(many, many)
+
+
 def test_sigma_weights_and_seeds_may_differ():
     a = run_of_records(RECORDS, DESCRIPTION, "a")
     other = replace(DESCRIPTION, sigma=0.5, weights_sha256="x", seed=7, device="cuda")

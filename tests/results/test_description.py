@@ -56,6 +56,8 @@ def test_differences():
     # None there and nothing said is no difference.
     assert DESCRIPTION.differences(other) == {"n": (10, 20), "seed": (None, 1)}
     assert other.differences(DESCRIPTION) == {"n": (20, 10), "seed": (1, None)}
+    ours, theirs = (replace(DESCRIPTION, weights_sha256=digest) for digest in ("ab", "cd"))
+    assert ours.differences(theirs) == {"weights_sha256": ("ab", "cd")}
     grid = replace(DESCRIPTION, noise="grid_gaussian:levels=16", sampling_error=1e-12)
     assert DESCRIPTION.differences(grid) == {"noise": ("gaussian", "grid_gaussian:levels=16")}
     assert replace(grid, seed=7).differences(replace(grid, seed="random")) == {}

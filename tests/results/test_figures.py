@@ -37,6 +37,26 @@ def test_what_is_logged():
     }
 
 
+def test_two_radii_have_two_names():
+    named = logged(run_of_records(RECORDS, DESCRIPTION, "a"), [0.1234561, 0.1234567], "c")
+    assert {"c/cohen/accuracy@0.1234561", "c/cohen/accuracy@0.1234567"} < set(named)
+
+
+def test_images_that_stand_exactly_at_a_radius():
+    (row,) = figures(run_of_records(RECORDS, DESCRIPTION, "a"), [0.0, 0.1, 0.3, 0.5])
+    assert row.certified == (0.5, 0.25, 0.25, 0.0)
+    assert row.standing == (0, 1, 0, 1)  # .3 is of a wrong answer, and whoever abstains stands nowhere.
+
+
+def test_limits_of_one_of_several_attempts_hold_for_the_chosen_one():
+    """Each attempt has a share of alpha, and of what the limit may miss."""
+    run = run_of_records(RECORDS, replace(DESCRIPTION, alpha=0.03, attempts=3), "a")
+    (row,) = figures(run, [0.25], confidence=0.7)
+    assert row.limit[0] == pytest.approx(1 - 0.9**0.25 - 0.01, rel=1e-9)
+    assert row.sample_limit[0] == 0.25
+    assert run.description.title.endswith("α = 0.03 over 3 attempts")
+
+
 def test_order_does_not_matter():
     runs = [run_of_records(records, DESCRIPTION, "a") for records in (RECORDS, RECORDS[::-1])]
     assert logged(runs[0], [0.0], "c") == logged(runs[1], [0.0], "c")

@@ -28,8 +28,9 @@ def test_chunks_hold_as_many_rows_as_fit_into_memory():
 
 def test_held_fields_are_those_of_all_records():
     records = possible(RECORDS, DESCRIPTION)
-    assert held_fields(records) == {"counts", "selection_counts"}
-    assert held_fields([*records, RECORDS[0]]) == {"counts"}
+    assert held_fields(records, DESCRIPTION) == {"counts", "selection_counts"}
+    assert held_fields([*records, RECORDS[0]], DESCRIPTION) == {"counts"}
+    assert held_fields(records, replace(DESCRIPTION, input_shape=(1, 8, 8))) >= {"counts", "input_shape"}
     assert len(statistics_of(records, DESCRIPTION, 10)) == 4
 
 

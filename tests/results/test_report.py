@@ -14,8 +14,9 @@ from lightning_rs import SmoothedClassifier
 from lightning_rs.cli.commands import run_command
 from lightning_rs.mechanisms import required_fields, resolve_mechanisms
 from lightning_rs.results import ExampleCertificate, Record, RunDescription, RunDirectory, run_of_records, write_report
+from lightning_rs.results.mechanism_comparison import Lead
 from lightning_rs.results.records import certificates_in
-from lightning_rs.results.report import print_table, report_runs
+from lightning_rs.results.report import print_leads, print_table, report_runs
 from lightning_rs.results.report_directory import ReportDirectory
 from lightning_rs.results.runs import read_directory
 from lightning_rs.results.sources import load_runs
@@ -53,7 +54,7 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
     write_run(tmp_path / "d", n=1000)
     run_command(["report", "a", "b", "c", "d", "--radii", "[0,0.05]", "--names", "[one,two,three,four]"])
     out = capsys.readouterr().out
-    assert out.count("r=0.05") == 5  # Accuracies and limits of both groups, and the envelope of the first.
+    assert out.count("R>0.05") == 5  # Accuracies and limits of both groups, and the envelope of the first.
     assert "Envelope" in out and "Not one classifier's" in out
     assert "not comparable, so in tables of their own: n: 10 in one, 1,000 in four" in out
     first = tmp_path / "report" / "group-1"
@@ -124,6 +125,21 @@ def test_a_results_file_in_a_group_of_its_own(tmp_path, monkeypatch, capsys):
     assert {path.name for path in (tmp_path / "both").iterdir()} == {"group-1", "group-2", "report.json"}
     run_command(["report", "other.tsv", "a", "--output", "some", "--mechanisms", "[cohen]"])
     assert "other: none of cohen" in capsys.readouterr().out
+
+
+def test_images_exactly_at_a_radius_are_told_beside_published_tables(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    write_tsv(RECORDS, "cohen", tmp_path / "theirs.tsv")  # Right with .5 and .1, wrong with .3, and an abstention.
+    run_command(["report", "theirs.tsv", "--radii", "[0, 0.1, 0.3, 0.5]", "--output", "at"])
+    line = "with a radius of exactly r: 1 at 0.1, 1 at 0.5; tables of R ≥ r count them, R > r does not"
+    assert line in capsys.readouterr().out and line.replace(">", "&gt;") in (tmp_path / "at" / "table.md").read_text()
+    run_command(["report", "theirs.tsv", "--radii", "[0, 0.2]", "--output", "between"])
+    assert "exactly r" not in capsys.readouterr().out
+
+
+def test_the_largest_of_several_radii_is_said_to_have_no_guarantee(capsys):
+    print_leads([Lead(name, 1.0, 0.5, 0.1) for name in ("cohen", "li", "cullen")], "hard")
+    assert "has no joint guarantee at α; that of --mechanisms '[best:of=NAME+NAME+...]' has" in capsys.readouterr().out
 
 
 def test_names_are_text_not_markup(tmp_path, monkeypatch, capsys):

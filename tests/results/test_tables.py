@@ -30,15 +30,15 @@ def test_the_best_of_each_sigma_is_marked_and_nothing_is_rounded_up():
     ]
     rows = [row for run in runs for row in figures(run, [0.0, 0.45])]
     table = accuracy_table(rows, [0.0, 0.45], "T")
-    assert table.header[:5] == ("σ", "run", "mechanism", "r=0", "r=0.45")
+    assert table.header[:5] == ("σ", "run", "mechanism", "R>0", "R>0.45")
     assert [row[:5] for row in table.rows] == [
         ("0.25", "a", "cohen", "50.0", "25.0"),
         ("0.25", "b", "cohen", "100.0", "0.0"),
         ("0.5", "alone", "cohen", "50.0", "25.0"),
     ]
     best = {(i, table.header[j]) for i, j in table.best}
-    assert (1, "r=0") in best and (0, "r=0.45") in best and (1, "ACR (legacy)") in best and (1, "abstain") in best
-    assert (0, "r=0") not in best
+    assert (1, "R>0") in best and (0, "R>0.45") in best and (1, "ACR (legacy)") in best and (1, "abstain") in best
+    assert (0, "R>0") not in best
     assert not any(i == 2 for i, _ in best)  # Alone with its sigma there is no best.
     assert not any("base" in name for _, name in best)  # Equal in all rows.
     assert table.sections == (2,)
@@ -87,7 +87,7 @@ def test_a_guessed_sigma_is_never_a_known_one():
 def test_the_envelope_in_numbers():
     rows = [Envelope("cohen", "l2", ((0.25, False), (0.5, True)), 3, (0.98999, 0.5))]
     table = envelope_table(rows, [0.0, 0.25])
-    assert table.header == ("mechanism", "norm", "σ", "runs", "r=0", "r=0.25")
+    assert table.header == ("mechanism", "norm", "σ", "runs", "R>0", "R>0.25")
     assert table.rows == (("cohen", "l2", "0.25 0.5?", "3", "98.9", "50.0"),)
     assert "Not one classifier's" in table.title
     (read,) = csv.DictReader(envelope_csv(rows, [0.0, 0.25]).splitlines())

@@ -1,5 +1,7 @@
 """Scores and margins, tallied again draw by draw straight from the definitions."""
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,8 @@ from torch import nn
 from lightning_rs import SmoothedClassifier
 from lightning_rs.noise import Stage, uniform
 from lightning_rs.smoothing.classifier import FIELDS
+from lightning_rs.smoothing.plan import RowKind
+from lightning_rs.smoothing.tally import SCORE_FIELDS, UNIT, Tally, scores_of
 from lightning_rs.statistics import MARGIN_THRESHOLDS, SCORE_THRESHOLDS
 
 ALL = FIELDS - {"counts"}
@@ -48,6 +52,50 @@ def test_every_field_equals_its_definition(net):
         assert np.abs(np.cumsum(histogram[::-1])[::-1][1:] - reached).max() <= (0 if name == "score_histogram" else 2)
         assert histogram.sum() == n
     assert statistics.uniform[0] == uniform(3, index)
+
+
+def tally_of(logits):
+    """(scores, fields) of rows that are one draw each of an example of its own, whose selection chose class 0."""
+    rows, classes = logits.shape
+    tally = Tally(rows, classes, SCORE_FIELDS, 1, torch.device("cpu"))
+    chosen = torch.zeros(rows, classes)
+    chosen[:, 0] = 1.0
+    slot, first = torch.arange(rows), torch.zeros(rows, dtype=torch.int64)
+    tally.update(chosen, slot, first + int(RowKind.SELECTION), first)
+    tally.update(logits, slot, first + int(RowKind.MAIN), first)
+    table, scores = tally.read(slot)
+    return scores_of(logits), [tally.result(*pair) for pair in zip(table.numpy(), scores.numpy(), strict=True)]
+
+
+@pytest.mark.parametrize("classes", [2, 3, 10, 1000])
+def test_scores_of_a_draw_add_up_to_at_most_one(classes):
+    """The softmax's in float32 do not; nor do they once they are rounded down."""
+    logits = torch.randn(300, classes, generator=torch.Generator().manual_seed(classes)) * 3
+    plain = torch.softmax(logits, dim=1).double()
+    assert ((plain / UNIT).floor().long().sum(1) > 2**32).any()
+    units = scores_of(logits) / UNIT
+    assert torch.equal(units, units.floor()) and (units >= 0).all() and (units.long().sum(1) <= 2**32).all()
+    assert torch.allclose(units * UNIT, plain, rtol=1e-5, atol=2 * UNIT)
+
+
+def test_all_fields_are_of_the_same_scores():
+    """Sums of squares are no less than those of the scores as they are summed, exactly."""
+    generator = torch.Generator().manual_seed(0)
+    spread = torch.randn(300, 3, generator=generator)
+    # Scores of one, of zero, and below one unit, which are rounded to zero.
+    extreme = torch.tensor([[0.0, -200.0, -23.0], [0.0, 0.0, -22.5], [-23.0, 0.0, -40.0], [0.0, 60.0, 0.0]])
+    scores, results = tally_of(torch.cat([spread, extreme]))
+    for row, result in zip(scores.tolist(), results, strict=True):
+        exact = [Fraction(score) for score in row]
+        assert [Fraction(s) for s in result["score_sum"].tolist()] == exact
+        assert Fraction(float(result["margin_sum"])) == exact[0] - max(exact[1:])
+        for name, terms in (("score_square_sum", exact), ("margin_square_sum", [exact[0] - s for s in exact])):
+            for total, term in zip(result[name].tolist(), terms, strict=True):
+                assert term**2 - Fraction(2) ** -52 <= Fraction(total) <= term**2 + Fraction(UNIT)
+        below = Fraction(float(result["scores"][0]))
+        assert exact[0] * (1 - Fraction(1, 2**22)) <= below <= exact[0]
+        reached = [(row[0] >= SCORE_THRESHOLDS).sum(), (row[0] - max(row[1:]) >= MARGIN_THRESHOLDS).sum()]
+        assert [result[f"{kind}_histogram"].argmax() for kind in ("score", "margin")] == reached
 
 
 def test_only_what_is_asked_for_is_held(net):
