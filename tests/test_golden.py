@@ -65,7 +65,7 @@ def assert_same(new, old, place=""):
         for i, (a, b) in enumerate(zip(new, old, strict=True)):
             assert_same(a, b, f"{place}/{i}")
     elif isinstance(old, float) and of_scores(place):
-        assert new == pytest.approx(old, rel=1e-6), place
+        assert new == pytest.approx(old, rel=1e-6, abs=1e-6), place
     elif isinstance(old, float) and not EXACT:
         assert new == pytest.approx(old, rel=1e-9, abs=1e-12), place
     else:
