@@ -26,6 +26,10 @@ def sequential_log_wealth(
     `truncated`, against every proportion <= p; otherwise, against the proportion p alone, and so against both sides if
     the side is that of A / N. The result is 0 before the first draw. Numerical error is rounded down.
 
+    The published code rejects smaller proportions, without truncation, at ln(1/(2 alpha)). For that Ville's inequality
+    gives 2 alpha for both sides, and nothing gives each side half of it. Enumerated over all paths of 3,000 draws, it
+    is wrong at alpha = .001 with at most 7.8e-4 for p of .5, .52, ..., .98, and with 1.14e-3 at p = .08.
+
     Args:
         successes: number of successes A so far, integers in [0, trials].
         trials: number of draws N so far, integers >= 0.

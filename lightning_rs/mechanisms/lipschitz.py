@@ -15,7 +15,8 @@ class Lipschitz(ScorePairMechanism):
     Without `base_lipschitz` the constant is that of the smoothing alone, and the radius is below that of `salman`; it
     is useful with a known, certified constant of the base classifier, normalisation included. Bounds and the split
     of alpha are those of `score_pair`. Sound with a valid constant; refused beside noise on a grid, since the base
-    classifier after rounding to the grid has none.
+    classifier after rounding to the grid has none. Rounding scores down to 2**-32, as they are counted, is among what
+    real arithmetic leaves out.
 
     Args:
         base_lipschitz: l2-to-l2 Lipschitz constant of the base classifier's scores (not smaller than that of its

@@ -53,10 +53,10 @@ class Moutaouakil(Mechanism):
 class MoutaouakilSoft(Mechanism):
     """Direct bound on the margin of expected scores: R = sigma Phi^-1((1 + M) / 2). Soft smoothed classifier, l2.
 
-    For every rival j, l_j bounds E[(own - score_j + 1) / 2] at the whole of alpha, and M = min_j (2 l_j - 1): the true
-    runner-up is one fixed class, whose bound alone has to hold. As published only the rival with the largest mean is
-    bounded, which is not sound for a bound that adapts to the variance. Usually below `salman` unless the two leading
-    classes share nearly all of the score.
+    (1 + own - score_j) / 2 is a function into [0, 1], whatever the scores add up to. For every rival j, l_j bounds its
+    mean at the whole of alpha, and M = min_j (2 l_j - 1): the true runner-up is one fixed class, whose bound alone has
+    to hold. As published only the rival with the largest mean is bounded, which is not sound for a bound that adapts to
+    the variance. Usually below `salman` unless the two leading classes share nearly all of the score.
 
     Args:
         bound: `empirical_bernstein` or `hoeffding_kl`.

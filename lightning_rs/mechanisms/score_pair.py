@@ -58,7 +58,10 @@ def score_pair(statistics: Statistics, alpha: float, bound: str, top_share: floa
     alone (Hoeffding, Hoeffding-KL) are taken at the largest rival mean; empirical Bernstein, which also reads a
     variance, for every rival, and the largest counts. Neither needs a correction for the number of classes: only the
     bound on the true runner-up, a fixed class, has to hold. `betting` bounds the selected class by betting and the
-    others by Hoeffding-KL. `upper` is cut off at `rest`, since scores add up to one.
+    others by Hoeffding-KL. `upper` is cut off at `rest`, since the scores of a draw add up to at most one: those of
+    the softmax in float32 may not, what `lightning_rs.smoothing.tally` counts does.
+
+    None of these bounds is binomial: they hold for the mean of independent draws in [0, 1] of one distribution.
 
     The class comes from the votes of the n0 selection draws; selecting on the same scores is not covered.
     """
@@ -94,6 +97,7 @@ def _bernstein(
     n = statistics.trials[:, None]
     if np.any(n < 2):
         return np.zeros(len(n)), np.ones(len(n))
+    # Squares are of the same scores as the sums, and rounded up: the variance is no less than the scores'.
     variance = (statistics.score_square_sum - statistics.score_sum**2 / n) / (n - 1)
     variance = np.maximum(variance, 0.0) + _SUMMATION_ERROR
     rows = np.arange(len(n))

@@ -155,8 +155,10 @@ class SequentialBetting(SequentialMechanism):
     """`SequentialMechanism` by betting, with looks after 25, 50, ... draws that grow by an eighth at most.
 
     The gambler's wealth is the mixture over all larger probabilities, see `lightning_rs.bounds.sequential_log_wealth`.
-    All radii share one alpha, see `lightning_rs.bounds.sequential_lower`; alpha is at most 0.4. Sound: the published
-    code rejects at half of the wealth that the guarantee needs, which this does not.
+    All radii share one alpha, see `lightning_rs.bounds.sequential_lower`; alpha is at most 0.4. Sound. The published
+    code (`RS_conf_seq`) mixes over all probabilities and rejects at half of the wealth that Ville's inequality asks
+    for. That is not proved; exact enumeration finds no failure above alpha for probabilities of one half or more, the
+    only ones that a radius asks about, and some below one half, see `lightning_rs.bounds.sequential_log_wealth`.
     """
 
     name = "sequential_betting"

@@ -1,4 +1,8 @@
-"""The noise contract: draw t of an example is a function of (seed, purpose, example index, stage, t) alone."""
+"""The noise contract: on one type of device, draw t of an example is a function of (seed, purpose, index, stage, t).
+
+And of what is drawn: distribution, scale, shape and floating-point type. Not of batches, order, company or processes. A
+CPU reads NumPy's generator, other devices their own: on each type the noise is another.
+"""
 
 from __future__ import annotations
 

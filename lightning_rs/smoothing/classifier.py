@@ -104,8 +104,9 @@ class SmoothedClassifier:
 
         Args:
             x: (B, *shape) inputs, a dense tensor of finite float32 or float64 numbers; B may be 0.
-            index: (B,) their indices, which with seed and purpose determine their noise. When left out, numbers that no
-                input of this purpose has had yet: what is certified in parts gets the same noise as in one.
+            index: (B,) their indices, which with seed and purpose determine their noise on one type of device. When
+                left out, numbers that no input of this purpose has had yet: what is certified in parts gets the same
+                noise as in one.
             n0: draws that select the class. 0 selects by the estimation votes; mechanisms then spend half of alpha.
             n: draws that certify it.
             fields: fields of `Statistics` to collect beside the counts; see `MechanismSet.fields`.
@@ -139,6 +140,8 @@ class SmoothedClassifier:
         purpose: Purpose = Purpose.TEST,
     ) -> dict[str, Certificate]:
         """Certificates of every mechanism from one pass of draws; each holds with probability at least 1 - alpha.
+
+        By itself, that is, for a mechanism that was chosen before: of the largest of several, `best` has the guarantee.
 
         Arguments are those of `sample`, and:
             alpha: failure probability of each example's certificate, in (0, 1).

@@ -38,7 +38,8 @@ class Statistics:
     """Votes, and where they were asked for scores, of the noisy draws of B examples over K classes.
 
     A mechanism names the fields that it needs; the sampler collects those of all mechanisms in one pass, and the others
-    are None. Scores are the softmax of the base classifier's output; "own" is the selected class's score, a margin is
+    are None. Scores are the softmax of the base classifier's output, divided by their sum where that exceeds one by
+    rounding, and rounded down, see `lightning_rs.smoothing.tally`; "own" is the selected class's score, a margin is
     own minus the largest other score of the same draw. `FIELDS` has the `Field` of each array.
 
     Attributes:

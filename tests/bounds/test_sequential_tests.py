@@ -132,6 +132,22 @@ def test_probability_of_a_false_rejection(alpha):
         assert run_test(p, upper)[0] + run_test(1 - p, lower)[0] <= alpha
 
 
+@pytest.mark.parametrize("alpha", [0.05, 0.01, 0.001])
+def test_the_published_rule_holds_where_certification_uses_it_and_not_everywhere(alpha):
+    """Published: betting on all of (0, 1), stopped at half of the wealth that Ville's inequality asks for.
+
+    Exactly, within 2,000 draws and at alpha = .001: at most 7.5e-4 for proportions of one half or more, where radii lie
+    (p = .58, of those below); 1.12e-3 at p = .08.
+    """
+
+    def failure(p):
+        return run_test(p, rejection_counts(p, 2000, 2 * alpha, False))[0] / alpha
+
+    largest = max(map(failure, (0.5, 0.52, 0.58, 0.7, 0.9, 0.99)))
+    assert 0.7 < largest < 0.9
+    assert failure({0.05: 0.04}.get(alpha, 0.08)) > 1.1
+
+
 def test_mean_number_of_draws():
     # The target is that of a radius of half a sigma.
     betting = rejection_counts(RADIUS_TARGET, 4000, 0.001, True)

@@ -50,12 +50,14 @@ def test_another_run_is_refused_and_the_difference_named(tmp_path):
         directory.check(replace(RUN, n=200))
     with pytest.raises(ValueError, match=r"differs in seed \(null there, 1 now\), sigma \(0.25 there, 0.5 now\)"):
         directory.check(replace(RUN, sigma=0.5, seed=1))
+    with pytest.raises(ValueError, match=r"differs in attempts \(1 there, 3 now\)"):
+        directory.check(replace(RUN, attempts=3))
 
 
 def test_the_description_is_written_once(tmp_path):
     directory = RunDirectory(tmp_path)
     directory.create(RUN)
-    directory.create(replace(RUN, sampling_error=1e-9))  # No difference, see `RunDescription.differences`.
+    directory.create(replace(RUN, sampling_error=1e-9, input_shape=(1, 8, 8)))  # No difference, see `RunDescription.differences`.
     assert directory.run() == RUN
 
 
