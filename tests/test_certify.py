@@ -164,7 +164,7 @@ def test_wandb_run_of_its_own(checkpoint, tmp_path):
         (["--sigma=0"], "error: sigma must be positive and finite, got 0.0"),
         (["--alpha=0"], "error: alpha must lie in (0, 1), got 0.0"),
         (["--n=3"], "error: cohen_two_sided cannot certify anything with n = 3 at alpha = 0.001: n must be >= 11"),
-        (["--mechanisms=[coen]"], "error: unknown mechanism 'coen'; known: cohen, cohen_two_sided, cullen, "),
+        (["--mechanisms=[coen]"], "error: unknown mechanism 'coen'; known: best, cohen, cohen_two_sided, cullen, "),
         (["--data=SVHN"], "error: unknown data set 'SVHN'; known: Arrays, CIFAR10, Digits, HuggingFace, "),
         (
             ["--data=CIFAR10"],

@@ -1,4 +1,5 @@
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ CHECKS = {
     "check_sigma": checks.check_sigma,
     "alpha_left": lambda value: checks.alpha_left(value, 1e-9),
     "check_at_least": lambda value: checks.check_at_least("x", value, 1),
+    "check_attempts": checks.check_attempts,
     "check_draws": lambda value: checks.check_draws("x", value, 1),
     "check_word": lambda value: checks.check_word("x", value),
     "check_flag": lambda value: checks.check_flag("x", value),
@@ -50,6 +52,17 @@ def test_every_check_is_tried():
     assert {name for name in vars(checks) if name.startswith("check_") or name == "alpha_left"} == set(CHECKS)
 
 
+@given(st.floats(1e-300, 1.0, exclude_max=True), st.integers(1, 10**6))
+def test_shares_add_up_to_at_most_the_whole(alpha, parts):
+    share = checks.alpha_share(alpha, parts)
+    assert 0 < parts * Fraction(share) <= Fraction(alpha)
+    assert share >= alpha / parts * (1 - 5e-16) and checks.alpha_share(alpha, 1) == alpha
+
+
+def test_radii_have_no_negative_zero():
+    assert math.copysign(1.0, checks.check_radii([-0.0, 0.5])[0]) == 1.0
+
+
 @given(st.floats(1e-300, 1e300), st.integers(1, 2**31 - 1))
 def test_what_is_meant_passes_unchanged(number, whole):
     assert checks.check_positive("x", number) == checks.check_not_negative("x", number) == number
@@ -68,6 +81,7 @@ def test_what_is_meant_passes_unchanged(number, whole):
         (lambda: checks.check_sigma(True), "sigma must be positive and finite, got True"),
         (lambda: checks.check_at_least("n", "5", 1), "n must be an integer of at least 1, got '5'"),
         (lambda: checks.check_at_least("n", True, 1), "n must be an integer of at least 1, got True"),
+        (lambda: checks.check_attempts(10**7), "attempts must be at most a million, got 10000000"),
         (lambda: checks.check_draws("n", 3e9, 1), r"n must be less than 2\*\*31, .* got 3000000000.0"),
         (lambda: checks.check_word("seed", 2**64), r"seed must be less than 2\*\*64, got 18446744073709551616"),
         (lambda: checks.check_word("seed", 10**5000), r"seed must be less than 2\*\*64, got a huge int"),

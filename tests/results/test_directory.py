@@ -57,7 +57,8 @@ def test_another_run_is_refused_and_the_difference_named(tmp_path):
 def test_the_description_is_written_once(tmp_path):
     directory = RunDirectory(tmp_path)
     directory.create(RUN)
-    directory.create(replace(RUN, sampling_error=1e-9, input_shape=(1, 8, 8)))  # No difference, see `RunDescription.differences`.
+    # No difference, see `RunDescription.differences`.
+    directory.create(replace(RUN, sampling_error=1e-9, input_shape=(1, 8, 8)))
     assert directory.run() == RUN
 
 
