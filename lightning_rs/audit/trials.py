@@ -73,7 +73,7 @@ class Trial:
 
 def trials(quick: bool) -> list[Trial]:
     """All of an audit, with every registered mechanism that can be made from its name alone in one at least."""
-    alpha, many, few = (0.2, 300, 25) if quick else (0.1, 1500, 160)
+    alpha, many, few_long, few = (0.2, 300, 300, 25) if quick else (0.1, 1500, 800, 160)
     kinds = mechanisms_by_kind(with_options=not quick)
     main = partial(Trial, images=many, alpha=alpha)
     rest = partial(Trial, images=few, alpha=alpha)
@@ -83,7 +83,7 @@ def trials(quick: bool) -> list[Trial]:
         main("a net that is a half-space, at a limit", partial(_net_at_limit, 400, alpha), MAIN, 20, 400),
         main("all votes for one class", partial(_half_space, 1.5, unanimous), (*MAIN, *MAIN_SOFT), 20, 20),
         main("two classes of one half", _coin, MAIN, coin, coin),
-        replace(main("a half-space near its truth", partial(_half_space, 1.5, 0.93), MAIN, 20, 5000), images=300),
+        replace(main("a half-space near its truth", partial(_half_space, 1.5, 0.93), MAIN, 20, 8000), images=few_long),
         rest("a net of three bands", partial(_net, (2, 8), 0.2), (*kinds["hard"], *kinds["soft"]), 20, 200, clear=True),
         rest("three scores, one of them tiny", _three_scores, kinds["soft"], 20, 100),
         rest("the worst region for a gradient", partial(_worst, False), kinds["first order"], 50, 2000, clear=True),
@@ -104,7 +104,7 @@ def trials(quick: bool) -> list[Trial]:
         rest("a net of four bands, none of which has one half", partial(_net, (3, 5, 7), 0.32), kinds["hard"], 50, 400),
         rest("two classes of one half, all mechanisms", _coin, kinds["hard"], coin, coin),
         rest("rare scores of 0", _rare_zeros, kinds["soft"], 20, 20),
-        replace(rest("a noisy rival", _noisy_rival, ("salman", "moutaouakil_soft"), 20, 14_000), images=240),
+        replace(rest("a noisy rival", _noisy_rival, ("salman", "moutaouakil_soft"), 100, 20_000), images=300),
         rest("the worst region across a diagonal", partial(_worst, True), kinds["first order"], 50, 2000, clear=True),
         rest("a slab, in real arithmetic", partial(_ball, (1, 1, 1)), in_norms, 20, 400, clear=True),
         rest(
@@ -205,12 +205,12 @@ def _rare_zeros() -> KnownClassifier:
 def _noisy_rival() -> KnownClassifier:
     """A class of a sure score, a rival that has as much on average, now more and now less, and one of a little less.
 
-    In one sample of five the first rival looks weaker than the second, and of that the margin is known without doubt.
+    In one sample of four the first rival looks weaker than the second, and of that the margin is known without doubt.
     Whoever bounds the margin over the rival that looks strongest certifies a class that is not ahead.
     """
     sure, high, share = 0.25, 0.49, 0.4
     low = (sure + 1e-4 - share * high) / (1.0 - share)
-    rows = [[sure, rival, sure - 0.0012, *([(0.5012 - rival) / 2.0] * 2)] for rival in (low, high)]
+    rows = [[sure, rival, sure - 8.5e-4, *([(0.5012 - rival) / 2.0] * 2)] for rival in (low, high)]
     return bands([5], torch.tensor(rows, dtype=torch.float64).log(), _image((1, 1, 1)), _grid(0.5, share))
 
 
