@@ -1,4 +1,4 @@
-"""Whether a row's answer is the row's: not that of who asks again, of the rows beside it, or of its place in a batch."""
+"""Whether a row's answer is the row's own: not that of the rows beside it, nor of its place in a batch."""
 
 from __future__ import annotations
 
@@ -79,9 +79,10 @@ def _places(settings: AuditSettings, net: Network) -> Iterator[Finding]:
         expected, seen = "any answers: it is recorded", "left out: each size is compiled anew"
         yield Finding("places", f"other batch sizes, {net.name}", expected, seen, True)
         return
-    for size in (1, 7, half):
-        others = torch.cat([classify(part) for part in rows.split(size)])
-        yield _moving(settings, net, f"batches of {size}", scores, others, another_batch_size=True)
+    sizes = (1, 7, half)
+    others = torch.cat([classify(part) for size in sizes for part in rows.split(size)])
+    what = f"batches of {', '.join(map(str, sizes))}"
+    yield _moving(settings, net, what, scores.repeat(len(sizes), 1), others, another_batch_size=True)
 
 
 def _rows(settings: AuditSettings, net: Network, count: int) -> Tensor:
