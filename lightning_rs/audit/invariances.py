@@ -7,6 +7,7 @@ import dataclasses
 import os
 import signal
 import tempfile
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property, partial
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import distributed, multiprocessing
+from tqdm import tqdm
 
 from lightning_rs.audit.case import Case
 from lightning_rs.audit.finding import Finding
@@ -214,6 +216,7 @@ def _gone_on_with(subject: Subject, what: str, output: Path) -> Finding:
 
 
 def _certify_until_killed(subject: Subject, output: Path) -> None:
+    tqdm.set_lock(threading.RLock())  # That of several processes would be left behind, and complained of.
     subject.certify(output, lambda: os.kill(os.getpid(), signal.SIGKILL))
 
 

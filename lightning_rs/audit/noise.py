@@ -17,7 +17,7 @@ from lightning_rs.audit.finding import Finding
 from lightning_rs.audit.settings import AuditSettings
 from lightning_rs.noise import Gaussian, GridGaussian, Noise, Purpose, Stage
 
-_LEVEL = 1e-7
+_LEVEL = 1e-8
 """Probability with which one of the tests, of a dozen, finds what is not there."""
 
 _LEAST = 400
@@ -84,7 +84,7 @@ def _independence(settings: AuditSettings, noise: Noise) -> Iterator[Finding]:
     """Correlation with the draws of one address, of themselves and of those of others, at every shift.
 
     Equal draws, also at other places of a block or with the other sign, correlate. By chance a correlation of N
-    products is N(0, 1/N), and one of all of them is as large as the limit with probability 1e-7.
+    products is N(0, 1/N), and one of all of them is as large as the limit with probability `_LEVEL`.
     """
     count = 3000 if settings.quick else 20_000
     here = {"seed": settings.seed, "purpose": Purpose.TEST, "index": 0, "stage": Stage.ESTIMATION}
