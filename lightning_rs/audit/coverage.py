@@ -1,0 +1,180 @@
+"""How often certificates claim more than is true, of classifiers whose truth is known."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from lightning_rs.audit.case import Case
+from lightning_rs.audit.claim import Claim
+from lightning_rs.audit.finding import Finding
+from lightning_rs.audit.known import KnownClassifier
+from lightning_rs.audit.limits import chance_of_as_far, chance_of_as_many, interval
+from lightning_rs.audit.settings import AuditSettings
+from lightning_rs.audit.trials import Trial, trials
+from lightning_rs.certification import Certification, CertificationSettings, certify_together
+from lightning_rs.mechanisms import MechanismSet, list_mechanisms
+from lightning_rs.results import Record
+from lightning_rs.results.records import certificates_of
+from lightning_rs.results.runs import read_directory
+
+CHECK = "coverage"
+_CHANCE = 1e-4
+"""Of an audit of what is right to fail by chance, at most: shared by all of its statistical checks."""
+_ROWS = 2000
+
+
+class Copies(Dataset):
+    """One image many times over."""
+
+    def __init__(self, image: Tensor, label: int, number: int) -> None:
+        self.image, self.label, self.number = image, label, number
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        return self.image, self.label
+
+
+def cases(settings: AuditSettings) -> list[Case]:
+    """One case for each known classifier, and one that says whether every registered mechanism is among them."""
+    chosen = trials(settings.quick)
+    # Beside every mechanism's failures, the votes of both stages.
+    level = _CHANCE / sum(len(trial.mechanisms) + 2 for trial in chosen)
+    made = [Case(f"{CHECK}: {trial.name}", partial(_findings, trial, settings, level)) for trial in chosen]
+    return [*made, Case(f"{CHECK}: every mechanism", partial(_every_mechanism, chosen))]
+
+
+def _findings(trial: Trial, settings: AuditSettings, level: float) -> Iterator[Finding]:
+    known = trial.known()
+    records = _certified(trial, known, settings)
+    yield from _draws(trial, known, records, level)
+    truths: dict[tuple, float] = {}
+    for label, mechanism in MechanismSet(trial.mechanisms).items():
+        claim = Claim.of(mechanism, tuple(known.image.shape))
+        predictions, radii, _ = certificates_of(records, label)
+        true = np.zeros(len(records))
+        for c in np.unique(predictions[predictions >= 0]).tolist():
+            key = (c, claim.kind, claim.norm, claim.least, claim.free.tobytes())
+            if key not in truths:
+                truths[key] = known.radius(c, claim)
+            true[predictions == c] = truths[key]
+        yield _failures(trial, label, predictions, radii, true, level)
+
+
+def _certified(trial: Trial, known: KnownClassifier, settings: AuditSettings) -> list[Record]:
+    """The records of all images, as they are read again after they were written."""
+    certification = Certification(
+        base_classifier=known.to(settings.device),
+        architecture="known",
+        num_classes=known.num_classes,
+        noise=known.noise,
+        dataset=Copies(known.image, int(known.votes.argmax()), trial.images),
+        data="known",
+        split="test",
+        settings=CertificationSettings(
+            n0=trial.n0,
+            n=trial.n,
+            alpha=trial.alpha,
+            mechanisms=trial.mechanisms,
+            radii=None if trial.radii is None else list(trial.radii),
+            batch_size=_ROWS,
+            seed=settings.seed,
+            **asdict(settings.preparation),
+        ),
+    )
+    certification.check()
+    with tempfile.TemporaryDirectory(dir=_memory()) as folder:
+        certify_together(certification, folder, shown=False)
+        return read_directory(folder)[0]
+
+
+def _memory() -> Path | None:
+    """A folder in memory where the system has one: every record is synced, and a disk takes milliseconds for each."""
+    shared = Path("/dev/shm")
+    return shared if os.access(shared, os.W_OK) else None
+
+
+def _draws(trial: Trial, known: KnownClassifier, records: list[Record], level: float) -> Iterator[Finding]:
+    """Whether the classes got the shares of votes that they have to get."""
+    stages = {"selection": [record.selection for record in records]}
+    if trial.radii is None:  # Otherwise how many there are depends on what they are.
+        stages["estimation"] = [record.counts for record in records]
+    for stage, votes in stages.items():
+        counts = np.array([sum(vote.get(c, 0) for vote in votes) for c in range(known.num_classes)])
+        chances = [chance_of_as_far(int(x), int(counts.sum()), p) for x, p in zip(counts, known.votes, strict=True)]
+        c, chance = int(np.argmin(chances)), min(1.0, len(chances) * min(chances))
+        share = counts[c] / counts.sum()
+        yield Finding(
+            check="draws",
+            subject=f"votes of the {stage} draws · {trial.name}",
+            expected=f"class {c} in {known.votes[c]:.5f} of {counts.sum():,} draws",
+            seen=f"in {share:.5f}",
+            passed=chance >= level,
+            numbers={"draws": int(counts.sum()), "share": float(share), "known": known.votes[c], "chance": chance},
+        )
+
+
+def _failures(
+    trial: Trial,
+    label: str,
+    predictions: NDArray[np.int64],
+    radii: NDArray[np.float64],
+    true: NDArray[np.float64],
+    level: float,
+) -> Finding:
+    """How many certificates claim more than is true, and how much of what is true the others claim."""
+    number, certified = len(radii), predictions >= 0
+    wrong = int((radii > true).sum())
+    low, high = interval(wrong, number)
+    chance = chance_of_as_many(wrong, number, trial.alpha)
+    # Of images that are wrong at every radius, and of infinite truths, there is no such share.
+    held = certified & (radii <= true) & np.isfinite(true)
+    shares = radii[held] / true[held]
+    if not certified.any():
+        claimed = "abstains on all"
+    elif held.any():
+        claimed = f"claims {shares.mean():.2f} of the true radius, {shares.max():.3f} at most"
+    else:
+        claimed = f"abstains on {(~certified).sum()}"
+    return Finding(
+        check=CHECK,
+        subject=f"{label} · {trial.name}",
+        expected=f"at most {trial.alpha:.0%} wrong" + (", and some certified" if trial.clear else ""),
+        seen=f"{wrong} of {number} wrong ({low:.1%} to {high:.1%}); {claimed}",
+        passed=chance >= level and (bool(certified.any()) or not trial.clear),
+        numbers={
+            "images": number,
+            "n": trial.n,
+            "alpha": trial.alpha,
+            "wrong": wrong,
+            "lower": low,
+            "upper": high,
+            "chance": chance,
+            "certified": int(certified.sum()),
+            **({"mean_share": float(shares.mean()), "largest_share": float(shares.max())} if held.any() else {}),
+        },
+    )
+
+
+def _every_mechanism(chosen: list[Trial]) -> Iterator[Finding]:
+    tried = {label.partition(":")[0] for trial in chosen for label in trial.mechanisms}
+    missing = sorted(set(list_mechanisms()) - tried)
+    yield Finding(
+        check=CHECK,
+        subject="every registered mechanism",
+        expected="tried on a known classifier at least once",
+        seen=f"not tried: {', '.join(missing)}" if missing else f"all {len(tried)} tried",
+        passed=not missing,
+        numbers={"tried": len(tried), "missing": len(missing)},
+    )
