@@ -29,8 +29,8 @@ _ALPHA = 1e-6
 class Remembers(nn.Module):
     """Class 1 where every pixel could be a + z in float32, which is so at x = a and hardly anywhere else.
 
-    It answers 1 if (s - a) + a = s in every pixel of s. The rounding of a + z is such that this holds for s = a + z and
-    any z, but for s = b + z with another b only by chance.
+    It answers 1 if (s - a) + a = s in every pixel of s. So it is for s = a + z, however that was rounded, but for
+    s = b + z with another b not in one pixel of a hundred.
 
     The attack of V. Voracek and M. Hein, "Sound Randomized Smoothing in Floating-Point Arithmetics", 2023.
 

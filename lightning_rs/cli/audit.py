@@ -70,12 +70,15 @@ def audit(
     start = time.perf_counter()
     findings = list(run_cases(list_cases(settings)))
     seconds = time.perf_counter() - start
-    _print(findings, settings)
-    failed = sum(not finding.passed for finding in findings)
     if output is not None:
         write_whole(output, json.dumps(_plain(findings, settings, seconds), indent=1, allow_nan=False) + "\n")
+    _print(findings, settings)
+    failed = [finding for finding in findings if not finding.passed]
+    for finding in failed:
+        line = f"{finding.check}, {finding.subject}: expected {finding.expected}; seen {finding.seen}"
+        print(one_line(line))
     if failed:
-        print(f"{failed} of {len(findings)} checks FAILED", flush=True)
+        print(f"{len(failed)} of {len(findings)} checks FAILED", flush=True)
         raise SystemExit(1)
     print(f"{len(findings)} checks hold, in {seconds:.0f} s", flush=True)
 
@@ -103,7 +106,9 @@ def _title(settings: AuditSettings) -> str:
 
 
 def _print(findings: Sequence[Finding], settings: AuditSettings) -> None:
-    """The findings as a table: on a terminal as wide as that, elsewhere as wide as it needs to be."""
+    """The findings as a table, by check: on a terminal as wide as that, elsewhere as wide as it has to be."""
+    checks = list(dict.fromkeys(finding.check for finding in findings))
+    findings = sorted(findings, key=lambda finding: checks.index(finding.check))
     table = Table(title=Text(_title(settings), style="bold"))
     for name in ("check", "of", "expected", "seen", ""):
         table.add_column(name, overflow="fold")
