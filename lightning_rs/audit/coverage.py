@@ -18,7 +18,7 @@ from lightning_rs.audit.case import Case
 from lightning_rs.audit.claim import Claim
 from lightning_rs.audit.finding import Finding
 from lightning_rs.audit.known import KnownClassifier
-from lightning_rs.audit.limits import chance_of_as_far, chance_of_as_many, interval
+from lightning_rs.audit.limits import chance_of_as_far, chance_of_as_many, chance_of_spread, interval
 from lightning_rs.audit.settings import AuditSettings
 from lightning_rs.audit.trials import Trial, trials
 from lightning_rs.certification import Certification, CertificationSettings, certify_together
@@ -69,7 +69,7 @@ def _findings(trial: Trial, settings: AuditSettings, level: float) -> Iterator[F
             if key not in truths:
                 truths[key] = known.radius(c, claim)
             true[predictions == c] = truths[key]
-        yield _failures(trial, label, predictions, radii, true, level)
+        yield failures(trial, label, predictions, radii, true, level)
 
 
 def _certified(trial: Trial, known: KnownClassifier, settings: AuditSettings) -> list[Record]:
@@ -106,26 +106,31 @@ def _memory() -> Path | None:
 
 
 def _draws(trial: Trial, known: KnownClassifier, records: list[Record], level: float) -> Iterator[Finding]:
-    """Whether the classes got the shares of votes that they have to get."""
+    """Whether classes get the shares of votes that they have to get, and images differ as independent draws do."""
     stages = {"selection": [record.selection for record in records]}
     if trial.radii is None:  # Otherwise how many there are depends on what they are.
         stages["estimation"] = [record.counts for record in records]
     for stage, votes in stages.items():
-        counts = np.array([sum(vote.get(c, 0) for vote in votes) for c in range(known.num_classes)])
-        chances = [chance_of_as_far(int(x), int(counts.sum()), p) for x, p in zip(counts, known.votes, strict=True)]
-        c, chance = int(np.argmin(chances)), min(1.0, len(chances) * min(chances))
-        share = counts[c] / counts.sum()
+        counts = np.array([[vote.get(c, 0) for c in range(known.num_classes)] for vote in votes])
+        total, draws = counts.sum(axis=0), int(counts[0].sum())
+        chances = [chance_of_as_far(int(x), int(total.sum()), p) for x, p in zip(total, known.votes, strict=True)]
+        c = int(np.argmin(chances))
+        spread = chance_of_spread(counts[:, c], draws, known.votes[c])
+        chance = min(1.0, (len(chances) + 1) * min(*chances, spread))
+        share = float(total[c] / total.sum())
+        variance = float(np.square(counts[:, c] - draws * known.votes[c]).mean())
+        expected = draws * known.votes[c] * (1.0 - known.votes[c])
         yield Finding(
             check="draws",
             subject=f"votes of the {stage} draws · {trial.name}",
-            expected=f"class {c} in {known.votes[c]:.5f} of {counts.sum():,} draws",
-            seen=f"in {share:.5f}",
+            expected=f"class {c} in {known.votes[c]:.5f} of {total.sum():,} draws, variance {expected:.1f}",
+            seen=f"in {share:.5f}, variance {variance:.1f}",
             passed=chance >= level,
-            numbers={"draws": int(counts.sum()), "share": float(share), "known": known.votes[c], "chance": chance},
+            numbers={"draws": int(total.sum()), "share": share, "known": known.votes[c], "chance": chance},
         )
 
 
-def _failures(
+def failures(
     trial: Trial,
     label: str,
     predictions: NDArray[np.int64],
@@ -133,7 +138,15 @@ def _failures(
     true: NDArray[np.float64],
     level: float,
 ) -> Finding:
-    """How many certificates claim more than is true, and how much of what is true the others claim."""
+    """How many certificates claim more than is true, and how much of what is true the others claim.
+
+    Args:
+        trial: whose images they are of.
+        label: the mechanism.
+        predictions, radii: (images,) what it certified.
+        true: (images,) the largest radii for which that would be true.
+        level: how unlikely so many have to be to fail.
+    """
     number, certified = len(radii), predictions >= 0
     wrong = int((radii > true).sum())
     low, high = interval(wrong, number)

@@ -6,7 +6,6 @@ Here what has a closed form in real arithmetic. `lightning_rs.audit.tables` has 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -140,10 +139,3 @@ class Ball(_TwoSure):
         distance = optimize.brentq(excess, 1e-9, far, xtol=1e-14) if excess(1e-9) > 0 else 0.0
         longest = np.sqrt(claim.free.sum()) if claim.norm == "linf" else 1.0
         return float(self.noise.scale * distance / longest)
-
-
-def directions(norm: str, angles: Sequence[float] | NDArray[np.float64]) -> NDArray[np.float64]:
-    """(D, 2) points at distance one from 0 in the plane."""
-    points = np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    order = {"l1": 1, "linf": np.inf}.get(norm, 2)
-    return points / np.linalg.norm(points, ord=order, axis=1, keepdims=True)

@@ -15,7 +15,7 @@ from scipy import optimize, special
 from torch import Tensor
 
 from lightning_rs.audit.claim import Claim
-from lightning_rs.audit.known import KnownClassifier, directions
+from lightning_rs.audit.known import KnownClassifier
 from lightning_rs.noise import GridGaussian
 
 _FURTHEST, _STEPS = 6.0, 120
@@ -80,7 +80,7 @@ class Table(KnownClassifier):
             return self._distance(c, claim, steps).min() / self.noise.levels
         angles = np.arange(_ANGLES) * (2.0 * np.pi / _ANGLES)
         for _ in range(_ZOOMS):
-            found = self._distance(c, claim, directions(claim.norm, angles))
+            found = self._distance(c, claim, _directions(claim.norm, angles))
             width = angles[1] - angles[0]
             angles = angles[found.argmin()] + np.linspace(-width, width, 17)
         return found.min() / self.noise.levels
@@ -158,3 +158,10 @@ def tuned(make: Callable[[float], KnownClassifier], c: int, share: float, low: f
     Images lie on a grid, and sigma does not: so every probability can be had.
     """
     return make(optimize.brentq(lambda sigma: make(sigma).votes[c] - share, low, high, xtol=1e-16, rtol=1e-14))
+
+
+def _directions(norm: str, angles: NDArray[np.float64]) -> NDArray[np.float64]:
+    """(D, 2) points at distance one from 0 in the plane."""
+    points = np.stack([np.cos(angles), np.sin(angles)], axis=1)
+    order = {"l1": 1, "linf": np.inf}.get(norm, 2)
+    return points / np.linalg.norm(points, ord=order, axis=1, keepdims=True)

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from lightning_rs.audit.band_net import SHAPE, BandNet
 from lightning_rs.audit.known import SURE, Ball, HalfSpace, KnownClassifier
-from lightning_rs.audit.limits import fair_trials, lower_limit
+from lightning_rs.audit.limits import fair_trials, lower_limit, telling_successes
 from lightning_rs.audit.tables import bands, tuned, worst_region
 from lightning_rs.mechanisms import list_mechanisms, parse_mechanism
 from lightning_rs.mechanisms.sequential import SequentialMechanism
@@ -73,14 +73,14 @@ class Trial:
 
 def trials(quick: bool) -> list[Trial]:
     """All of an audit, with every registered mechanism that can be made from its name alone in one at least."""
-    alpha, many, few = (0.2, 300, 30) if quick else (0.1, 1500, 160)
+    alpha, many, few = (0.2, 300, 25) if quick else (0.1, 1500, 160)
     kinds = mechanisms_by_kind(with_options=not quick)
     main = partial(Trial, images=many, alpha=alpha)
     rest = partial(Trial, images=few, alpha=alpha)
     unanimous = (2.0 * 0.99 * alpha) ** (1.0 / 20)
     coin = fair_trials(alpha, 60, 120)
     chosen = [
-        main("a net that is a half-space, at a limit", partial(_net_at_limit, 320, 400, alpha), MAIN, 20, 400),
+        main("a net that is a half-space, at a limit", partial(_net_at_limit, 400, alpha), MAIN, 20, 400),
         main("all votes for one class", partial(_half_space, 1.5, unanimous), (*MAIN, *MAIN_SOFT), 20, 20),
         main("two classes of one half", _coin, MAIN, coin, coin),
         replace(main("a half-space near its truth", partial(_half_space, 1.5, 0.93), MAIN, 20, 5000), images=300),
@@ -107,10 +107,12 @@ def trials(quick: bool) -> list[Trial]:
         replace(rest("a noisy rival", _noisy_rival, ("salman", "moutaouakil_soft"), 20, 14_000), images=240),
         rest("the worst region across a diagonal", partial(_worst, True), kinds["first order"], 50, 2000, clear=True),
         rest("a slab, in real arithmetic", partial(_ball, (1, 1, 1)), in_norms, 20, 400, clear=True),
-        rest("a ball in eight pixels, in real arithmetic", partial(_ball, (2, 2, 2)), among_pixels, 50, 1000, clear=True),
+        rest(
+            "a ball in eight pixels, in real arithmetic", partial(_ball, (2, 2, 2)), among_pixels, 50, 1000, clear=True
+        ),
         rest(
             "a half-space across a diagonal, in real arithmetic",
-            partial(_oblique, lower_limit(320, 400, alpha)), among_pixels, 50, 400, clear=True,
+            partial(_oblique, _limit(400, alpha)), among_pixels, 50, 400, clear=True,
         ),
     ]  # fmt: skip
 
@@ -147,15 +149,20 @@ def _grid(steps: float, share: float) -> GridGaussian:
     return GridGaussian(steps / LEVELS / abs(float(special.ndtri(share))), LEVELS)
 
 
+def _limit(trials: int, alpha: float) -> float:
+    """One of the limits at alpha, near four fifths."""
+    return lower_limit(telling_successes(trials, alpha, int(0.75 * trials), int(0.85 * trials)), trials, alpha)
+
+
 def _half_space(steps: float, share: float) -> KnownClassifier:
     """Class 1 where the pixel is above an edge that lies `steps` of the grid below it, with scores 0 and 1."""
     noise = _grid(steps, share * (1.0 - _TINY))
     return bands([int(0.5 * LEVELS - steps + 0.5)], SURE * torch.eye(2), _image((1, 1, 1)), noise)
 
 
-def _net_at_limit(successes: int, trials: int, alpha: float) -> KnownClassifier:
-    """The same as a net, whose share is just below the limit of so many successes."""
-    share = lower_limit(successes, trials, alpha) * (1.0 - _TINY)
+def _net_at_limit(trials: int, alpha: float) -> KnownClassifier:
+    """The same as a net, whose share is just below a limit."""
+    share = _limit(trials, alpha) * (1.0 - _TINY)
     return BandNet([3], 8.0, _image(SHAPE), _grid(1.5, share))
 
 
@@ -203,7 +210,7 @@ def _noisy_rival() -> KnownClassifier:
     """
     sure, high, share = 0.25, 0.49, 0.4
     low = (sure + 1e-4 - share * high) / (1.0 - share)
-    rows = [[sure, rival, sure - 0.0012, *([(0.5012 - rival) / 2.0] * 2)] for rival in (high, low)]
+    rows = [[sure, rival, sure - 0.0012, *([(0.5012 - rival) / 2.0] * 2)] for rival in (low, high)]
     return bands([5], torch.tensor(rows, dtype=torch.float64).log(), _image((1, 1, 1)), _grid(0.5, share))
 
 
