@@ -4,6 +4,7 @@ python certify.py --checkpoint X                                certify what was
 python certify.py --arch onnx/FILE --data D --sigma S ...       certify the net that you have
 python certify.py report DIR_OR_TSV...                          tables and plots of certifications, side by side
 python certify.py recertify DIR --alpha 0.01 --mechanisms ...   from the stored votes, without sampling
+python certify.py audit --quick                                 whether this installation keeps its promises
 """
 
 from __future__ import annotations

@@ -6,47 +6,30 @@ import torch
 from scipy import special, stats
 
 from lightning_rs import SmoothedClassifier
+from lightning_rs.audit.float_attack import ATTACKS
 from lightning_rs.certification import Certification, CertificationSettings, certify_examples
 from lightning_rs.mechanisms import MechanismSet
 from lightning_rs.noise import GridGaussian
 
 
-class Remembers:
-    """Class 1 where every pixel could be a + z in float32, which is so at x = a and hardly anywhere else."""
-
-    def __init__(self, level, levels):
-        self.a = torch.tensor(level, dtype=torch.float32) / levels
-
-    def __call__(self, rows):
-        kept = ((rows - self.a) + self.a == rows).flatten(1).all(dim=1)
-        return torch.stack([~kept, kept], dim=1).float()
-
-
-@pytest.mark.parametrize(
-    ("shape", "levels", "level"),
-    [((3, 32, 32), 255, level) for level in (129, 150, 200, 210)] + [((1, 28, 28), 15, 11), ((1, 28, 28), 16, 4)],
-)
-def test_rounding_that_remembers_the_image(shape, levels, level):
+@pytest.mark.parametrize("attack", ATTACKS, ids=str)
+def test_rounding_that_remembers_the_image(attack):
     """Gaussian noise in float32 certifies a large radius, within which another image on the grid gets another answer.
 
     The attack of V. Voracek and M. Hein, "Sound Randomized Smoothing in Floating-Point Arithmetics", 2023.
     """
-    f = Remembers(level, levels)
-    x = (torch.full(shape, level, dtype=torch.float32) / levels)[None]
-    other = x.clone()
-    other.view(-1)[:60] = torch.tensor(level - 1, dtype=torch.float32) / levels
-    distance = float((other - x).double().norm())
 
     def certify_and_predict(levels):
-        g = SmoothedClassifier(f, 2, sigma=0.5, levels=levels, batch_size=200)
-        certificate = g.certify(x, n0=20, n=1000, alpha=0.001, mechanisms=["cohen"])["cohen"]
-        return certificate.prediction[0], certificate.radius[0], g.predict(other, n=200, alpha=0.001, seed=0)[0]
+        g = SmoothedClassifier(attack.classifier, 2, sigma=0.5, levels=levels, batch_size=200)
+        certificate = g.certify(attack.image[None], n0=20, n=1000, alpha=0.001, mechanisms=["cohen"])["cohen"]
+        answer = g.predict(attack.other[None], n=200, alpha=0.001, seed=0)[0]
+        return certificate.prediction[0], certificate.radius[0], answer
 
     prediction, radius, answer = certify_and_predict(None)
-    assert prediction == 1 and radius > 1.1 > 2 * distance, "gaussian noise certifies it"
+    assert prediction == 1 and radius > 1.1 > 2 * attack.distance, "gaussian noise certifies it"
     assert answer == 0, "and is broken: the answer nearby is another one"
 
-    prediction, radius, answer = certify_and_predict(levels)
+    prediction, radius, answer = certify_and_predict(attack.levels)
     assert answer != -1
     # On the grid of 1/255 the joint vote of all pixels is never for class 1; on that of 1/16 it always is, for both.
     assert prediction == answer

@@ -1,0 +1,50 @@
+import os
+from collections import Counter
+
+import pytest
+
+from lightning_rs.audit import running
+from lightning_rs.audit.case import Case
+from lightning_rs.audit.finding import Finding
+from lightning_rs.audit.settings import AuditSettings
+
+
+@pytest.mark.parametrize("quick", [True, False])
+def test_every_part_has_its_cases_under_names_of_their_own(quick):
+    names = [case.name for case in running.list_cases(AuditSettings(quick=quick))]
+    assert max(Counter(names).values()) == 1
+    assert {name.partition(":")[0] for name in names} == {
+        "coverage", "noise", "float attack", "places", "invariances"
+    }  # fmt: skip
+
+
+def test_every_module_with_cases_is_a_part():
+    folder = os.path.dirname(running.__file__)
+    with_cases = [name for name in os.listdir(folder) if "\ndef cases(" in open(os.path.join(folder, name)).read()]
+    assert sorted(f"{part.__name__.rpartition('.')[2]}.py" for part in running.PARTS) == sorted(with_cases)
+
+
+def fine(name):
+    yield Finding("a", name, "x", "x", True)
+
+
+def wrong():
+    yield Finding("a", "first", "x", "x", True)
+    raise ValueError("the base classifier returned NaN")
+
+
+def test_an_error_is_a_finding_and_the_others_go_on(capsys):
+    cases = [Case("a: wrong", wrong), Case("a: fine", lambda: fine("second"))]
+    first, failed, second = running.run_cases(cases, shown=False)
+    assert (first.subject, second.subject) == ("first", "second") and first.passed and second.passed
+    assert failed == Finding("a", "wrong", "to end without an error", "error: the base classifier returned NaN", False)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_what_is_no_bad_value_is_not_hidden():
+    def broken():
+        yield from fine("x")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        list(running.run_cases([Case("a: broken", broken)], shown=False))
