@@ -229,6 +229,16 @@ class RunDescription:
         return {key: (a, b) for key, (a, b) in pairs.items() if a != b and b not in _FOUND}
 
 
+def told(differences: Mapping[str, tuple[Any, Any]]) -> str:
+    """What `RunDescription.differences` gave, in words: of what is there and what has come now."""
+    return ", ".join(f"{key} ({_shown(there)} there, {_shown(now)} now)" for key, (there, now) in differences.items())
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def _tuples(value: Any) -> Any:
     """The value with tuples in the place of lists."""
     if isinstance(value, (list, tuple)):
