@@ -14,7 +14,7 @@ from lightning_rs.noise.gaussian import Gaussian
 from lightning_rs.noise.grid_gaussian import GridGaussian, GridGaussianSource
 
 # Steps of the fine grid in one sigma, at most: the tables of the draws are some ten times as long.
-_STEPS = 1024
+_STEPS = 512
 _MOST_STEPS = 2**16 - 1
 # Of the sums of inputs and draws, in steps.
 _LARGEST = 2**30
@@ -58,7 +58,7 @@ class RoundedGaussian(Noise):
     Args:
         scale: standard deviation sigma before rounding.
         grid: L, the levels of the certified images.
-        ratio: r, odd; when left out such that sigma is about a thousand steps of the fine grid.
+        ratio: r, odd; when left out such that sigma is about 500 steps of the fine grid.
 
     Attributes:
         fine: the noise on the fine grid.
