@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 
 import torch
-from scipy import optimize
 from torch import Tensor, nn
 
 from lightning_rs.attack.balls import Ball, ball_of
@@ -35,10 +34,10 @@ _START = 0.5
 _PROMISING, _SPARE = 1.0, 0.5
 # Draws of a screening, of those of a proof.
 _SCREENING = 0.1
-# The way to the first point that seems to be broken grows by so much, and is then known within such a part.
-_GROWTH, _KNOWN = 1.15, 0.004
+# Ways to points that may be broken differ by such factors, and are not below the other part.
+_GROWTH, _LEAST = 1.1, 0.01
 # Where a proof fails a longer way is tried, so often; a shorter one is worth another proof if it is so much shorter.
-_LONGER, _TRIES, _SHORTER = 1.03, 3, 0.99
+_LONGER, _TRIES, _SHORTER = 1.03, 3, 0.98
 # Descents to the nearest point: the second one knows where votes change, which scores only approximate.
 _DESCENTS = 2
 
@@ -193,13 +192,13 @@ class ImageAttack:
     def _prove(self, proofs: Proofs, ball: Ball, delta: Tensor, furthest: float) -> None:
         """Try to prove the first points on the way along delta (d,) that seem to be broken."""
         length = float(ball.length(delta[None]))
-        if not length:
+        if not length:  # No gradient, and the image itself was tried.
             return
         way = self._way(proofs, delta, furthest / length)
         for _ in range(_TRIES):
             if way is None or way * length > min(furthest, _SHORTER * proofs.distance(ball)):
                 return
-            if proofs.refutes(way * delta) or way == 0.0:
+            if proofs.refutes(way * delta):
                 return
             way *= _LONGER
 
@@ -213,17 +212,21 @@ class ImageAttack:
             spare = _SPARE * deviation / math.sqrt(self._settings.n)
             return proofs.claim.needed(deviation, self._settings.n, proofs.alpha) + spare - mean
 
-        way = 1.0
-        while missing(way) > 0.0:
-            if way >= most:
+        high = 1.0
+        while missing(high) > 0.0:
+            if high >= most:
                 return None
-            way = min(_GROWTH * way, most)
-        if missing(0.0) <= 0.0:
-            return 0.0
-        return float(optimize.brentq(missing, 0.0, way, xtol=_KNOWN * way))
+            high = min(_GROWTH * high, most)
+        low = high / _GROWTH
+        while missing(low) <= 0.0:
+            if low < _LEAST:
+                return low
+            low, high = low / _GROWTH, low
+        # As evidence grows about in proportion between such near points, no more of them need be asked about.
+        return low + (high - low) * missing(low) / (missing(low) - missing(high))
 
     def _evidence(self, proofs: Proofs, delta: Tensor, first: int | None = None) -> tuple[float, float]:
-        """Mean and standard deviation of the evidence against the claim at delta (d,), as a screening estimates them."""
+        """Mean and standard deviation of the evidence at delta (d,), as a screening estimates them."""
         evidence = proofs.claim.evidence(self._screened(delta, first), proofs.prediction)[:, 0].double()
         # At least that of one draw, so that agreement is no certainty.
         return float(evidence.mean()), math.sqrt(float(evidence.var(unbiased=False)) + 1.0 / len(evidence))
