@@ -23,24 +23,34 @@ _SAME = ("data", "num_classes", "weights_sha256", "normalization", "denoiser", "
 
 
 def recorded_subject(
-    directory: str | Path, run: RunDescription, checkpoint: str | None = None, arch: str | None = None, **others: Any
+    directory: str | Path,
+    run: RunDescription,
+    checkpoint: str | None = None,
+    arch: str | None = None,
+    weights: str | None = None,
+    **others: Any,
 ) -> Subject:
     """The subject of a certification; without a `checkpoint` that of the run in whose folder the certification lies.
 
     Args:
         directory: of the certification.
         run: its `run.json`.
-        checkpoint, arch, others: see `load_subject`.
+        checkpoint, arch, weights, others: see `load_subject`.
 
     Raises:
         OSError, ValueError: see `load_subject`; or no checkpoint is given, and none of the run has the weights that
             the records are of.
     """
-    if checkpoint is not None:
-        return load_subject(checkpoint, arch, **others)
+    if checkpoint is not None or weights is not None:
+        return load_subject(checkpoint, arch, weights, **others)
     files = _run_checkpoints(Path(directory))
     for file in files if run.weights_sha256 is not None else []:
-        subject = load_subject(str(file), arch, **others)
+        try:
+            subject = load_subject(str(file), arch, **others)
+        except ValueError:
+            if arch is None:
+                raise
+            continue  # What is named may be a net without a checkpoint.
         set_sigma(subject.loaded.base_classifier, run.sigma)
         if weights_digest(subject.loaded.base_classifier) == run.weights_sha256:
             return subject

@@ -1,9 +1,11 @@
 import dataclasses
+import gzip
 import shutil
 
 import pytest
 import torch
 from cases import make_subject
+from conftest import ROOT
 
 from lightning_rs.certification import (
     CertificationSettings,
@@ -93,17 +95,21 @@ def test_what_old_records_do_not_say_is_not_compared(run):
     assert recorded_certification("out", silent, subject, CPU).seed == 5
 
 
-def test_the_checkpoint_of_the_training_around_is_found_by_its_weights(trained, checkpoint, tmp_path):
-    shutil.copytree(trained / "runs" / "short", run_folder := tmp_path / "short", ignore=lambda *_: ["wandb"])
-    directory = run_folder / "certification"
+def test_the_checkpoint_of_the_training_around_is_found_by_its_weights(tmp_path):
+    directory = shutil.copytree(ROOT / "tests" / "golden" / "fixed", tmp_path / "short" / "certification")
     run = RunDirectory(directory).run()
-    assert recorded_subject(directory, run).name == str(run_folder / "checkpoints" / "last.ckpt")
-    other = torch.load(checkpoint, weights_only=True)
+    (run_folder := directory.parent / "checkpoints").mkdir()
+    last = run_folder / "last.ckpt"
+    last.write_bytes(gzip.decompress((ROOT / "tests" / "golden" / "version1.ckpt.gz").read_bytes()))
+    assert recorded_subject(directory, run).name == str(last)
+    shutil.copy(last, run_folder / "zuletzt.ckpt")
+    other = torch.load(last, weights_only=True)
     next(iter(other["state_dict"].values())).add_(1e-3)
-    torch.save(other, run_folder / "checkpoints" / "last.ckpt")
-    shutil.copy(checkpoint, run_folder / "checkpoints" / "zuletzt.ckpt")
-    (run_folder / "checkpoints" / ".last.1.part.ckpt").write_bytes(b"torn")
-    assert recorded_subject(directory / "again", run).name == str(run_folder / "checkpoints" / "zuletzt.ckpt")
+    torch.save(other, last)
+    (run_folder / ".last.1.part.ckpt").write_bytes(b"torn")
+    assert recorded_subject(directory / "again", run).name == str(run_folder / "zuletzt.ckpt")
+    with pytest.raises(ValueError, match="digits_cnn has no weights without a checkpoint: give --checkpoint"):
+        recorded_subject(directory, dataclasses.replace(run, weights_sha256="0" * 64), arch="digits_cnn", data="Digits")
     with pytest.raises(ValueError, match="classifier is missing: .* no checkpoint in .*checkpoints has its weights: "):
         recorded_subject(directory, dataclasses.replace(run, weights_sha256="0" * 64))
     with pytest.raises(ValueError, match="classifier is missing: alone holds .* it lies in no training's folder: give"):

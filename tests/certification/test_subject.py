@@ -26,7 +26,7 @@ def test_a_noise_that_nobody_says_is_asked_for():
     [
         ({}, "give --checkpoint FILE, or with --arch a net that has its weights, such as onnx/FILE"),
         ({"checkpoint": "a.ckpt", "weights": "pretrained"}, "the weights are those of a.ckpt: leave weights out"),
-        ({"arch": "digits_cnn", "stages": ["lightning_rs.models.Normalize"]}, "leave stages out"),
+        ({"arch": "digits_cnn", "stages": ["denoiser"]}, "leave stages out"),
     ],
 )
 def test_what_does_not_go_together_is_refused(given, message):
