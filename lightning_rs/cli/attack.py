@@ -12,6 +12,7 @@ from typing import Any, Literal
 import numpy as np
 from pytorch_lightning.utilities import rank_zero_only
 
+from lightning_rs.attack.balls import ball_of
 from lightning_rs.attack.claims import claim_of
 from lightning_rs.attack.directory import AttackDirectory
 from lightning_rs.attack.outcome import Attacked, Example, Outcome
@@ -93,7 +94,9 @@ def attack(
     check_subset(skip, limit, indices)
     radii = None if radii is None else list(check_radii(radii))
     records, run, notes = read_directory(directory)
-    attackable = _mechanisms(records, mechanisms)
+    held = list(records[0].certificates)
+    for label in mechanisms or ():
+        check_known("mechanism of the records", label, held)
     records = _subset(directory, records, skip, limit, indices)
     data_args = ({} if data_dir is None else {"data_dir": data_dir}) | (data_args or {})
     how = {"weights": weights, "normalization": normalization, "denoiser": denoiser}
@@ -106,6 +109,8 @@ def attack(
             certification, settings=dataclasses.replace(certification.settings, compile=False)
         )
     check_labels(certification, records)
+    shape = tuple(certification.image(records[0].index)[0].shape)
+    attackable = _attackable(mechanisms or held, shape, said=mechanisms is not None)
     target = AttackDirectory(output or Path(directory) / "attack", _about(run, certification, attackable, chosen))
     target.check()
     loggers = make_loggers(target.path, wandb_project, wandb_mode, resumed_at=-1)
@@ -124,24 +129,23 @@ def attack(
         raise SystemExit(1)
 
 
-def _mechanisms(records: Sequence[Record], asked: list[str] | None) -> dict[str, Mechanism]:
-    """The mechanisms to attack, by label: those asked for, or all of the records whose claims can be attacked."""
-    held = list(records[0].certificates)
-    for label in asked or ():
-        check_known("mechanism of the records", label, held)
+def _attackable(labels: Sequence[str], shape: tuple[int, ...], said: bool) -> dict[str, Mechanism]:
+    """The mechanisms by label; those of an unknown claim or norm are left out with a line, or refused if the user said
+    them."""
     chosen: dict[str, Mechanism] = {}
-    for label in asked or held:
+    for label in labels:
         mechanism = parse_mechanism(label)  # What a file names is looked up, never imported.
         try:
             claim_of(mechanism)
+            ball_of(mechanism, shape)
         except ValueError as error:
-            if asked:
+            if said:
                 raise
             say(f"not attacked: {error}")
         else:
             chosen[label] = mechanism
     if not chosen:
-        raise ValueError(f"nothing to attack: the certificates of {', '.join(held)} cannot be")
+        raise ValueError(f"nothing to attack: the certificates of {', '.join(labels)} cannot be")
     return chosen
 
 

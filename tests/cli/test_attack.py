@@ -33,6 +33,11 @@ class Inflated(Cohen):
     def _certify(self, statistics, alpha):
         certificate = super()._certify(statistics, alpha)
         return replace(certificate, radius=2.5 * certificate.radius)
+
+
+class Moody(Cohen):
+    name = "moody"
+    keeps = "mood"
 """
 
 
@@ -148,26 +153,28 @@ def test_another_runs_attack_is_refused(work, capsys):
     records, run = recertify(first.read(), first.run(), alpha=0.01)
     again = RunDirectory(first.path / "again")
     again.create(run)
-    again.replace(records)
-    assert attack(again.path, "--limit=1") == 0  # Its checkpoint is found, too.
-    capsys.readouterr()
-    assert attack(first.path, "--limit=1", f"--output={again.path / 'attack'}") == 2
+    again.replace(records[:2])  # It is not finished.
+    assert attack(again.path, "--mechanisms=[cohen]") == 0  # Its checkpoint is found, too.
+    assert "2 images attacked" in capsys.readouterr().out
+    assert attack(first.path, "--mechanisms=[cohen]", f"--output={again.path / 'attack'}") == 2
     err = capsys.readouterr().err
     assert "attack holds another attack; it differs in run (" in err and len(err.splitlines()) == 1
 
 
 def test_radii_that_are_too_large_are_found_violated(work, capsys):
     subject = load_subject(str(work / "checkpoints" / "last.ckpt"))
-    certify(subject, work / "inflated", mechanisms=["attack_mine.Inflated"], indices=INDICES)
+    certify(subject, work / "inflated", mechanisms=["attack_mine.Inflated", "attack_mine.Moody"], indices=INDICES)
     MECHANISMS._users.clear()
     assert attack(work / "inflated") == 2
     assert "what only a file names is never imported" in capsys.readouterr().err
     assert attack(work / "inflated", "--plugins=attack_mine", "--steps=10") == 1
-    out = capsys.readouterr().out
+    out, err = capsys.readouterr()
+    assert err.startswith("not attacked: attack_mine.Moody keeps the mood of a hard classifier")
     *lines, last = [line for line in out.splitlines() if "attack_mine.Inflated" in line and "│" not in line]
     assert last.startswith("MORE VIOLATIONS THAN ALPHA ALLOWS: attack_mine.Inflated: ")
     violated = [row for row in rows(work / "inflated" / "attack" / "images.csv") if row["violated"] == "1"]
     assert len(violated) >= 4
+    assert attack(work / "inflated", "--plugins=attack_mine", "--mechanisms=['attack_mine.Moody']") == 2
     assert [line.split(":")[0] for line in lines] == [f"image {row['index']}" for row in violated]
 
 
