@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Literal
 
@@ -65,9 +66,10 @@ class Surroundings:
         return self._source.standardised(draws).flatten(1)
 
     def log_p(self, rows: Tensor) -> Tensor:
-        """(count, points, classes) log-softmax scores of copies (points, count, *shape)."""
-        scores = log_probabilities(self._sampler.classify(rows.flatten(0, 1)))
-        return scores.view(*rows.shape[:2], -1).transpose(0, 1)
+        """(count, points, classes) log-softmax scores of copies (points, count, *shape); equal ones for NaN."""
+        log_p = log_probabilities(self._sampler.classify(rows.flatten(0, 1)))
+        log_p = torch.where(log_p.isnan().any(dim=1, keepdim=True), -math.log(log_p.shape[1]), log_p)
+        return log_p.view(*rows.shape[:2], -1).transpose(0, 1)
 
     def screened(self, points: Tensor, count: int, first: int | None = None) -> Tensor:
         """`log_p` of `copies`, without gradient."""

@@ -18,7 +18,6 @@ from lightning_rs.attack.directions import Surroundings, by_answers, by_gradient
 from lightning_rs.attack.outcome import Attacked, Example, Outcome
 from lightning_rs.attack.proof import Points, Proofs
 from lightning_rs.attack.settings import AttackSettings
-from lightning_rs.checks import shown
 from lightning_rs.mechanisms import ABSTAIN, Mechanism
 from lightning_rs.noise import Noise, NoiseSource, Purpose, off_grid
 from lightning_rs.smoothing.classifier import device_of
@@ -33,11 +32,11 @@ _START = 0.5
 # Deviations of a screening from which a point within the radius is worth a proof, and beyond what a proof needs.
 _PROMISING, _SPARE = 1.0, 0.5
 # Draws of a screening, of those of a proof.
-_SCREENING = 0.1
-# Ways to points that may be broken differ by such factors, and are not below the other part.
+_SCREENING = 0.25
+# Ways to points that may be broken differ by such factors; below such a part none is told from the image itself.
 _GROWTH, _LEAST = 1.1, 0.01
 # Where a proof fails a longer way is tried, so often; a shorter one is worth another proof if it is so much shorter.
-_LONGER, _TRIES, _SHORTER = 1.03, 3, 0.98
+_LONGER, _TRIES, _SHORTER = 1.04, 4, 0.98
 # Descents to the nearest point: the second one knows where votes change, which scores only approximate.
 _DESCENTS = 2
 
@@ -96,7 +95,7 @@ def _outcomes(
         except ValueError as error:
             raise ValueError(f"example {example.index}: {error}") from None
         if unknown := [label for label in example.certificates if label not in mechanisms]:
-            raise ValueError(f"example {example.index} has certificates of {shown(unknown[0])}, which is not given")
+            raise ValueError(f"example {example.index} has certificates of {unknown[0]}, whose mechanism is not given")
         shape, dtype = tuple(example.image.shape), example.image.dtype
         if source is None or (source.shape, source.dtype) != (shape, dtype):
             source = sampler.noise.source(settings.seed, shape, dtype, sampler.device, Purpose.ATTACK)
@@ -169,7 +168,7 @@ class ImageAttack:
             proofs.refutes(nearest)
         level = 0.0
         for _ in range(_DESCENTS):
-            epsilon = ball.length(nearest[None]).to(image.dtype)
+            epsilon = ball.length(nearest[None]).to(image.dtype).clamp(min=_LEAST * furthest)
             nearest = descend(
                 margins, ball, image, nearest[None], epsilon, settings.steps, furthest=furthest, level=level
             )[0][0]
@@ -192,7 +191,7 @@ class ImageAttack:
     def _prove(self, proofs: Proofs, ball: Ball, delta: Tensor, furthest: float) -> None:
         """Try to prove the first points on the way along delta (d,) that seem to be broken."""
         length = float(ball.length(delta[None]))
-        if not length:  # No gradient, and the image itself was tried.
+        if not length:  # Nothing leads away from the image, at which a proof was tried.
             return
         way = self._way(proofs, delta, furthest / length)
         for _ in range(_TRIES):
