@@ -5,6 +5,7 @@ python certify.py --arch onnx/FILE --data D --sigma S ...       certify the net 
 python certify.py report DIR_OR_TSV...                          tables and plots of certifications, side by side
 python certify.py recertify DIR --alpha 0.01 --mechanisms ...   from the stored votes, without sampling
 python certify.py audit --quick                                 whether this installation keeps its promises
+python certify.py attack DIR                                    how much of what is certified can be broken
 """
 
 from __future__ import annotations
@@ -19,23 +20,16 @@ from typing import Any, Literal
 
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
-from lightning_fabric import Fabric
 
-from lightning_rs.certification import Certification, CertificationSettings, certify_together
-from lightning_rs.checkpoints import (
-    Checkpoint,
-    data_of,
-    doubt_about_normalization,
-    load_checkpoint,
-    load_net,
-    with_denoiser,
-)
+from lightning_rs.certification import CertificationSettings, certify_together, load_subject
+from lightning_rs.checkpoints import doubt_about_normalization
 from lightning_rs.checks import check_at_least
 from lightning_rs.cli import (
     GroupedParser,
     WandbMode,
     clean_exit,
     ending_together,
+    fabric_on,
     gather_data_options,
     log_hyperparameters,
     log_records,
@@ -46,8 +40,6 @@ from lightning_rs.cli import (
     run_command,
     stopping_cleanly,
 )
-from lightning_rs.models import load_named, set_sigma
-from lightning_rs.noise import make_noise
 from lightning_rs.results import RunDescription, RunDirectory, write_report
 
 _ABOUT = "Draw noisy copies of the images of a checkpoint's data set, and turn the\nvotes into certified radii."
@@ -110,43 +102,21 @@ def certify(
         plug_in(plugins)
         chosen = CertificationSettings(**settings)
         check_at_least("wandb_examples", wandb_examples, 0)
-        load_named(stages=stages or [])
         short = {"data_dir": data_dir, "download": download}
         data_args = {key: value for key, value in short.items() if value is not None} | (data_args or {})
-        loaded = _loaded(checkpoint, arch, weights, data, normalization, data_args, stages)
-        datamodule = data_of(loaded, data, **data_args)
-        try:
-            fabric = Fabric(accelerator=accelerator, devices=devices, num_nodes=num_nodes)
-        except RuntimeError as error:  # No such device.
-            raise ValueError(str(error)) from None
+        subject = load_subject(checkpoint, arch, weights, normalization, denoiser, data, data_args, stages)
+        loaded = subject.loaded
+        fabric = fabric_on(accelerator, devices, num_nodes)
         if fabric.is_global_zero:
-            datamodule.prepare_data()
-        dataset = datamodule.dataset("test")
-        sigma = loaded.sigma if sigma is None else sigma
-        if sigma is None:
-            raise ValueError(f"{checkpoint or arch} does not say the noise of its training: give sigma")
-        classifier = loaded.base_classifier
-        if denoiser is not None:
-            loaded = with_denoiser(loaded, denoiser)
-        set_sigma(loaded.base_classifier, sigma)
-        levels = datamodule.facts.levels
-        certification = Certification(
-            base_classifier=loaded.base_classifier.to(fabric.device),
-            architecture=loaded.architecture,
-            num_classes=loaded.num_classes,
-            noise=chosen.noise_for(make_noise(loaded.noise, sigma, levels), levels),
-            dataset=dataset,
-            data=datamodule.called("test"),
-            split="test",
-            settings=chosen,
-        )
+            subject.data.prepare_data()
+        certification = subject.certification(chosen, fabric.device, sigma)
         certification.check()
         run = certification.describe()
         directory = Path(output) if output else default_directory(checkpoint, run)
         RunDirectory(directory).check(run)
         certification.ask()
         if loaded.foreign and fabric.is_global_zero:
-            doubt = doubt_about_normalization(classifier, dataset, datamodule.facts)
+            doubt = doubt_about_normalization(subject.classifier, certification.dataset, subject.data.facts)
             if doubt:
                 print(f"warning: {doubt}", file=sys.stderr, flush=True)
         loggers = make_loggers(directory, wandb_project, wandb_mode, resumed_at=-1)
@@ -155,8 +125,8 @@ def certify(
         kept = f"finished examples are kept in {directory}; start the same command again to go on"
         with stopping_cleanly(lambda: kept, say=fabric.is_global_zero):
             start = time.perf_counter()
-            about = {"architecture": loaded.architecture, "objective": loaded.objective, "sigma": sigma}
-            about["training_sigma"] = loaded.sigma
+            about = {"architecture": loaded.architecture, "objective": loaded.objective}
+            about |= {"sigma": certification.noise.scale, "training_sigma": loaded.sigma}
             # Nothing is logged before the directory is this run's: one without run.json would be refused.
             begun = partial(log_hyperparameters, loggers, about)
             run, records = certify_together(certification, directory, begun=begun)
@@ -164,28 +134,7 @@ def certify(
                 radii = chosen.radii_for(run.sigma)
                 log_run(loggers, records, run, radii, "certify_test", time.perf_counter() - start)
                 write_report(records, run, radii, directory)
-                log_records(loggers, records, run, directory, dataset, wandb_examples)
-
-
-def _loaded(
-    checkpoint: str | None,
-    arch: str | None,
-    weights: str | None,
-    data: str | None,
-    normalization: str | None,
-    data_args: dict[str, Any],
-    stages: list[str] | None,
-) -> Checkpoint:
-    """What is to be certified: the classifier of a checkpoint, or a net without one."""
-    if checkpoint is not None:
-        if weights is not None:
-            raise ValueError(f"the weights are those of {checkpoint}: leave weights out")
-        return load_checkpoint(checkpoint, arch, data, normalization, data_args)
-    if arch is None:
-        raise ValueError("give --checkpoint FILE, or with --arch a net that has its weights, such as onnx/FILE")
-    if stages:
-        raise ValueError("stages are those that a checkpoint names: leave stages out")
-    return load_net(arch, weights, data, normalization, data_args)
+                log_records(loggers, records, run, directory, certification.dataset, wandb_examples)
 
 
 def default_directory(checkpoint: str | None, run: RunDescription) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,14 @@ def records(path: Path) -> Iterator[Record]:
             record.ParseFromString(message)
             message = b""
             yield record
+
+
+def wait(path: Path, seconds: float = 60.0) -> None:
+    """Wait for the end of a file: W&B's service may still be writing when a run has finished."""
+    end = time.monotonic() + seconds
+    while not any(record.WhichOneof("record_type") == "exit" for record in records(path)):
+        assert time.monotonic() < end, f"{path} has no end"
+        time.sleep(0.05)
 
 
 def history(path: Path) -> list[dict[str, Any]]:

@@ -1,9 +1,30 @@
-"""What an attack found about the certificates of one image."""
+"""An image with its certificates, and what an attack found about them."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+from torch import Tensor
+
+from lightning_rs.results.records import ExampleCertificate
+
+
+@dataclass(frozen=True)
+class Example:
+    """An image whose certificates are attacked.
+
+    Attributes:
+        index: of the image in its split.
+        image: (*shape), as it was certified: rounded to the levels of the noise where it has some.
+        label: its class.
+        certificates: label of a mechanism to what it certified.
+    """
+
+    index: int
+    image: Tensor
+    label: int
+    certificates: Mapping[str, ExampleCertificate]
 
 
 @dataclass(frozen=True)

@@ -38,7 +38,7 @@ class AttackSettings:
     n0: int = 100
     n: int = 10_000
     alpha: float = 0.001
-    furthest: float = 4.0
+    furthest: float = 6.0
     method: Literal["auto", "gradient", "black_box"] = "auto"
     batch_size: int = 1000
     seed: int = 0

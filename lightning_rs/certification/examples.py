@@ -193,10 +193,15 @@ class Certification:
         plain = dataclasses.replace(self, settings=dataclasses.replace(self.settings, compile=False, batch_size=100))
         # What a random classifier draws meanwhile is not taken from a training.
         with evaluating(self.base_classifier), OwnRandomness(self.device):
-            size = find_batch_size(plain._prepared(image), image)
+            size = find_batch_size(plain.prepared(image), image)
         return dataclasses.replace(self, settings=dataclasses.replace(self.settings, batch_size=size))
 
-    def _prepared(self, image: Tensor) -> PreparedClassifier:
+    def prepared(self, image: Tensor) -> PreparedClassifier:
+        """The base classifier as it is run, checked on noisy copies of an image, which is on its device.
+
+        Raises:
+            ValueError: see `prepare`.
+        """
         # Compilation is for one shape; for the other checks a few rows do.
         rows = self.settings.batch_size if self.settings.compile else min(self.settings.batch_size, 100)
         noise = self.noise.source(0, tuple(image.shape), image.dtype, image.device, Purpose.PILOT)
@@ -225,7 +230,7 @@ def certify_examples(certification: Certification, indices: Iterable[int]) -> It
     settings.check(noise, first.shape)
     plan = settings.plan(noise, first.shape, certification.purpose)
     device = certification.device
-    prepared = certification._prepared(first.to(device))
+    prepared = certification.prepared(first.to(device))
     how = (certification.num_classes, noise, settings.batch_size, certification.seed, device)
     sampler = Sampler(prepared, *how, stochastic=settings.stochastic)
     labels: list[int] = []

@@ -2,6 +2,7 @@
 
 from lightning_rs.cli.commands import list_commands, run_command
 from lightning_rs.cli.data_options import expand_data_options, gather_data_options
+from lightning_rs.cli.devices import fabric_on
 from lightning_rs.cli.exits import CertifyParser, ResumeParser, TrainParser, clean_exit, fail
 from lightning_rs.cli.help_groups import GroupedParser
 from lightning_rs.cli.interruption import KeepHandlers, ending_together, stopping_cleanly
@@ -23,6 +24,7 @@ __all__ = [
     "clean_exit",
     "ending_together",
     "expand_data_options",
+    "fabric_on",
     "fail",
     "gather_data_options",
     "list_commands",

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from docstring_parser import parse
 
 from lightning_rs.checks import check_known
+from lightning_rs.cli.data_options import gather_data_options
 from lightning_rs.cli.exits import CertifyParser, clean_exit
 from lightning_rs.cli.plugins import plug_in
 
@@ -26,8 +27,8 @@ def run_command(arguments: Sequence[str]) -> None:
     """Run the subcommand that the first argument names with the others.
 
     Parameters without a default are given by position, a list of them as several words; the others are options, and
-    flags where they are False if left out. Every subcommand takes `--plugins`, and ends in one line where it raises
-    `ValueError` or `OSError`.
+    flags where they are False if left out. `--data.KEY VALUE` is gathered for one that takes `data_args`. Every
+    subcommand takes `--plugins`, and ends in one line where it raises `ValueError` or `OSError`.
     """
     with clean_exit():
         commands = list_commands()
@@ -35,6 +36,8 @@ def run_command(arguments: Sequence[str]) -> None:
     about = parse(function.__doc__ or "")
     parser = CertifyParser(prog=f"certify.py {arguments[0]}", description=about.short_description)
     parameters = inspect.signature(function, eval_str=True).parameters.values()
+    # Others than these the parser finds where they lead: those of settings in the settings' class.
+    parameters = [p for p in parameters if p.kind is not p.VAR_KEYWORD]
     positional = {p.name: p.annotation for p in parameters if p.default is p.empty}
     helps = {p.arg_name: p.description for p in about.params}
     for name, kind in positional.items():
@@ -45,7 +48,9 @@ def run_command(arguments: Sequence[str]) -> None:
         parser.add_argument(f"--{name}", action="store_true", help=helps.get(name))
     parser.add_function_arguments(function, skip={*positional, *flags}, as_group=False)
     parser.add_argument("--plugins", type=list[str] | str | None, help="Modules that define a user's own objects.")
-    options = parser.parse_args(list(arguments[1:])).as_dict()
+    with clean_exit():
+        words = gather_data_options(arguments[1:]) if "data_args" in {p.name for p in parameters} else arguments[1:]
+    options = parser.parse_args(list(words)).as_dict()
     with clean_exit():
         plug_in(options.pop("plugins"))
         function(**options)

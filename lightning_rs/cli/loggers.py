@@ -15,6 +15,8 @@ from lightning_rs.cli.csv_log import CsvLog
 from lightning_rs.cli.remarks import say
 from lightning_rs.cli.wandb_log import WandbLog, WandbMode, available_mode, has_key, wandb_id
 from lightning_rs.results import Record, RunDescription, logged, run_of_records
+from lightning_rs.results.attack_figures import AttackedRun
+from lightning_rs.results.attack_wandb import send_attack
 from lightning_rs.results.wandb_payload import log_certification, log_figures
 
 
@@ -93,6 +95,14 @@ def log_records(
     """Send records and a table of examples to W&B (see `log_certification`), and close the logs."""
     for logger in loggers:
         _send(logger, lambda run: log_certification(run, records, description, directory, dataset, examples))
+        logger.finalize("success")
+
+
+def log_attack(loggers: Sequence[Logger], run: AttackedRun, figures: dict[str, float], directory: Path) -> None:
+    """Log the figures of an attack, send to W&B its curves and certificates (see `send_attack`), and close the logs."""
+    for logger in loggers:
+        logger.log_metrics(figures, step=0)
+        _send(logger, lambda wandb_run: send_attack(wandb_run, run, directory))
         logger.finalize("success")
 
 

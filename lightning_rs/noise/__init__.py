@@ -4,6 +4,7 @@ from lightning_rs.noise.base import BLOCK, Noise, NoiseSource, Purpose, Stage, u
 from lightning_rs.noise.gaussian import Gaussian
 from lightning_rs.noise.grid_gaussian import GridGaussian
 from lightning_rs.noise.registry import NOISES, as_noise, make_noise
+from lightning_rs.noise.rounded_gaussian import RoundedGaussian, off_grid
 
 __all__ = [
     "BLOCK",
@@ -13,8 +14,10 @@ __all__ = [
     "Noise",
     "NoiseSource",
     "Purpose",
+    "RoundedGaussian",
     "Stage",
     "as_noise",
     "make_noise",
+    "off_grid",
     "uniform",
 ]

@@ -63,6 +63,7 @@ class Noise(ABC):
         scale: in the units of the input; what mechanisms call sigma.
         source_class: of its addressable draws.
         levels: inputs have to be multiples of 1 / levels in [0, 1]; None for any input.
+        certifies: whether inputs are certified, or a classifier is trained, under it; otherwise no user names it.
 
     An option that a subclass takes beside the scale is an attribute of the same name.
     """
@@ -70,6 +71,7 @@ class Noise(ABC):
     name: ClassVar[str]
     source_class: ClassVar[type[NoiseSource]]
     levels: int | None = None
+    certifies: ClassVar[bool] = True
 
     def __init__(self, scale: float) -> None:
         self.scale = check_positive("sigma", scale)

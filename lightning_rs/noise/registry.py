@@ -11,7 +11,7 @@ from lightning_rs.registry import Registry, split_options
 
 def _name(value: Any) -> str | None:
     is_one = isinstance(value, type) and issubclass(value, Noise) and not inspect.isabstract(value)
-    return getattr(value, "name", None) if is_one else None
+    return getattr(value, "name", None) if is_one and value.certifies else None
 
 
 NOISES: Registry[type[Noise]] = Registry("noise", "lightning_rs.noise", _name, option="--noise {}")

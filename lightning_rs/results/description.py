@@ -244,6 +244,16 @@ def alpha_title(alpha: float, attempts: int = 1) -> str:
     return f"α = {alpha:g}" + (f" over {attempts:,} attempts" if attempts > 1 else "")
 
 
+def told(differences: Mapping[str, tuple[Any, Any]]) -> str:
+    """What `RunDescription.differences` gave, in words: of what is there and what has come now."""
+    return ", ".join(f"{key} ({_shown(there)} there, {_shown(now)} now)" for key, (there, now) in differences.items())
+
+
+def _shown(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
 def _tuples(value: Any) -> Any:
     """The value with tuples in the place of lists."""
     if isinstance(value, (list, tuple)):

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
-from lightning_rs.files import check_own_directory, lock, only_writer, remove_parts, sync_folder, write_whole
-from lightning_rs.results.check_sums import LINE
-from lightning_rs.results.description import RunDescription
+from lightning_rs.files import check_own_directory, lock, only_writer, remove_parts, write_whole
+from lightning_rs.results.description import RunDescription, told
+from lightning_rs.results.lines import LineAppender, read_lines, whole_line
 from lightning_rs.results.records import Record
 from lightning_rs.results.verification import Contradiction, check_record, verify
 
@@ -50,8 +48,7 @@ class RunDirectory:
         check_own_directory(self.path, self._description.name, "a certification")
         known = self.run()
         if known is not None and (differing := known.differences(run)):
-            parts = [f"{key} ({_short(there)} there, {_short(now)} now)" for key, (there, now) in differing.items()]
-            raise ValueError(f"{self.path} holds another run; it differs in {', '.join(parts)}")
+            raise ValueError(f"{self.path} holds another run; it differs in {told(differing)}")
 
     def create(self, run: RunDescription) -> None:
         """Write `run.json` unless there is one; one process does this, before any appends."""
@@ -104,10 +101,8 @@ class RunDirectory:
         found: dict[int, _Line] = {}
         unchecked = 0
         for file in files:
-            # What follows the last newline was torn.
-            for number, text in enumerate(file.read_bytes().split(b"\n")[:-1], start=1):
-                place = f"{file}, line {number}"
-                line = _read_line(text, run, place)
+            for place, text, has_sum in read_lines(file, run.number, "another run than run.json says"):
+                line = _Line(_record(text, run, place), place, has_sum)
                 if checked and not line.checked:
                     raise ValueError(f"{place}: it has no check sum, and run.json has one: the line was changed")
                 index = line.record.index
@@ -137,7 +132,7 @@ class RunDirectory:
             OSError, ValueError: see `RecordAppender.append`.
         """
         run = self._known()
-        write_whole(self._file(0), b"".join(_line(record, run) for record in records))
+        write_whole(self._file(0), b"".join(whole_line(_text(record, run), run.number) for record in records))
         for file in self._files():
             if file != self._file(0):
                 file.unlink()
@@ -166,11 +161,8 @@ class RunDirectory:
         return sorted(self.path.glob("records-*.jsonl"))
 
 
-class RecordAppender:
-    """Appends one line per finished example. A context manager.
-
-    Each line is on the disk, not only in the system's memory, when `append` returns: what was finished survives a
-    killed process and a power failure. A line that was cut off by either is dropped when the file is opened again.
+class RecordAppender(LineAppender):
+    """Appends one line per finished example, see `LineAppender`.
 
     Args:
         path: the file.
@@ -181,15 +173,8 @@ class RecordAppender:
     """
 
     def __init__(self, path: Path, run: RunDescription) -> None:
-        self._path, self._run = path, run
-        self._file = path.open("ab", buffering=0)
-        try:
-            lock(self._file.fileno(), path, "certification")
-            _drop_torn_line(path)
-        except BaseException:
-            self._file.close()
-            raise
-        sync_folder(path.parent)
+        super().__init__(path, run.number, "certification")
+        self._run = run
 
     def append(self, record: Record) -> None:
         """Write a record.
@@ -198,25 +183,7 @@ class RecordAppender:
             ValueError: it would not be read again, with the reason; nothing is written.
             OSError: the disk is full, or fails; the records before it are kept.
         """
-        line = _line(record, self._run)
-        end = os.fstat(self._file.fileno()).st_size
-        try:
-            while line:
-                line = line[self._file.write(line) :]
-            os.fsync(self._file.fileno())
-        except OSError as error:
-            with suppress(OSError):
-                self._file.truncate(end)
-            raise OSError(
-                f"{self._path} cannot be written ({error.strerror}): the examples finished before are kept; "
-                "make room, and start the same command again to go on"
-            ) from error
-
-    def __enter__(self) -> RecordAppender:
-        return self
-
-    def __exit__(self, *exception: object) -> None:
-        self._file.close()
+        self.append_text(_text(record, self._run))
 
 
 @dataclass(frozen=True)
@@ -228,21 +195,18 @@ class _Line:
     checked: bool
 
 
-def _line(record: Record, run: RunDescription) -> bytes:
-    """A record as it is written."""
+def _text(record: Record, run: RunDescription) -> bytes:
+    """A record as JSON."""
     try:
         text = record.to_json().encode()
         check_record(Record.from_json(text), run)
     except ValueError as error:
         raise ValueError(f"image {record.index} has no record that can be kept: {error}") from None
-    return LINE.add(text, run.number) + b"\n"
+    return text
 
 
-def _read_line(text: bytes, run: RunDescription, place: str) -> _Line:
-    try:
-        text, checked = LINE.take(text, run.number)
-    except ValueError as error:
-        raise ValueError(f"{place}: {error}: the line was changed, or is of another run than run.json says") from None
+def _record(text: bytes, run: RunDescription, place: str) -> Record:
+    """The record in a line."""
     try:
         record = Record.from_json(text)
     except ValueError as error:
@@ -251,15 +215,4 @@ def _read_line(text: bytes, run: RunDescription, place: str) -> _Line:
         check_record(record, run)
     except ValueError as error:
         raise ValueError(f"{place}: {error}") from None
-    return _Line(record, place, checked)
-
-
-def _drop_torn_line(path: Path) -> None:
-    with path.open("rb+") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
-
-
-def _short(value: Any) -> str:
-    text = json.dumps(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return record

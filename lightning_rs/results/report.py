@@ -66,7 +66,7 @@ def write_report(
     drawn = [name for name in PAIR_RADII if name in run.certificates]
     if len(drawn) > 2:
         draw_simplex(directory / "simplex.png", drawn, examples=pairs_of(records), title=description.title)
-    _print_directory("Records, table and plots", directory)
+    show_directory("Records, table and plots", directory)
 
 
 def report_runs(
@@ -114,18 +114,18 @@ def report_runs(
             continue
         tables = _write_tables(group, radii, folder, heading, shown, confidence, notes)
         for table in tables:
-            _print(table)
+            show_table(table)
         _plot_group(group, shown, folder, heading)
     report.finish()
     for line in (f"{UNITS}. {LEGACY}.", _about_limits(confidence), *notes):
         Console().print(Text(one_line(line)), soft_wrap=True)
-    _print_directory("Tables and plots", directory)
+    show_directory("Tables and plots", directory)
 
 
 def print_table(run: Run, radii: Sequence[float]) -> None:
     """Print certified accuracy per mechanism and radius with the figures beside it. Nothing is rounded up."""
     heading = f"Certified accuracy (%)\n{run.description.title}"
-    _print(accuracy_table(figures(run, radii), radii, heading, single=True))
+    show_table(accuracy_table(figures(run, radii), radii, heading, single=True))
     Console().print(
         Text(
             f"{len(run)} images; base classifier: clean accuracy {percent(clean_accuracy(run))} %, "
@@ -147,7 +147,7 @@ def print_leads(rows: Sequence[Lead], smoothing: str) -> None:
         gain = "" if row.gain != row.gain else "certifies alone" if row.gain == float("inf") else percent(row.gain)
         cells.append((row.mechanism, percent(row.share), percent(row.alone), gain))
     name = f"Largest radius among the mechanisms of the {smoothing} smoothed classifier"
-    _print(Table(name, header, tuple(cells)))
+    show_table(Table(name, header, tuple(cells)))
     Console().print(Text(NO_JOINT_GUARANTEE), soft_wrap=True)
 
 
@@ -284,11 +284,13 @@ def _about_limits(confidence: float) -> str:
     )
 
 
-def _print_directory(what: str, path: Path) -> None:
+def show_directory(what: str, path: Path) -> None:
+    """Print where something was written."""
     Console().print(Text.assemble(f"{what}: ", (one_line(str(path)), "bold")), soft_wrap=True)
 
 
-def _print(table: Table) -> None:
+def show_table(table: Table) -> None:
+    """Print a table, however wide."""
     rich = to_rich(table)
     console = console_for(rich)
     console.print()

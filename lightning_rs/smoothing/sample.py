@@ -34,6 +34,7 @@ class Sample:
         fields: the other fields of `Statistics` that were asked for, but for `look_counts`.
         path: (successes, draws) at every look: main draws that voted for the selected class, and all main draws.
         seconds: its share, by rows, of the time that all examples took so far.
+        unanswered: number of main draws with NaN scores.
     """
 
     position: int
@@ -46,6 +47,7 @@ class Sample:
     fields: dict[str, NDArray]
     path: list[tuple[int, int]]
     seconds: float
+    unanswered: int = 0
 
     def statistics(self, noise: Noise, plan: Plan) -> Statistics:
         """Statistics of this one example, sampled under `noise` by `plan`."""

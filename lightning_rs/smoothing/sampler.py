@@ -70,6 +70,7 @@ class Sampler:
         self.device = device
         self.whole_batches = getattr(getattr(base_classifier, "preparation", None), "compile", False)
         self._rows_a_call = batch_size
+        self._checked = False
         self._randomness = OwnRandomness(device) if stochastic else None
 
     def run(self, examples: Iterable[tuple[int, Tensor]], plan: Plan) -> Iterator[Sample]:
@@ -105,6 +106,8 @@ class Sampler:
     def check_first(self, rows: Tensor, logits: Tensor, used: int) -> None:
         """Refuse a base classifier whose answers to the first batch are not those of independent draws.
 
+        Further batches, of this run or the next, pass: it is one classifier.
+
         Args:
             rows: the batch.
             logits: the answers to it.
@@ -113,6 +116,8 @@ class Sampler:
         Raises:
             ValueError: NaN for all of them, or see `check_same_answers` and `check_independent_answers`.
         """
+        if self._checked:
+            return
         if logits[:used].isnan().any(dim=1).all():
             raise ValueError(f"the base classifier returned NaN for all {used} rows of its first batch")
         # A compiled classifier is made for whole batches; for others a part is enough.
@@ -121,6 +126,7 @@ class Sampler:
             check_same_answers(self.classify, rows[:part], logits[:part])
         else:
             check_independent_answers(self.classify, rows[:part], logits[:part], self._randomness)
+        self._checked = True
 
     def classify(self, rows: Tensor) -> Tensor:
         """Logits of a batch, or of a part of one."""
@@ -189,7 +195,6 @@ class SamplingRun:
     def samples(self) -> Iterator[Sample]:
         under_way: deque[tuple[Layout, Callable[[], tuple[NDArray, NDArray]]]] = deque()
         batch = self._prepare()
-        checked = False
         while batch is not None or under_way:
             following = None
             if batch is not None:
@@ -197,9 +202,7 @@ class SamplingRun:
                 layout, buffer = batch[0], batch[1]()
                 with torch.inference_mode():
                     logits = self.sampler.classify(buffer[0])
-                    if not checked:
-                        self.sampler.check_first(buffer[0], logits, layout.rows)
-                        checked = True
+                    self.sampler.check_first(buffer[0], logits, layout.rows)
                     under_way.append((layout, self._count(layout, buffer, logits)))
                 self.rows += layout.rows
             while len(under_way) > (self.patience if batch is not None else 0):
@@ -325,6 +328,7 @@ class SamplingRun:
             fields=self._fields(job, row, scores),
             path=job.path,
             seconds=(time.perf_counter() - self.start) * job.rows / max(self.rows, 1),
+            unanswered=int(votes[-1]),
         )
 
     def _fields(self, job: Job, row: NDArray[np.int64], scores: NDArray[np.float32]) -> dict[str, NDArray]:

@@ -4,13 +4,13 @@ from lightning_rs.cli import list_commands, run_command
 
 
 def test_a_file_is_all_that_a_subcommand_takes():
-    assert list(list_commands()) == ["audit", "recertify", "report"]
+    assert list(list_commands()) == ["attack", "audit", "recertify", "report"]
 
 
 def test_an_unknown_one_ends_in_one_line(capsys):
     with pytest.raises(SystemExit):
         run_command(["retrain"])
-    assert capsys.readouterr().err == "error: unknown command 'retrain'; known: audit, recertify, report\n"
+    assert capsys.readouterr().err == "error: unknown command 'retrain'; known: attack, audit, recertify, report\n"
 
 
 @pytest.mark.parametrize(
