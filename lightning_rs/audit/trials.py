@@ -12,6 +12,7 @@ from scipy import special
 from torch import Tensor
 
 from lightning_rs.audit.band_net import SHAPE, BandNet
+from lightning_rs.audit.claim import Claim
 from lightning_rs.audit.known import SURE, Ball, HalfSpace, KnownClassifier
 from lightning_rs.audit.limits import fair_trials, lower_limit, telling_successes
 from lightning_rs.audit.tables import bands, tuned, worst_region
@@ -120,13 +121,14 @@ def trials(quick: bool) -> list[Trial]:
 def mechanisms_by_kind(with_options: bool) -> dict[str, tuple[str, ...]]:
     """Every registered mechanism by what it needs: `hard`, `soft`, `first order`, and `sequential`.
 
-    Those that cannot be made from their name alone are left out.
+    Those that cannot be made from their name alone, or claim what no truth is known of, are left out.
     """
     kinds: dict[str, list[str]] = {"hard": [], "soft": [], "first order": [], "sequential": []}
     for name in list_mechanisms():
         for text in (name, *(f"{name}:{options}" for options in OPTIONS.get(name, ()) if with_options)):
             try:
                 mechanism = parse_mechanism(text)
+                Claim.of(mechanism, (2, 2, 1))
             except ValueError:
                 continue
             if isinstance(mechanism, SequentialMechanism):

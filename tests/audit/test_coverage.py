@@ -116,11 +116,14 @@ def test_a_mechanism_that_no_case_covers(monkeypatch):
         def __init__(self, of):
             super().__init__()
 
+    class Vague(Cohen):
+        name, keeps = "vague", "confidence"
+
     found = run("coverage: every mechanism")["every registered mechanism"]
     assert found.passed
-    monkeypatch.setattr(MECHANISMS, "_users", {"odd": Odd})
+    monkeypatch.setattr(MECHANISMS, "_users", {"odd": Odd, "vague": Vague})
     found = run("coverage: every mechanism")["every registered mechanism"]
-    assert not found.passed and found.seen == "not tried: odd"
+    assert not found.passed and found.seen == "not tried: odd, vague"
 
 
 def test_names_of_cases_differ_and_say_what_they_are():
