@@ -30,6 +30,8 @@ def run_cases(cases: Sequence[Case], shown: bool = True) -> Iterator[Finding]:
         shown: whether a bar says how far it is.
     """
     with progress(len(cases), "Auditing", "case", shown, leave=False) as bar:
+        # Some take a tenth of a second and some a minute: the mean rate would say nothing of the time left.
+        bar.bar_format = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
         for case in cases:
             bar.set_postfix_str(case.name, refresh=False)
             torch.compiler.reset()  # It compiles no more than a few classifiers, and leaves further ones as they are.

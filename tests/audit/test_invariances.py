@@ -69,7 +69,7 @@ def test_noise_that_goes_by_the_order_of_images_is_found(monkeypatch):
     monkeypatch.setattr(NoiseSource, "generator", generator)
     attempts = (invariances._order, invariances._company, invariances._resumed)
     assert failed(*attempts) == {"another order", "a subset, beside others", "stopped and resumed"}
-    assert failed(*attempts, subject=Subject(QUICK, mechanisms=SEQUENTIAL))
+    assert failed(invariances._order, subject=Subject(QUICK, mechanisms=SEQUENTIAL)) == {"another order"}
 
 
 def test_a_resumption_that_draws_other_noise_is_found(monkeypatch):
