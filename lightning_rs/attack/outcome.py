@@ -57,7 +57,7 @@ class Outcome:
         label: its class.
         attacked: label of a mechanism to its certificate under attack; mechanisms that abstained are not there.
         points: number of points at which another answer was tried to be proved.
-        method: `gradient` or `black_box`.
+        method: `gradient` or `black_box`; as asked for where every mechanism abstained.
         seconds: that it took.
     """
 

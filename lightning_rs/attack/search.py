@@ -35,7 +35,7 @@ _PROMISING, _SPARE = 1.0, 0.5
 _SCREENING = 0.25
 # Ways to points that may be broken differ by such factors; below such a part none is told from the image itself.
 _GROWTH, _LEAST = 1.1, 0.01
-# Where a proof fails a longer way is tried, so often; a shorter one is worth another proof if it is so much shorter.
+# Where a proof fails a longer way is tried, so often; one is worth a proof if it is so much shorter than a proved one.
 _LONGER, _TRIES, _SHORTER = 1.04, 4, 0.98
 # Descents to the nearest point: the second one knows where votes change, which scores only approximate.
 _DESCENTS = 2
@@ -166,18 +166,21 @@ class ImageAttack:
         mean, deviation = self._evidence(proofs, nearest)
         if mean * math.sqrt(settings.n) >= _PROMISING * deviation:
             proofs.refutes(nearest)
-        level = 0.0
+        level, found = 0.0, []
         for _ in range(_DESCENTS):
             epsilon = ball.length(nearest[None]).to(image.dtype).clamp(min=_LEAST * furthest)
             nearest = descend(
                 margins, ball, image, nearest[None], epsilon, settings.steps, furthest=furthest, level=level
             )[0][0]
-            self._prove(proofs, ball, nearest, furthest)
-            found = proofs.nearest(ball)
-            if found is None:
+            way = self._way(proofs, ball, nearest, furthest)
+            if way is None:
                 break
-            nearest = found.to(image.dtype)
+            nearest = way * nearest
+            found.append(nearest)
             level = float(proofs.claim.margin(self._screened(nearest), proofs.prediction))
+        for delta in sorted(found, key=lambda delta: float(ball.length(delta[None]))):
+            if self._prove(proofs, ball, delta, furthest):
+                break
 
     def _starts(self, ball: Ball, radius: float) -> tuple[Tensor, Tensor]:
         """The image and random points around it, from it; and the sizes of the balls within which they stay."""
@@ -188,21 +191,25 @@ class ImageAttack:
         delta[0] = 0.0
         return delta, epsilon
 
-    def _prove(self, proofs: Proofs, ball: Ball, delta: Tensor, furthest: float) -> None:
-        """Try to prove the first points on the way along delta (d,) that seem to be broken."""
+    def _prove(self, proofs: Proofs, ball: Ball, delta: Tensor, furthest: float) -> bool:
+        """Whether the point at delta (d,), or one a little further, is proved, or is no nearer than one that was."""
+        for _ in range(_TRIES):
+            length = float(ball.length(delta[None]))
+            if length > _SHORTER * proofs.distance(ball):
+                return True
+            if length > furthest:
+                return False
+            if proofs.refutes(delta):
+                return True
+            delta = _LONGER * delta
+        return False
+
+    def _way(self, proofs: Proofs, ball: Ball, delta: Tensor, furthest: float) -> float | None:
+        """How much of delta (d,) to go until a proof should succeed; None if going as far as one may is not enough."""
         length = float(ball.length(delta[None]))
         if not length:  # Nothing leads away from the image, at which a proof was tried.
-            return
-        way = self._way(proofs, delta, furthest / length)
-        for _ in range(_TRIES):
-            if way is None or way * length > min(furthest, _SHORTER * proofs.distance(ball)):
-                return
-            if proofs.refutes(way * delta):
-                return
-            way *= _LONGER
-
-    def _way(self, proofs: Proofs, delta: Tensor, most: float) -> float | None:
-        """How far to go along delta (d,) until a proof should succeed, `most` at most; None if that is not enough."""
+            return None
+        most = furthest / length
         first = self._around.reserve(self._screening)
 
         @cache

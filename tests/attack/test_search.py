@@ -27,7 +27,7 @@ from lightning_rs.noise import Gaussian, GridGaussian
 from lightning_rs.random_state import random_state
 from lightning_rs.results.records import ExampleCertificate
 
-SETTINGS = AttackSettings(n=6000, copies=32)
+SETTINGS = AttackSettings(n=20_000, copies=32)
 NORMS = MechanismSet(["cohen", "mohapatra_l1", "mohapatra_linf", "mohapatra_channel:top=1,height=2"])
 NOISES = [Gaussian(SIGMA), GridGaussian(SIGMA, 16)]
 
