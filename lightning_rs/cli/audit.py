@@ -14,7 +14,6 @@ from typing import Any, Literal
 import numpy
 import scipy
 import torch
-from lightning_fabric import Fabric
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -26,6 +25,7 @@ from lightning_rs.audit.running import list_cases, run_cases
 from lightning_rs.audit.settings import AuditSettings
 from lightning_rs.certification.examples import commit
 from lightning_rs.checks import check_word
+from lightning_rs.cli.devices import fabric_on
 from lightning_rs.files import write_whole
 from lightning_rs.results.escaping import one_line
 from lightning_rs.results.report import console_for
@@ -59,10 +59,7 @@ def audit(
     check_word("seed", seed)
     if output is not None:
         _check_file(Path(output))
-    try:
-        device = Fabric(accelerator=accelerator, devices=1).device
-    except RuntimeError as error:  # No such device.
-        raise ValueError(str(error)) from None
+    device = fabric_on(accelerator).device
     preparation = Preparation(precision, channels_last, fold_batch_norm, compile)
     preparation.check(device, nn.Identity())
     settings = AuditSettings(quick, device, preparation, seed)

@@ -13,6 +13,7 @@ from scipy import stats
 from lightning_rs.mechanisms import ABSTAIN
 from lightning_rs.metrics import certified_accuracy
 from lightning_rs.results.description import RunDescription
+from lightning_rs.results.radius_text import radius_texts
 
 CONFIDENCE = 0.999
 """Of the number of violations that is allowed."""
@@ -140,8 +141,8 @@ def attack_figures(run: AttackedRun, radii: Sequence[float]) -> list[AttackFigur
                 images=len(run),
                 certificates=count,
                 violations=int(one.violated.sum()),
-                expected=run.description.alpha * count,
-                allowed=allowed_violations(count, run.description.alpha, run.alpha),
+                expected=run.description.spent_alpha * count,
+                allowed=allowed_violations(count, run.description.spent_alpha, run.alpha),
                 certified=tuple(certified_accuracy(one.prediction, one.radius, run.label, radii).tolist()),
                 robust=tuple(certified_accuracy(one.prediction, one.distance, run.label, radii).tolist()),
                 ratio=float(np.median(ratios)) if len(ratios) else math.nan,
@@ -194,9 +195,10 @@ def attacks(run: AttackedRun) -> Iterator[Attack]:
 def logged_attack(figures: Sequence[AttackFigures], radii: Sequence[float], prefix: str = "attack") -> dict[str, float]:
     """The figures by the names under which they are logged, e.g. `attack/cohen/violations`."""
     named: dict[str, float] = {}
+    texts = radius_texts(radii)
     for row in figures:
-        own = {f"certified@{r:g}": share for r, share in zip(radii, row.certified, strict=True)}
-        own |= {f"not_broken@{r:g}": share for r, share in zip(radii, row.robust, strict=True)}
+        own = {f"certified@{text}": share for text, share in zip(texts, row.certified, strict=True)}
+        own |= {f"not_broken@{text}": share for text, share in zip(texts, row.robust, strict=True)}
         own |= {"certificates": row.certificates, "violations": row.violations, "allowed": row.allowed}
         own |= {"median_ratio": row.ratio, "unbroken": row.unbroken}
         named |= {f"{prefix}/{row.mechanism}/{name}": value for name, value in own.items()}

@@ -16,6 +16,7 @@ from lightning_rs.files import write_whole
 from lightning_rs.results import attack_plots
 from lightning_rs.results.attack_figures import CONFIDENCE, Attack, AttackedRun, AttackFigures, attack_figures, attacks
 from lightning_rs.results.escaping import csv_text, markdown, one_line
+from lightning_rs.results.radius_text import accuracy_headers, radius_texts
 from lightning_rs.results.report import show_directory, show_table
 from lightning_rs.results.tables import Table, percent, to_markdown
 
@@ -52,7 +53,7 @@ def attack_table(figures: Sequence[AttackFigures], radii: Sequence[float], title
     Of the two, the first is rounded down and the second up.
     """
     norms = ("norm",) if {row.norm for row in figures} - {"l2"} else ()
-    header = ("mechanism", *norms, "certificates", "violated", "allowed", *(f"r={r:g}" for r in radii))
+    header = ("mechanism", *norms, "certificates", "violated", "allowed", *accuracy_headers(radii))
     header = (*header, "radius / distance", "no point found")
     rows = []
     for row in figures:
@@ -87,7 +88,7 @@ def figures_csv(figures: Sequence[AttackFigures], radii: Sequence[float]) -> str
     """All figures, unrounded; empty where there are none."""
     file = io.StringIO()
     writer = csv.writer(file, lineterminator="\n")
-    shares = [f"{name}@{r:g}" for name in ("certified_accuracy", "not_broken") for r in radii]
+    shares = [f"{name}@{text}" for name in ("certified_accuracy", "not_broken") for text in radius_texts(radii)]
     writer.writerow(["mechanism", "norm", "images", "certificates", "violations", "expected", "allowed", *shares,
                      "median_ratio", "unbroken"])  # fmt: skip
     for row in figures:
@@ -113,5 +114,5 @@ def _about(run: AttackedRun) -> str:
         "Certified: right, with a radius above r, rounded down. Not broken: right, and no point within r was found "
         f"and proved to break it (a proof is wrong with probability at most {run.alpha:g}), rounded up. Between them "
         "lies the share of images that are answered rightly and whose claim holds up to r. Allowed: violations at "
-        f"most, with probability {CONFIDENCE:g}, at α = {run.description.alpha:g}."
+        f"most, with probability {CONFIDENCE:g}, at α = {run.description.spent_alpha:g}."
     )
