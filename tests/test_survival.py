@@ -1,15 +1,13 @@
 """Whatever ends a certification, what was finished is kept, nothing is certified twice, and it goes on."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import asdict
 
 import pytest
-from conftest import HOME, ROOT, run_script
+from conftest import ROOT, SERVER, clean_environment, run_script
 
 from lightning_rs.results import RunDirectory
 
@@ -24,9 +22,8 @@ def lines(directory):
 
 def start(*arguments, before="", **options):
     """`certify.py` as a user starts it, in a shell."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "PL_"))}
-    environment |= {"HOME": HOME.name, "OMP_NUM_THREADS": "1"}
-    command = " ".join(map(str, ("exec", sys.executable, ROOT / "certify.py", *arguments)))
+    environment = clean_environment({})
+    command = " ".join(map(str, ("exec", SERVER.python(environment), ROOT / "certify.py", *arguments)))
     return subprocess.Popen(
         ["bash", "-c", before + command], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
