@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -11,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from forking import ENVIRONMENT, LIBRARIES, ForkServer
 
 pytest.register_assert_rewrite("loss_checks", "objective_checks")
@@ -63,8 +66,17 @@ SERVER = ForkServer(LIBRARIES, clean_environment({}))
 
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> Path:
-    """Working directory of a short `python train.py`; the run lies in runs/short."""
-    folder = tmp_path_factory.mktemp("trained")
+    """Working directory of a short `python train.py`; the run lies in runs/short. Each process of pytest has a copy."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            _train(folder := tmp_path_factory.mktemp("training"))
+            folder.rename(shared)
+    return shutil.copytree(shared, base / "trained", symlinks=True)
+
+
+def _train(folder: Path) -> None:
     done = run_script(
         "train.py",
         "--name=short",
@@ -78,7 +90,6 @@ def trained(tmp_path_factory) -> Path:
     )
     (folder / "stdout.txt").write_text(done.stdout)
     (folder / "stderr.txt").write_text(done.stderr)
-    return folder
 
 
 @pytest.fixture(scope="session")
