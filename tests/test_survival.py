@@ -65,7 +65,7 @@ def test_a_full_disk_ends_it_in_one_line_and_it_goes_on(checkpoint, tmp_path):
 
 def test_of_two_that_start_at_one_moment_one_goes_on(checkpoint, tmp_path):
     out = tmp_path / "out"
-    arguments = ("--checkpoint", checkpoint, "--output", out, "--n=10000", "--limit=40", "--wandb_mode=disabled")
+    arguments = ("--checkpoint", checkpoint, "--output", out, "--n=5000", "--limit=40", "--wandb_mode=disabled")
     both = [start(*arguments, "--accelerator=cpu", "--devices=1") for _ in range(2)]
     errors = {process.returncode: err for process in both for err in [process.communicate(timeout=300)[1]]}
     assert sorted(errors) == [0, 2], errors
