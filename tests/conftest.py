@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import socket
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from filelock import FileLock
 from forking import ENVIRONMENT, LIBRARIES, ForkServer
 
 pytest.register_assert_rewrite("loss_checks", "objective_checks")
@@ -23,55 +27,58 @@ TIMEOUT = 600  # Seconds.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 
-def run_script(
-    script: str | Path, *arguments: object, cwd: Path, status: int | None = 0, fresh: bool = False, **environment: str
-) -> subprocess.CompletedProcess[str]:
-    """Run a script as a user does, without terminal and without any W&B account; returns the finished process.
-
-    It starts in a copy of a process that has imported the libraries; with `fresh`, in an interpreter of its own.
-    """
-    done = None if fresh else SERVER.run(ROOT / script, list(map(str, arguments)), cwd, _clean(environment), TIMEOUT)
-    if done is None:
-        return run_python(ROOT / script, *arguments, cwd=cwd, status=status, **environment)
-    return _checked(done, status)
+def run_script(script: str | Path, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run a script of this project with `run_python`."""
+    return run_python(ROOT / script, *arguments, **options)
 
 
 def run_python(
-    *arguments: object, cwd: Path, status: int | None = 0, **environment: str
+    *arguments: object, cwd: Path, status: int | None = 0, fresh: bool = False, **environment: str
 ) -> subprocess.CompletedProcess[str]:
-    """Run a fresh Python with these arguments, and else as `run_script` does."""
+    """Run Python with these arguments as a user does, without terminal and without any W&B account.
+
+    It starts as a copy of a process that has imported the libraries; with `fresh`, as an interpreter of its own.
+    """
+    environment = clean_environment(environment)
     done = subprocess.run(
-        [sys.executable, *map(str, arguments)],
+        [sys.executable if fresh else SERVER.python(environment), *map(str, arguments)],
         cwd=cwd,
-        env=_clean(environment),
+        env=environment,
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
         timeout=TIMEOUT,
     )
-    return _checked(done, status)
-
-
-def _clean(environment: dict[str, str]) -> dict[str, str]:
-    ours = {key: value for key, value in ENVIRONMENT.items() if not key.startswith(("WANDB", "PL_", "COLUMNS"))}
-    # PyArrow, which pandas imports where it is installed, would start a thread that the fork server cannot copy.
-    single = {"OMP_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
-    return ours | {"HOME": HOME.name, **single, **environment}
-
-
-SERVER = ForkServer(LIBRARIES, _clean({}))
-
-
-def _checked(done: subprocess.CompletedProcess[str], status: int | None) -> subprocess.CompletedProcess[str]:
     if status is not None:
         assert done.returncode == status, done.stdout[-3000:] + done.stderr[-3000:]
     return done
 
 
+def clean_environment(environment: dict[str, str]) -> dict[str, str]:
+    # Hundreds of commands import our modules: compiled once, as where nobody forbids it, they start in half the time.
+    others = ("WANDB", "PL_", "COLUMNS", "PYTHONDONTWRITEBYTECODE")
+    ours = {key: value for key, value in ENVIRONMENT.items() if not key.startswith(others)}
+    # PyArrow, which pandas imports where it is installed, would start a thread that the fork server cannot copy.
+    single = {"OMP_NUM_THREADS": "1", "JE_ARROW_MALLOC_CONF": "background_thread:false"}
+    return ours | {"HOME": HOME.name, **single, **environment}
+
+
+SERVER = ForkServer(LIBRARIES, clean_environment({}))
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> Path:
-    """Working directory of a short `python train.py`; the run lies in runs/short."""
-    folder = tmp_path_factory.mktemp("trained")
+    """Working directory of a short `python train.py`; the run lies in runs/short. Each process of pytest has a copy."""
+    base = tmp_path_factory.getbasetemp()
+    shared = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "shared"
+    with FileLock(f"{shared}.lock"):
+        if not shared.exists():
+            _train(folder := tmp_path_factory.mktemp("training"))
+            folder.rename(shared)
+    return shutil.copytree(shared, base / "trained", symlinks=True)
+
+
+def _train(folder: Path) -> None:
     done = run_script(
         "train.py",
         "--name=short",
@@ -85,7 +92,6 @@ def trained(tmp_path_factory) -> Path:
     )
     (folder / "stdout.txt").write_text(done.stdout)
     (folder / "stderr.txt").write_text(done.stderr)
-    return folder
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,15 @@
-"""Runs many Python scripts with one import of the large libraries.
+"""Runs many Python programs with one import of the large libraries.
 
 Nearly all the time of a short command goes into importing torch, Lightning and their like. A server, one for every
-process of pytest, imports them once and forks for every script: the copy takes over the script's environment, streams
-and arguments, runs it, and ends as an interpreter ends. Our own modules are imported by the copy, never by the server.
+process of pytest, imports them once and forks for every program. What stands in for the interpreter is a small one
+(`forked_python.py`) that asks for a copy and is to others what the copy would be: it ends as it does, and hands on the
+signals to end. The copy takes over environment, streams, limits and arguments, runs the program, and ends as an
+interpreter ends. Processes that it starts with `sys.executable`, such as its ranks, are copies too. Our own modules
+are imported by the copies, never by the server.
 
-What differs from a fresh interpreter: nobody sees what the libraries say while they are imported, all scripts share
-one seed of string hashes, a traceback begins with lines of this file, and files that are never closed are not flushed.
+What differs from a fresh interpreter: nobody sees what the libraries say while they are imported, all programs share
+one seed of string hashes, a traceback begins with lines of this file, files that are never closed are not flushed, and
+a copy is a child of the server, so that it does not see the end of who asked for it: it is killed then.
 """
 
 from __future__ import annotations
@@ -15,116 +19,93 @@ import gc
 import importlib
 import json
 import os
+import resource
 import runpy
 import select
 import signal
 import socket
 import subprocess
 import sys
+import tempfile
+import types
 import warnings
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 
 # Those that train.py and certify.py always import, and that of Digits. wandb is not among them: few commands use it.
 LIBRARIES = ("torch", "torchvision", "pytorch_lightning.cli", "scipy.stats", "matplotlib.figure", "sklearn.datasets")
-# That of pytest's start: what its libraries and tests change later is none of a script's affair.
+# That of pytest's start: what its libraries and tests change later is none of a program's affair.
 ENVIRONMENT = dict(os.environ)
+_CLIENT = Path(__file__).with_name("forked_python.py")
 
 
 class ForkServer:
-    """A process that runs scripts in copies of itself; started when it is first needed.
+    """A process that runs programs in copies of itself; started when it is first needed.
 
-    It ends with the process that made it, however that ends, and the script that is running ends with it.
+    It ends with the process that made it, however that ends, and the programs that are running end with it.
 
     Args:
-        libraries: that it imports; one that is not installed is left to the scripts.
+        libraries: that it imports; one that is not installed is left to the programs.
         environment: in which it imports them, but for PYTHONPATH, which the copies obey.
     """
 
     def __init__(self, libraries: Sequence[str], environment: Mapping[str, str]) -> None:
         self._libraries, self._environment = libraries, _without_path(environment)
-        self._usable = hasattr(os, "pidfd_open")  # Linux.
+        # Linux, and a path that may stand in the first line of a script.
+        self._usable = hasattr(os, "pidfd_open") and " " not in sys.executable
         self._server: subprocess.Popen[bytes] | None = None
-        self._socket: socket.socket | None = None
 
-    def run(
-        self, script: Path, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], timeout: float
-    ) -> subprocess.CompletedProcess[str] | None:
-        """Run a script as `subprocess.run` does that captures its output.
+    def python(self, environment: Mapping[str, str]) -> str:
+        """What to start programs with in this environment: the server's stand-in for the interpreter.
 
-        Returns None, and runs nothing, where only a fresh interpreter will do: in another environment than that in
-        which the libraries were imported, and on a system without what a server needs.
+        It is the interpreter where only that will do: in another environment than that in which the libraries were
+        imported, and on a system without what a server needs.
         """
         if not self._usable or _without_path(environment) != self._environment:
-            return None
-        connection = self._socket or self._start()
-        if connection is None:
-            return None
-        command = [sys.executable, str(script), *arguments]
-        request = {"argv": command[1:], "cwd": str(cwd), "environment": dict(environment)}
-        with ThreadPoolExecutor(2) as readers, ExitStack() as ours:
-            streams = [ours.enter_context(open(os.devnull))]
-            texts = []
-            for _ in range(2):
-                end, write = os.pipe()
-                texts.append(readers.submit(_read, end))
-                streams.append(ours.enter_context(open(write, "w")))
-            try:
-                socket.send_fds(connection, [json.dumps(request).encode()], [stream.fileno() for stream in streams])
-                ours.close()
-                connection.settimeout(timeout)
-                status = int(connection.recv(100))
-            except BaseException as error:  # An interrupted test too leaves no script behind.
-                self.close()
-                if isinstance(error, TimeoutError):
-                    raise subprocess.TimeoutExpired(command, timeout) from None
-                raise
-            stdout, stderr = (text.result() for text in texts)  # Whoever still writes is waited for.
-        return subprocess.CompletedProcess(command, status, stdout, stderr)
+            return sys.executable
+        if self._server is None:
+            self._start()
+        return os.path.join(self._folder.name, "python") if self._usable else sys.executable
 
     def close(self) -> None:
-        """End the server, and the script that it runs."""
-        if self._server is not None and self._socket is not None:
-            self._socket.close()
-            self._socket = None
-            self._server.wait()
+        """End the server, and the programs that it runs."""
+        if self._server is not None:
+            self._server.communicate()
+            self._server = None
 
-    def _start(self) -> socket.socket | None:
-        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+    def _start(self) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        python, address = (os.path.join(self._folder.name, name) for name in ("python", "socket"))
+        with open(python, "w") as file:
+            file.write(f"#!{sys.executable} -IS\n{_CLIENT.read_text()}")
+        os.chmod(python, 0o700)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+            listener.bind(address)
+            listener.listen()
             self._server = subprocess.Popen(
-                [sys.executable, __file__, str(theirs.fileno()), *self._libraries],
+                [sys.executable, __file__, str(listener.fileno()), python, *self._libraries],
                 env=self._environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,  # Of the scripts' kind: Python remembers what it can do with a stream.
+                stdin=subprocess.PIPE,  # Whose end is that of this process.
+                stdout=subprocess.PIPE,  # Of the programs' kind: Python remembers what it can do with a stream.
                 stderr=subprocess.STDOUT,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[listener.fileno()],
                 start_new_session=True,
             )
-        self._socket = ours
         atexit.register(self.close)
-        if ours.recv(100):
-            return ours
-        self._usable = False
-        said = self._server.communicate()[0].decode()
-        warnings.warn(f"scripts start in fresh interpreters: {said}", stacklevel=2)
-        self.close()
-        return None
+        assert self._server.stdout is not None
+        if (said := self._server.stdout.readline()) != b"ready\n":
+            self._usable = False
+            said += self._server.stdout.read()
+            warnings.warn(f"programs start in fresh interpreters: {said.decode()}", stacklevel=3)
 
 
 def _without_path(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name != "PYTHONPATH"}
 
 
-def _read(end: int) -> str:
-    with open(end) as stream:
-        return stream.read()
-
-
-def _serve(connection: socket.socket, libraries: Sequence[str]) -> str:
-    """Fork for every request until nobody is there to make one; returns, in the copy, the script that it is to run."""
+def _serve(listener: socket.socket, python: str, libraries: Sequence[str]) -> list[str]:
+    """Fork for every request until nobody is there to make one; returns, in a copy, the arguments of its program."""
     sys.path.pop(0)  # The folder of this file.
     for name in libraries:
         with suppress(ImportError):
@@ -133,46 +114,83 @@ def _serve(connection: socket.socket, libraries: Sequence[str]) -> str:
         sys.exit("no server for the tests: a library has started a thread, and a copy would not have it")
     gc.collect()
     gc.freeze()  # Collections in the copies leave the memory that they share alone.
-    connection.send(b"ready")
+    print("ready", flush=True)
+    sys.executable = python
+    maker, running = sys.stdin.fileno(), dict[int, tuple[int, socket.socket]]()
     while True:
-        request, streams, _, _ = socket.recv_fds(connection, 1 << 20, 3)
-        if not request:
+        asking = [connection for _, connection in running.values()]
+        ready = select.select([maker, listener, *running, *asking], [], [])[0]
+        if maker in ready:
+            for copy, _ in running.values():
+                os.killpg(copy, signal.SIGKILL)
             sys.exit()
-        copy = os.fork()
-        if not copy:
-            connection.close()
-            return _take_over(streams, **json.loads(request))
-        os.setpgid(copy, copy)
-        for stream in streams:
-            os.close(stream)
-        ended = os.pidfd_open(copy)
-        if ended not in select.select([connection, ended], [], [])[0]:
-            os.killpg(copy, signal.SIGKILL)  # Who asked is no longer there.
-        os.close(ended)
-        status = os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1])
-        with suppress(BrokenPipeError):
-            connection.send(str(status).encode())
+        for ended, (copy, connection) in list(running.items()):
+            if ended in ready:
+                status = os.waitstatus_to_exitcode(os.waitpid(copy, 0)[1])
+                with connection, suppress(BrokenPipeError):
+                    connection.send(str(status).encode())
+                os.close(ended)
+                del running[ended]
+            elif connection in ready:  # Who asked is no longer there.
+                os.killpg(copy, signal.SIGKILL)
+        if listener in ready:
+            connection = listener.accept()[0]
+            request, streams, _, _ = socket.recv_fds(connection, 1 << 20, 3)
+            copy = os.fork()
+            if not copy:
+                for each in (listener, connection, *asking):
+                    each.close()
+                for ended in running:
+                    os.close(ended)
+                return _take_over(streams, **json.loads(request))
+            os.setpgid(copy, copy)
+            for stream in streams:
+                os.close(stream)
+            running[os.pidfd_open(copy)] = copy, connection
+            with suppress(BrokenPipeError):
+                connection.send(str(copy).encode())
 
 
-def _take_over(streams: Sequence[int], argv: list[str], cwd: str, environment: dict[str, str]) -> str:
+def _take_over(
+    streams: Sequence[int], argv: list[str], cwd: str, environment: dict[str, str], file_size: list[int]
+) -> list[str]:
     """Become the process that `python *argv` would be."""
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_size[0], file_size[1]))
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(environment)
-    sys.argv[:] = argv
+    argv = argv[argv[0] == "-u" :]
     further = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
-    sys.path[:0] = [os.path.dirname(os.path.realpath(argv[0])), *map(os.path.abspath, further)]
+    folder = {"-c": "", "-m": cwd}.get(argv[0], os.path.dirname(os.path.realpath(argv[0])))
+    sys.path[:0] = [folder, *map(os.path.abspath, further)]
     if "torch" in sys.modules:  # Every new process draws its seeds; `random` sees to it by itself.
         sys.modules["numpy"].random.seed()
         sys.modules["torch"].default_generator.seed()
-    return argv[0]
+    if "lightning_fabric" in sys.modules:  # It reads this from the environment as it is imported.
+        rank_zero = sys.modules["lightning_fabric.utilities.rank_zero"]
+        rank_zero.rank_zero_only.rank = rank_zero._get_rank() or 0
+    return argv
 
 
-def _main(connection: socket.socket, libraries: Sequence[str]) -> None:
-    """Serve; in a copy, run the script and end as an interpreter does, but for what takes longer than most scripts.
+def _run(argv: list[str]) -> None:
+    """Do what `python *argv` does."""
+    if argv[0] == "-c":
+        sys.argv[:] = ["-c", *argv[2:]]
+        main = sys.modules["__main__"] = types.ModuleType("__main__")
+        exec(compile(argv[1], "<string>", "exec"), main.__dict__)
+    elif argv[0] == "-m":
+        sys.argv[:] = argv[1:]
+        runpy.run_module(argv[1], run_name="__main__", alter_sys=True)
+    else:
+        sys.argv[:] = argv
+        runpy.run_path(argv[0], run_name="__main__")
+
+
+def _main(listener: socket.socket, python: str, libraries: Sequence[str]) -> None:
+    """Serve; in a copy, run the program and end as an interpreter does, but for what takes longer than most programs.
 
     That is clearing the libraries away object by object. Threads are waited for and exit handlers called before: the
     handler that is registered first runs last.
@@ -187,9 +205,9 @@ def _main(connection: socket.socket, libraries: Sequence[str]) -> None:
             os._exit(status)
 
     atexit.register(leave)
-    script = _serve(connection, libraries)
+    argv = _serve(listener, python, libraries)
     try:
-        runpy.run_path(script, run_name="__main__")
+        _run(argv)
         status = 0
     except SystemExit as end:
         status = end.code if isinstance(end.code, int) else int(end.code is not None)
@@ -200,4 +218,4 @@ def _main(connection: socket.socket, libraries: Sequence[str]) -> None:
 
 
 if __name__ == "__main__":
-    _main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2:])
+    _main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], sys.argv[3:])

@@ -30,7 +30,7 @@ def records(directory):
 
 
 def test_the_checkpoint_of_a_training_is_certified_as_the_training_did(checkpoint, trained, tmp_path):
-    done = certify(checkpoint, tmp_path / "out", "--n=500", "--limit=40", "--batch_size=100", "--devices=1", fresh=True)
+    done = certify(checkpoint, tmp_path / "out", "--n=500", "--limit=40", "--batch_size=100", "--devices=1")
     assert records(tmp_path / "out") == records(trained / "runs" / "short" / "certification")
     table = (trained / "stdout.txt").read_text().split("Records, table")[0]
     table = table[table.index("Certified accuracy (%)") :]
@@ -55,10 +55,7 @@ def test_the_checkpoint_of_a_training_is_certified_as_the_training_did(checkpoin
 
 def test_two_processes_give_the_records_of_one(checkpoint, tmp_path):
     options = ("--limit=9", "--batch_size=100")
-    done = [
-        certify(checkpoint, tmp_path / f"of{devices}", *options, f"--devices={devices}", fresh=devices > 1)
-        for devices in (1, 2)
-    ]
+    done = [certify(checkpoint, tmp_path / f"of{devices}", *options, f"--devices={devices}") for devices in (1, 2)]
     assert len(list((tmp_path / "of2").glob("records-*.jsonl"))) == 2
     assert records(tmp_path / "of1") == records(tmp_path / "of2")
     assert done[1].stdout.count("Certified accuracy (%)") == 1

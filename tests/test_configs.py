@@ -1,4 +1,4 @@
-"""Every recipe of configs/ is complete, says nothing twice, and trains through the command line.
+"""Every recipe of configs/ is complete, says nothing twice, and trains: through the command line, or beside its base.
 
 The data are stand-ins on disk, in the data sets' own formats.
 """
@@ -9,16 +9,38 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 import yaml
 from conftest import ROOT
 from data.stand_ins import accept_checksums, write_cifar, write_imagenet, write_mnist
 
 import train
+from lightning_rs import objectives
 from lightning_rs.cli.config_bases import config_layers, merge_configs
 
 DATA = ("digits", "mnist", "cifar10", "imagenet")
 RECIPES = sorted(path for data in DATA for path in ROOT.glob(f"configs/{data}/*.yaml"))
 OBJECTIVES = ("gaussian", "stability", "macer", "consistency", "smoothadv", "smoothmix")
+
+
+def leaves(config, above=()):
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from leaves(value, (*above, key))
+        else:
+            yield (*above, key), value
+
+
+def is_variant(path):
+    """Whether a recipe is another one but for numbers that are said there too."""
+    *bases, own = config_layers(path).values()
+    said = dict(leaves(merge_configs(bases)))
+    changes = [(said.get(key), value) for key, value in leaves(merge_configs([own]))]
+    return bool(changes) and all(type(old) is type(new) and type(new) in (int, float) for old, new in changes)
+
+
+VARIANTS = [path for path in RECIPES if is_variant(path)]
+DIGITS = {"architecture": "digits_cnn", "num_classes": 10, "input_shape": [1, 8, 8], "mean": [0.3], "std": [0.4]}
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +51,6 @@ def data(tmp_path_factory):
     # Twelve classes have a second training image: a thousand are held out.
     write_imagenet(folder / "imagenet", lambda label: generator.integers(0, 256, (8, 8, 3), dtype=np.uint8), seconds=12)
     return folder
-
-
-def leaves(config, above=()):
-    for key, value in config.items():
-        if isinstance(value, dict):
-            yield from leaves(value, (*above, key))
-        else:
-            yield (*above, key), value
 
 
 def test_every_objective_has_a_recipe_for_every_data_set():
@@ -65,7 +79,22 @@ def test_recipes_leave_nothing_to_the_default(path):
     assert config["model"]["init_args"]["sigma"] == (float(sigma) if sigma[0].isdigit() else 0.25)
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda p: f"{p.parent.name}/{p.stem}")
+@pytest.mark.parametrize("path", VARIANTS, ids=lambda p: f"{p.parent.name}/{p.stem}")
+def test_the_objective_of_a_variant_takes_its_numbers(path):
+    """Their bases are trained through the command line, with the same net and data."""
+    model = merge_configs(config_layers(path).values())["model"]
+    module = getattr(objectives, model["class_path"].rpartition(".")[2])(**model["init_args"] | DIGITS)
+    torch.manual_seed(0)
+    for _ in range(2):
+        parts, _ = module.loss(torch.rand(8, 1, 8, 8), torch.arange(8))
+        sum(parts.values()).backward()
+        assert all(part.isfinite() for part in parts.values())
+    assert module.sigma == model["init_args"]["sigma"]
+
+
+@pytest.mark.parametrize(
+    "path", [path for path in RECIPES if path not in VARIANTS], ids=lambda p: f"{p.parent.name}/{p.stem}"
+)
 def test_two_steps_through_the_command_line(path, data, tmp_path, monkeypatch, request):
     arguments = [
         f"--config={path}",

@@ -1,11 +1,9 @@
 import errno
 import os
-import subprocess
-import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, run_python
 
 from lightning_rs.files import (
     check_own_directory,
@@ -54,8 +52,7 @@ def test_a_killed_writer_leaves_the_file_that_was_there(tmp_path):
         "import os, sys; from lightning_rs.files import replacing\n"
         "with replacing(sys.argv[1]) as part:\n    part.write_text('half'); os.kill(os.getpid(), 9)"
     )
-    done = subprocess.run([sys.executable, "-c", code, path], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)})
-    assert done.returncode == -9
+    run_python("-c", code, path, cwd=ROOT, status=-9)
     assert path.read_text() == "before"
     write_whole(path, "after")
     assert path.read_text() == "after"
@@ -123,15 +120,10 @@ def test_one_program_writes_to_a_directory_and_what_a_killed_one_left_is_removed
         "try:\n    only_writer(sys.argv[1], 'training')\nexcept ValueError as error:\n    sys.exit(str(error))\n"
         "with replacing(sys.argv[1] + '/a.ckpt') as part:\n    part.write_text('half'); os.kill(os.getpid(), 9)"
     )
-
-    def other():
-        command = [sys.executable, "-c", code, tmp_path]
-        return subprocess.run(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True)
-
-    refused = other()
+    refused = run_python("-c", code, tmp_path, cwd=ROOT, status=1)
     assert refused.stderr == f"another training is writing to {tmp_path}: let it end, or name another output\n"
     os.close(held)
-    assert other().returncode == -9
+    run_python("-c", code, tmp_path, cwd=ROOT, status=-9)
     assert [path.suffix for path in tmp_path.iterdir()] == [".ckpt"]
     remove_parts(tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -1,6 +1,7 @@
 """A script in a copy of the server is what it is in a fresh interpreter, and none is left behind."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -8,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
-from conftest import ROOT, run_script
+from conftest import ROOT, run_python, run_script
 from forking import ForkServer
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "pidfd_open"), reason="scripts start in fresh interpreters here")
@@ -47,10 +48,9 @@ def test_it_sees_and_leaves_what_a_fresh_interpreter_does(ending, status, tmp_pa
     (tmp_path / "in").mkdir()
     options = {"cwd": tmp_path / "in", "status": status, "PYTHONPATH": os.pathsep.join(["/nowhere", str(tmp_path)])}
     forked, fresh = (run_script(script, "--a", "b c", "ä", fresh=fresh, **options) for fresh in (False, True))
-    assert forked.args == fresh.args
     assert forked.stdout == fresh.stdout
     lines = [line for line in forked.stderr.splitlines() if "forking.py" not in line and "runpy" not in line]
-    assert [line for line in lines if "_main(" not in line] == fresh.stderr.splitlines()
+    assert [line for line in lines if "_main(" not in line and "_run(" not in line] == fresh.stderr.splitlines()
 
 
 def test_one_server_forks_them_all_and_no_two_draw_the_same_random_numbers(tmp_path):
@@ -62,8 +62,8 @@ def test_one_server_forks_them_all_and_no_two_draw_the_same_random_numbers(tmp_p
 
 
 SLEEPER = "import os, time\nopen('pids', 'w').write(f'{os.getpid()} {os.getppid()}\\n')\ntime.sleep(300)"
-STARTER = "import os, sys; from pathlib import Path; from forking import ForkServer; s = Path(sys.argv[1]); "
-STARTER += "ForkServer((), os.environ).run(s, (), s.parent, os.environ, 300)"
+STARTER = "import os, subprocess, sys; from forking import ForkServer; "
+STARTER += "subprocess.run([ForkServer((), os.environ).python(os.environ), sys.argv[1]])"
 
 
 @pytest.fixture
@@ -82,19 +82,30 @@ def alive(folder: Path) -> list[int]:
     return running
 
 
+def left_alive(folder: Path, number: int) -> list[int]:
+    """Those that still run when only that number does, or after a while."""
+    for _ in range(600):
+        if len(alive(folder)) <= number:
+            break
+        time.sleep(0.1)
+    return alive(folder)
+
+
 def test_a_script_that_takes_too_long_ends_and_the_next_one_runs(sleeper):
     server = ForkServer((), os.environ)
+    command = [server.python(os.environ), sleeper]
     with pytest.raises(subprocess.TimeoutExpired):
-        server.run(sleeper, (), sleeper.parent, os.environ, 5)
-    assert alive(sleeper.parent) == []
+        subprocess.run(command, cwd=sleeper.parent, capture_output=True, timeout=2)
+    assert len(left_alive(sleeper.parent, 1)) == 1  # The server.
     sleeper.write_text("print('awake')")
-    assert server.run(sleeper, (), sleeper.parent, os.environ, 60).stdout == "awake\n"
+    assert subprocess.run(command, capture_output=True, timeout=60).stdout == b"awake\n"
     server.close()
+    assert alive(sleeper.parent) == []
 
 
-def test_nothing_outlives_a_killed_pytest(sleeper):
+def test_nothing_outlives_a_killed_pytest(sleeper, tmp_path):
     with subprocess.Popen(
-        [sys.executable, "-c", STARTER, sleeper], env=os.environ | {"PYTHONPATH": ROOT / "tests"}
+        [sys.executable, "-c", STARTER, sleeper], cwd=tmp_path, env=os.environ | {"PYTHONPATH": ROOT / "tests"}
     ) as p:
         for _ in range(600):
             if (sleeper.parent / "pids").exists() and (sleeper.parent / "pids").read_text().endswith("\n"):
@@ -102,17 +113,36 @@ def test_nothing_outlives_a_killed_pytest(sleeper):
             time.sleep(0.1)
         assert len(alive(sleeper.parent)) == 2
         p.kill()
-    for _ in range(600):
-        if not alive(sleeper.parent):
-            break
-        time.sleep(0.1)
-    assert alive(sleeper.parent) == []
+    assert left_alive(sleeper.parent, 0) == []
 
 
-def test_another_environment_than_that_of_the_libraries_is_refused(tmp_path):
-    script = tmp_path / "script.py"
-    script.write_text("print('run')")
+def test_another_environment_than_that_of_the_libraries_takes_an_interpreter():
     server = ForkServer((), os.environ)
-    assert server.run(script, (), tmp_path, os.environ | {"PYTHONPATH": "/nowhere"}, 60).stdout == "run\n"
-    assert server.run(script, (), tmp_path, os.environ | {"RANK": "1"}, 60) is None
+    assert server.python({**os.environ, "RANK": "1"}) == sys.executable
+    assert server.python({**os.environ, "PYTHONPATH": "/nowhere"}) != sys.executable
     server.close()
+
+
+STARTING = """
+import os, signal, subprocess, sys
+where = "import sys; print(sys.argv, repr(sys.path[0]), __name__, flush=True);"
+rank = "from lightning_fabric.utilities.rank_zero import rank_zero_only; print(rank_zero_only.rank, flush=True)"
+subprocess.run([sys.executable, "-c", where, "-a"])
+subprocess.run([sys.executable, "-u", "-m", "module", "-a"])
+for number in "02":
+    subprocess.run([sys.executable, "-c", rank], env=os.environ | {"LOCAL_RANK": number})
+sleeping = subprocess.Popen([sys.executable, "-c", "print(1, flush=True); import time; time.sleep(300)"], stdout=-1)
+sleeping.stdout.readline()
+sleeping.send_signal(signal.SIGTERM)
+limited = 'ulimit -f 1; exec "$0" -c "import os; os.truncate(chr(97), 3000)"'
+print(sleeping.wait(), subprocess.run(["bash", "-c", limited, sys.executable]).returncode)
+"""
+
+
+def test_processes_that_a_script_starts_are_copies_too(tmp_path):
+    (tmp_path / "a").touch()
+    (tmp_path / "module.py").write_text("import sys\nprint(sys.argv[1:], sys.path[0], __name__)")
+    done = run_python("-c", STARTING, cwd=tmp_path)
+    lines = ["['-c', '-a'] '' __main__", f"['-a'] {tmp_path} __main__", "0", "2", f"{-signal.SIGTERM} 1"]
+    assert done.stdout.splitlines() == lines
+    assert done.stderr.splitlines()[-1] == "OSError: [Errno 27] File too large: 'a'"

@@ -40,8 +40,8 @@ def elsewhere(tmp_path):
     return tmp_path
 
 
-def run(installed, folder, *arguments, status=0):
-    return run_python(*arguments, cwd=folder, status=status, PYTHONPATH=str(installed))
+def run(installed, folder, *arguments, **options):
+    return run_python(*arguments, cwd=folder, PYTHONPATH=str(installed), **options)
 
 
 def test_train_and_certify_are_commands(installed, elsewhere):

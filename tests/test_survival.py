@@ -1,15 +1,13 @@
 """Whatever ends a certification, what was finished is kept, nothing is certified twice, and it goes on."""
 
 import json
-import os
 import signal
 import subprocess
-import sys
 import time
 from dataclasses import asdict
 
 import pytest
-from conftest import HOME, ROOT, run_script
+from conftest import ROOT, SERVER, clean_environment, run_script
 
 from lightning_rs.results import RunDirectory
 
@@ -24,9 +22,8 @@ def lines(directory):
 
 def start(*arguments, before="", **options):
     """`certify.py` as a user starts it, in a shell."""
-    environment = {key: value for key, value in os.environ.items() if not key.startswith(("WANDB", "PL_"))}
-    environment |= {"HOME": HOME.name, "OMP_NUM_THREADS": "1"}
-    command = " ".join(map(str, ("exec", sys.executable, ROOT / "certify.py", *arguments)))
+    environment = clean_environment({})
+    command = " ".join(map(str, ("exec", SERVER.python(environment), ROOT / "certify.py", *arguments)))
     return subprocess.Popen(
         ["bash", "-c", before + command], env=environment, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -68,7 +65,7 @@ def test_a_full_disk_ends_it_in_one_line_and_it_goes_on(checkpoint, tmp_path):
 
 def test_of_two_that_start_at_one_moment_one_goes_on(checkpoint, tmp_path):
     out = tmp_path / "out"
-    arguments = ("--checkpoint", checkpoint, "--output", out, "--n=10000", "--limit=40", "--wandb_mode=disabled")
+    arguments = ("--checkpoint", checkpoint, "--output", out, "--n=5000", "--limit=40", "--wandb_mode=disabled")
     both = [start(*arguments, "--accelerator=cpu", "--devices=1") for _ in range(2)]
     errors = {process.returncode: err for process in both for err in [process.communicate(timeout=300)[1]]}
     assert sorted(errors) == [0, 2], errors

@@ -137,7 +137,6 @@ def test_two_processes_make_one_run(tmp_path):
         "--certification.n=100",
         "--certification.limit=5",
         cwd=tmp_path,
-        fresh=True,
     )
     assert done.stderr.count("W&B: no API key found") == 1
     assert [p.name for p in (tmp_path / "runs").iterdir()] == ["digits-gaussian-sigma0.25"]
@@ -271,7 +270,6 @@ def test_a_loss_that_is_not_finite_ends_in_one_line_and_keeps_the_last_good_chec
         "--name=run",
         cwd=tmp_path,
         status=2,
-        fresh=devices > 1,
         PYTHONPATH=str(ROOT / "tests" / "scripts"),
     )
     (line,) = [line for line in done.stderr.splitlines() if "error" in line]

@@ -271,6 +271,9 @@ def _far_log_mixture(a: NDArray, n: NDArray, p: NDArray, far: NDArray) -> NDArra
     q^b p^a / (b B(a, b)) / (1 + d_1 / (1 + d_2 / ...)), all that is huge cancels in the formula, and the continued
     fraction is summed by Lentz's method, for the elements where `far` holds.
     """
+    result = np.full_like(p, -np.inf)
+    if not far.any():
+        return result
     first, second, q = n[far] - a[far] + 0.5, a[far] + 0.5, 1.0 - p[far]
     c, d = np.ones_like(q), 1.0 / (1.0 - (first + second) * q / (first + 1.0))
     fraction = d.copy()
@@ -285,7 +288,6 @@ def _far_log_mixture(a: NDArray, n: NDArray, p: NDArray, far: NDArray) -> NDArra
             fraction = fraction * d * c
         if np.all(np.abs(fraction - previous) <= 1e-15 * fraction):
             break
-    result = np.full_like(p, -np.inf)
     result[far] = 0.5 * np.log(p[far] * q) - np.log(first) + np.log(fraction) - np.log(np.pi)
     return result
 

@@ -57,10 +57,8 @@ def _sequential(sample: Sample, alpha: float, test: str) -> int | None:
     """The class, `ABSTAIN` if the class that was selected is found not to be ahead, or None: not known yet."""
     top, rival = _top_and_rival(sample)
     draws = top + rival if test == "top_two" else int(sample.counts.sum())
-    level = math.log(1.0 / alpha)
-    if sequential_log_wealth(top, draws, 0.5) >= level:
-        return sample.selected
-    return ABSTAIN if sequential_log_wealth(draws - top, draws, 0.5) >= level else None
+    ahead, behind = sequential_log_wealth([top, draws - top], draws, 0.5) >= math.log(1.0 / alpha)
+    return sample.selected if ahead else ABSTAIN if behind else None
 
 
 def _top_and_rival(sample: Sample) -> tuple[int, int]:

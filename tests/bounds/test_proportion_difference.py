@@ -5,7 +5,7 @@ from scipy import special, stats
 from lightning_rs.bounds import clopper_pearson_lower, proportion_difference_lower
 
 STATISTICS = ("phi", "diff")
-SMALL = 30
+SMALL = 20
 
 
 def score(count, trials):

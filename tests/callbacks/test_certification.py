@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from conftest import run_script
+from conftest import ROOT, run_script
 from pytorch_lightning import LightningModule, Trainer, seed_everything
 from torch import nn
 from torch.utils.data import DataLoader, TensorDataset
@@ -130,7 +130,7 @@ def test_two_processes_give_the_records_and_metrics_of_one(tmp_path, limit):
     results = {}
     for devices in (1, 2):
         path = tmp_path / f"of{devices}"
-        run_script("tests/scripts/live_certification.py", path, devices, limit, cwd=tmp_path, fresh=devices > 1)
+        run_script("tests/scripts/live_certification.py", path, devices, limit, cwd=tmp_path, PYTHONPATH=str(ROOT))
         results[devices] = [json.loads((tmp_path / f"of{devices}-{rank}.json").read_text()) for rank in range(devices)]
     one, (first, second) = results[1][0], results[2]
     assert [r["index"] for r in one["records"]] == list(range(limit))

@@ -29,7 +29,7 @@ def certify_as(rank, world, port, folder):
 
 
 def test_processes_share_the_examples_and_agree(tmp_path, unused_port):
-    multiprocessing.spawn(certify_as, (2, unused_port, tmp_path), nprocs=2)
+    multiprocessing.start_processes(certify_as, (2, unused_port, tmp_path), nprocs=2, start_method="fork")
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
     assert first == second
     assert not (tmp_path / "elsewhere").exists()

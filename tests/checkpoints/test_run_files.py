@@ -1,11 +1,9 @@
-import os
 import signal
 import subprocess
-import sys
 
 import pytest
 import torch
-from conftest import ROOT
+from conftest import ROOT, SERVER, clean_environment
 
 from lightning_rs.checkpoints import RunCheckpoints
 
@@ -20,8 +18,8 @@ RunCheckpoints(sys.argv[1]).save_checkpoint({{"weights": torch.zeros(10**6)}}, s
 
 def save_in_a_process(path, before="", shell="exec"):
     """Overwrite a checkpoint in a process of its own, in which something is done before."""
-    command = f'{shell} {sys.executable} -c "$0" {path.parent} {path}'
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    environment = clean_environment({"PYTHONPATH": str(ROOT)})
+    command = f'{shell} {SERVER.python(environment)} -c "$0" {path.parent} {path}'
     return subprocess.run(["bash", "-c", command, SAVING.format(before=before)], env=environment, stderr=-1)
 
 

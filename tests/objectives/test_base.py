@@ -182,7 +182,7 @@ def test_parts_are_logged_and_sum_to_the_loss(tmp_path):
 @pytest.fixture(scope="module")
 def differences(tmp_path_factory):
     script = ROOT / "tests" / "scripts" / "data_parallel_loss.py"
-    done = run_script(script, cwd=tmp_path_factory.mktemp("ddp"), fresh=True, PYTHONPATH=str(ROOT))
+    done = run_script(script, cwd=tmp_path_factory.mktemp("ddp"), PYTHONPATH=str(ROOT))
     return json.loads(done.stdout.splitlines()[-1])
 
 

@@ -82,5 +82,5 @@ if __name__ == "__main__":
         port = free.getsockname()[1]
     with multiprocessing.Manager() as manager:
         results = manager.dict()
-        multiprocessing.spawn(work, (2, port, results), nprocs=2)
+        multiprocessing.start_processes(work, (2, port, results), nprocs=2, start_method="fork")
         print(json.dumps(dict(results)))

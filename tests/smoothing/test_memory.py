@@ -45,6 +45,6 @@ print(json.dumps(seen))
 
 def test_freed_memory_is_kept_inside_and_returned_after(tmp_path):
     (tmp_path / "script.py").write_text(SCRIPT)
-    seen = json.loads(run_python(tmp_path / "script.py", cwd=tmp_path, PYTHONPATH=str(ROOT)).stdout)
+    seen = json.loads(run_python(tmp_path / "script.py", cwd=tmp_path, fresh=True, PYTHONPATH=str(ROOT)).stdout)
     assert seen.pop("inside") > 0.9
     assert {name: share for name, share in seen.items() if share > 0.1} == {}

@@ -1,13 +1,13 @@
 """The sampling engine: what it counts, and that nothing but the seed, the example and its draws matters."""
 
 import re
-import subprocess
 import sys
 import tracemalloc
 
 import numpy as np
 import pytest
 import torch
+from conftest import ROOT, run_python
 from torch import nn
 
 from lightning_rs import SmoothedClassifier
@@ -28,15 +28,16 @@ def net():
         if isinstance(module, nn.BatchNorm2d):
             module.running_mean.normal_()
             module.running_var.uniform_(0.5, 2.0)
+    net[1].avgpool = nn.AvgPool2d(4)  # For images of 16x16, which take a quarter of the time.
     net.eval()
     with torch.no_grad():  # Several classes get votes.
-        net[1].fc.bias -= net(torch.rand(100, 3, 32, 32) + 0.5 * torch.randn(100, 3, 32, 32)).mean(dim=0)
+        net[1].fc.bias -= net(torch.rand(100, 3, 16, 16) + 0.5 * torch.randn(100, 3, 16, 16)).mean(dim=0)
     return net
 
 
 @pytest.fixture(scope="module")
 def images():
-    return torch.rand(7, 3, 32, 32, generator=torch.Generator().manual_seed(1))
+    return torch.rand(7, 3, 16, 16, generator=torch.Generator().manual_seed(1))
 
 
 def everything(sample):
@@ -132,10 +133,7 @@ print(sample.counts.tolist(), [str(w.message) for w in caught])
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="the limit on a process's memory is Linux's")
 def test_out_of_memory_halves_the_calls_until_memory_is_enough():
     """In a process with really too little memory for a quarter of one layer's output, which is 640 kB a row."""
-    free, limited = (
-        subprocess.run([sys.executable, "-c", LIMITED, how], capture_output=True, text=True, check=True).stdout.strip()
-        for how in ("free", "150000000")
-    )
+    free, limited = (run_python("-c", LIMITED, how, cwd=ROOT).stdout.strip() for how in ("free", "150000000"))
     assert free.endswith(" []")
     assert limited.startswith(free[:-2] + "['not enough memory for 1000 rows a call; going on with ")
     assert int(re.findall(r"going on with (\d+)", limited)[-1]) < 250
@@ -157,7 +155,7 @@ def test_one_row_that_memory_does_not_hold_ends_in_one_line():
 
 def test_classifiers_that_do_not_answer_to_each_row_alone_are_refused(images):
     torch.manual_seed(0)
-    layers = [nn.Flatten(), nn.Linear(3072, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10)]
+    layers = [nn.Flatten(), nn.Linear(768, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 10)]
     net = nn.Sequential(*layers)
     with torch.no_grad():
         SmoothedClassifier(net, 10, 0.5, batch_size=50).sample(images, n0=10, n=100)  # A module is put into eval mode.
@@ -208,12 +206,12 @@ def test_what_is_not_a_tensor_is_refused(images):
 
 def test_inputs_of_different_shapes_are_refused(net, images):
     sampler = Sampler(net, 10, 0.5, 50, 0, CPU)
-    with pytest.raises(ValueError, match=r"must have the same shape and type, .* example 1 has \(3, 16, 16\)"):
-        list(sampler.run([(0, images[0]), (1, images[1, :, :16, :16])], Plan((20,), n0=5)))
+    with pytest.raises(ValueError, match=r"must have the same shape and type, .* example 1 has \(3, 8, 8\)"):
+        list(sampler.run([(0, images[0]), (1, images[1, :, :8, :8])], Plan((20,), n0=5)))
 
 
 def test_modes_come_back_when_sampling_is_abandoned(images):
-    net = nn.Sequential(nn.Flatten(), nn.Linear(3072, 10), nn.Dropout()).train()
+    net = nn.Sequential(nn.Flatten(), nn.Linear(768, 10), nn.Dropout()).train()
     samples = Sampler(net, 10, 0.5, 50, 0, CPU).run(((i, images[i]) for i in range(7)), Plan((60,), n0=10))
     next(samples)
     samples.close()
