@@ -11,15 +11,15 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+# Tests run in as many processes as there are cores. Said before libraries are imported, which read it then.
+os.environ["OMP_NUM_THREADS"] = "1"
+
 import pytest
 import torch
 from filelock import FileLock
 from forking import ENVIRONMENT, LIBRARIES, ForkServer
 
 pytest.register_assert_rewrite("loss_checks", "objective_checks")
-
-# Tests run in as many processes as there are cores.
-torch.set_num_threads(1)
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = tempfile.TemporaryDirectory()  # Without credentials, and apart from what the tests look at.
