@@ -141,8 +141,6 @@ class SequentialMechanism(Mechanism):
         return not np.any(self._limits(looks, looks, alpha) > 0.5)
 
     def _certify(self, statistics: Statistics, alpha: float) -> Certificate:
-        if statistics.same_sample_selection:
-            raise ValueError(f"{self.name} needs selection draws: n0 must be at least 1")
         successes, draws = np.moveaxis(statistics.look_counts, 2, 0)
         p_lower = self._limits(successes, draws, alpha).max(axis=1, initial=0.0)
         quantile = -special.ndtri(1.0 - p_lower)
