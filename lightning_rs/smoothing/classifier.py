@@ -104,7 +104,7 @@ class SmoothedClassifier:
 
         Args:
             x: (B, *shape) inputs, a dense tensor of finite float32 or float64 numbers; B may be 0.
-            index: (B,) their indices, which with seed and purpose determine their noise on one type of device. When
+            index: (B,) their indices, which with seed and purpose determine their noise on one kind of device. When
                 left out, numbers that no input of this purpose has had yet: what is certified in parts gets the same
                 noise as in one.
             n0: draws that select the class. 0 selects by the estimation votes; `cohen` and `cohen_two_sided` then spend
