@@ -37,7 +37,8 @@ class CertificationSettings:
         n: noisy copies that certify it; with a sequential mechanism the most that may be drawn.
         alpha: failure probability of each certificate, or of those of all attempts together.
         attempts: this is one of so many certifications of these images (other noise, n, mechanisms or classifiers),
-            among which you may choose after looking; each spends alpha / attempts.
+            among which you may choose after looking; each spends alpha / attempts. Of each, one mechanism that was
+            settled before: k to choose from count k times.
         mechanisms: names of mechanisms, with options if any; all use the same noisy copies. With sequential_betting,
             drawing stops when it is known at which of the radii an image is certified.
         radii: l2 radii of the table in pixel units, increasing; chosen to suit sigma when left out.

@@ -27,8 +27,8 @@ def recertify(
         directory: of a certification.
         alpha: failure probability of each certificate, or of those of all attempts; the run's when left out.
         mechanisms: names of mechanisms, with options if any; the run's when left out.
-        attempts: number of certifications, these included, among which you may choose after looking; each spends
-            alpha / attempts. The run's when left out.
+        attempts: number of certifications, these included, among which you may choose after looking, one mechanism of
+            each; each spends alpha / attempts. The run's when left out.
         radii: l2 radii of the table in pixel units; chosen to suit sigma when left out.
         output: directory of the new records and their report; made inside the first when left out.
     """

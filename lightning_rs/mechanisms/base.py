@@ -58,6 +58,7 @@ class Mechanism(ABC):
             assumes more of the base classifier, or reads the noise, has to say its noises itself.
         requires: the fields of `Statistics` that it reads.
         sound: True, or False with the reason in `unsound_because` for procedures kept as published.
+        same_sample: whether half of alpha is shown to be enough where the votes that certify a class also selected it.
         costly: whether a certificate takes so long that of many records only some are verified when they are read.
         source: authors, title, year.
     """
@@ -70,6 +71,7 @@ class Mechanism(ABC):
     requires: frozenset[str] = frozenset({"counts"})
     sound: ClassVar[bool] = True
     unsound_because: ClassVar[str] = ""
+    same_sample: ClassVar[bool] = False
     costly: ClassVar[bool] = False
     source: ClassVar[str]
     label: str = ""
@@ -131,8 +133,19 @@ class Mechanism(ABC):
         if statistics.same_sample_selection:
             # The class was picked by the votes that also certify it: a wrong class may be picked because its count is
             # high by chance. Half of alpha covers that: proved for the one-sided bound, enumerated for two-sided ones.
+            self.refuse_same_sample()
             alpha /= 2.0
         return alpha
+
+    def refuse_same_sample(self) -> None:
+        """Refuse a class that the votes that certify it selected, unless half of alpha is shown to cover that.
+
+        Raises:
+            ValueError: it needs a class that other draws selected.
+        """
+        if not self.same_sample:
+            name = self.label or self.name
+            raise ValueError(f"n0 must be at least 1 for {name}, which certifies the class that other draws selected")
 
     def refuse_looks(self) -> None:
         """Refuse draws that were looked at on the way, unless the mechanism is made for them.

@@ -28,6 +28,7 @@ class Cohen(Mechanism):
     """
 
     name = "cohen"
+    same_sample = True
     source = (
         "J. Cohen, E. Rosenfeld, J. Z. Kolter, Certified Adversarial Robustness via Randomized Smoothing, 2019, "
         "Theorem 1 and CERTIFY"
@@ -65,6 +66,7 @@ class CohenTwoSided(VotePairMechanism):
     """
 
     name = "cohen_two_sided"
+    same_sample = True
     source = (
         "J. Cohen, E. Rosenfeld, J. Z. Kolter, Certified Adversarial Robustness via Randomized Smoothing, 2019, "
         "Theorem 1; the runner-up bounded at the largest rival count"

@@ -99,14 +99,15 @@ class MechanismSet(Mapping[str, Mechanism]):
         These stop as soon as each of them knows at which of the `radii` the example is certified.
 
         Raises:
-            ValueError: sequential mechanisms without selection draws, without radii, or with an n that certifies none
-                of them.
+            ValueError: mechanisms that need selection draws without any; sequential ones without radii, or with an n
+                that certifies none of them.
         """
+        if n0 < 1:
+            for mechanism in self.values():
+                mechanism.refuse_same_sample()
         if not self.sequential:
             return Schedule((n,))
         name = next(iter(self.sequential))
-        if n0 < 1:
-            raise ValueError(f"n0 must be at least 1 for {name}, which certifies the class that other draws selected")
         if radii is None:
             raise ValueError(f"{name} needs radii: it draws until it is known which of them are certified")
         radii = check_radii(radii)

@@ -1,4 +1,4 @@
-"""The noise contract: on one type of device, draw t of an example is a function of (seed, purpose, index, stage, t).
+"""The noise contract: on one kind of device, draw t of an example is a function of (seed, purpose, index, stage, t).
 
 And of what is drawn: distribution, scale, shape and floating-point type. Not of batches, order, company or processes. A
 CPU reads NumPy's generator, other devices their own: on each type the noise is another.

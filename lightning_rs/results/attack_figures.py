@@ -86,7 +86,7 @@ class AttackFigures:
         mechanism, norm: what they are of.
         images, certificates: how many were attacked.
         violations: certificates that are broken within their own radius.
-        expected: violations at most, on average, if all is as it should be: alpha for each certificate.
+        expected: violations at most, on average, if all is as it should be: both alphas for each image.
         allowed: violations at most, with probability `CONFIDENCE`: see `allowed_violations`.
         certified: share of images that are right with a radius above each of the radii of interest, (R,).
         robust: share of images that are right and could not be broken within each of the radii, (R,).
@@ -112,14 +112,15 @@ class AttackFigures:
         return self.violations > self.allowed
 
 
-def allowed_violations(certificates: int, alpha: float, attack_alpha: float) -> int:
-    """The `CONFIDENCE` quantile of Bin(N, alpha + attack_alpha), N certificates.
+def allowed_violations(images: int, alpha: float, attack_alpha: float) -> int:
+    """The `CONFIDENCE` quantile of Bin(N, alpha + attack_alpha), N images, those that got no certificate included.
 
-    A certificate is wrong with probability at most alpha over its own draws, and one that holds is said to be broken
-    with probability at most attack_alpha over those of the attack. Images are independent, so the number of violations
-    is stochastically smaller than that binomial.
+    An image gets a wrong certificate with probability at most alpha over its own draws, and one that holds is said to
+    be broken with probability at most attack_alpha over those of the attack. Images are independent, so the number of
+    violations is stochastically smaller than that binomial. With the number of certificates for N it is not: of images
+    between two classes few get any, and these are all wrong.
     """
-    return int(stats.binom.ppf(CONFIDENCE, certificates, min(1.0, alpha + attack_alpha)))
+    return int(stats.binom.ppf(CONFIDENCE, images, min(1.0, alpha + attack_alpha)))
 
 
 def attack_figures(run: AttackedRun, radii: Sequence[float]) -> list[AttackFigures]:
@@ -141,8 +142,8 @@ def attack_figures(run: AttackedRun, radii: Sequence[float]) -> list[AttackFigur
                 images=len(run),
                 certificates=count,
                 violations=int(one.violated.sum()),
-                expected=run.description.spent_alpha * count,
-                allowed=allowed_violations(count, run.description.spent_alpha, run.alpha),
+                expected=(run.description.spent_alpha + run.alpha) * len(run),
+                allowed=allowed_violations(len(run), run.description.spent_alpha, run.alpha),
                 certified=tuple(certified_accuracy(one.prediction, one.radius, run.label, radii).tolist()),
                 robust=tuple(certified_accuracy(one.prediction, one.distance, run.label, radii).tolist()),
                 ratio=float(np.median(ratios)) if len(ratios) else math.nan,

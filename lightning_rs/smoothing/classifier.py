@@ -104,10 +104,11 @@ class SmoothedClassifier:
 
         Args:
             x: (B, *shape) inputs, a dense tensor of finite float32 or float64 numbers; B may be 0.
-            index: (B,) their indices, which with seed and purpose determine their noise on one type of device. When
+            index: (B,) their indices, which with seed and purpose determine their noise on one kind of device. When
                 left out, numbers that no input of this purpose has had yet: what is certified in parts gets the same
                 noise as in one.
-            n0: draws that select the class. 0 selects by the estimation votes; mechanisms then spend half of alpha.
+            n0: draws that select the class. 0 selects by the estimation votes; `cohen` and `cohen_two_sided` then spend
+                half of alpha, and others are refused.
             n: draws that certify it.
             fields: fields of `Statistics` to collect beside the counts; see `MechanismSet.fields`.
             purpose: what the draws are for. Certify what only helps to choose a classifier as
@@ -151,8 +152,8 @@ class SmoothedClassifier:
 
         Raises:
             ValueError: as `sample`; an unknown mechanism, alpha outside (0, 1), an n with which a mechanism always
-                abstains, radii that do not increase from 0, sequential mechanisms beside others or without radii, or
-                inputs that are not on the noise's levels.
+                abstains, n0 = 0 where that is not shown to hold, radii that do not increase from 0, sequential
+                mechanisms beside others or without radii, or inputs that are not on the noise's levels.
         """
         _check_inputs(x)
         n0, n = check_draws("n0", n0, 0), check_draws("n", n, 1)

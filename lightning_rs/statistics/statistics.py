@@ -46,7 +46,8 @@ class Statistics:
         sigma: scale of the noise, of Gaussian noise its standard deviation, in the units of the input.
         counts: (B, K) int64, votes of the n estimation draws.
         selection_counts: (B, K) int64, votes of the n0 selection draws, independent of the estimation draws; or None,
-            and then the class is selected by the estimation votes themselves and mechanisms spend half of alpha.
+            and then the class is selected by the estimation votes themselves, see
+            `Mechanism.same_sample`.
         score_sum: (B, K) float64, sum of every class's score.
         score_square_sum: (B, K) float64, sum of its square.
         margin_sum: (B,) float64, sum of the margin.

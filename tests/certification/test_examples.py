@@ -57,7 +57,7 @@ def test_the_description_says_what_makes_runs_comparable():
     assert (run.sigma, run.noise, run.n0, run.n, run.alpha, run.seed) == (0.25, "gaussian", 50, 300, 0.001, 0)
     assert run.mechanisms == ("cohen",) and run.radii is None and run.normalization is None
     assert (run.precision, run.channels_last, run.fold_batch_norm, run.compile) == ("float32", False, False, False)
-    assert (run.weights, run.device, run.pixel_range) == ("float32", "cpu", (0, 1))
+    assert (run.weights, run.device, run.pixel_range, run.batch_size) == ("float32", "cpu", (0, 1), 100)
     assert run.versions["torch"] == torch.__version__
     sequential = make_certification(mechanisms=["sequential_betting"]).describe()
     assert sequential.radii == (0.0, 0.25, 0.5, 0.75)

@@ -31,6 +31,10 @@ class Share(Mechanism):
         return certificate_of_selected(statistics, np.where(top > 20, alpha, 0.0))
 
 
+class Shown(Share):
+    same_sample = True
+
+
 @pytest.mark.parametrize("name", ON_VOTES)
 def test_scale_and_abstention(name):
     selection = [[1, 0, 0]] * len(COUNTS)
@@ -50,7 +54,10 @@ def test_votes_of_the_selected_class_and_its_strongest_rival():
 def test_half_of_alpha_is_left_where_the_votes_select_themselves():
     counts = [[30, 2]]
     assert Share().certify(Statistics.from_counts(counts, 1.0, counts), 0.01).radius[0] == 0.01
-    assert Share().certify(Statistics.from_counts(counts, 1.0), 0.01).radius[0] == 0.005
+    alone = Statistics.from_counts(counts, 1.0)
+    with pytest.raises(ValueError, match="n0 must be at least 1 for share, which certifies the class that other draws"):
+        Share().certify(alone, 0.01)
+    assert Shown().certify(alone, 0.01).radius[0] == 0.005
 
 
 def test_least_number_of_draws_is_found_by_trying():
@@ -61,7 +68,7 @@ def test_certificate_says_the_norm_of_the_mechanism():
     class InL1(Share):
         norm = "l1"
 
-    statistics = Statistics.from_counts([[30, 2]], 1.0)
+    statistics = Statistics.from_counts([[30, 2]], 1.0, [[3, 0]])
     assert (Share().certify(statistics, 0.1).norm, InL1().certify(statistics, 0.1).norm) == ("l2", "l1")
 
 

@@ -112,6 +112,12 @@ def test_looks_of_all_sequential_mechanisms_until_all_know():
     assert stops[-1][0] and not stops[0][0] and any(one != other for _, one, other in stops)
 
 
+def test_who_needs_selection_draws_says_so_before_any_draw():
+    assert MechanismSet(["cohen", "cohen_two_sided"]).schedule(0.5, 0, 100, 0.001).looks == (100,)
+    with pytest.raises(ValueError, match="n0 must be at least 1 for ensemble, which certifies the class that other dr"):
+        MechanismSet(["cohen", "ensemble"]).schedule(0.5, 0, 100, 0.001)
+
+
 @pytest.mark.parametrize(
     ("n0", "radii", "message"),
     [
@@ -134,7 +140,7 @@ def test_a_users_own_mechanism_by_its_path(package):
     assert package not in sys.modules
     chosen = MechanismSet([f"{path}:factor=0.25", "cohen"])
     assert package in sys.modules
-    radius = chosen.certify(Statistics.from_counts([[900, 100]], 0.5), 0.001)[f"{path}:factor=0.25"].radius
+    radius = chosen.certify(Statistics.from_counts([[900, 100]], 0.5, [[9, 1]]), 0.001)[f"{path}:factor=0.25"].radius
     assert radius.tolist() == [0.125]
     assert parse_mechanism(f"{path}:factor=0.75").factor == 0.75
     with pytest.raises(ValueError, match="does not take the options {'speed': 1}"):

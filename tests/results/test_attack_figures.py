@@ -19,7 +19,7 @@ def test_the_figures_of_a_mechanism():
     assert cohen.robust == pytest.approx((3 / 5, 2 / 5, 2 / 5))
     # Of 0.5 / 0.8, 0.3 / 0.6 and 0.2 / 0.1.
     assert cohen.ratio == pytest.approx(0.625)
-    assert cohen.expected == pytest.approx(4 * 0.01)
+    assert cohen.expected == pytest.approx(5 * 0.011)
     assert linf.violations == 0
 
 
@@ -28,7 +28,7 @@ def test_without_a_found_point_there_is_no_ratio_and_with_abstentions_alone_noth
     none = replace(COHEN, prediction=np.full(5, -1), radius=np.zeros(5), distance=np.zeros(5))
     found, nothing = attack_figures(replace(RUN, certificates={"far": far, "none": none}), RADII)
     assert math.isnan(found.ratio) and found.unbroken == 4 and found.robust == pytest.approx((0.6,) * 3)
-    assert (nothing.certificates, nothing.violations, nothing.allowed, nothing.too_many) == (0, 0, 0, False)
+    assert (nothing.certificates, nothing.violations, nothing.too_many) == (0, 0, False)
 
 
 def test_a_point_at_the_radius_itself_does_not_violate_the_open_ball():
@@ -47,6 +47,14 @@ def test_too_many_are_more_than_allowed():
     (within,), (beyond,) = (attack_figures(broken(k, 50), RADII) for k in (4, 5))
     assert within.allowed == beyond.allowed == 4  # Of Bin(50, .011).
     assert not within.too_many and beyond.too_many
+
+
+def test_wrong_certificates_are_allowed_for_each_image_and_not_for_each_certificate():
+    """Of 1,000 images between two classes ten got a certificate at alpha = .01, and each is wrong, as it should be."""
+    run = broken(10, 1000)
+    coins = replace(run.certificates["cohen"], prediction=np.where(np.arange(1000) < 10, 1, -1))
+    (row,) = attack_figures(replace(run, certificates={"cohen": coins}), RADII)
+    assert (row.certificates, row.violations) == (10, 10) and not row.too_many
 
 
 def test_every_certificate_image_by_image():

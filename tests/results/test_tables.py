@@ -31,6 +31,7 @@ def test_the_best_of_each_sigma_is_marked_and_nothing_is_rounded_up():
     rows = [row for run in runs for row in figures(run, [0.0, 0.45])]
     table = accuracy_table(rows, [0.0, 0.45], "T")
     assert table.header[:5] == ("σ", "run", "mechanism", "R>0", "R>0.45")
+    assert table.header[-3:] == ("smoothed", "base clean", "base noisy")
     assert [row[:5] for row in table.rows] == [
         ("0.25", "a", "cohen", "50.0", "25.0"),
         ("0.25", "b", "cohen", "100.0", "0.0"),
