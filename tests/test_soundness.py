@@ -98,11 +98,11 @@ KEEPS = {"kumar_score:confidence=0.6": confident, "kumar_margin:confidence=0.2":
     ],
 )
 def test_coverage_of_every_mechanism_on_the_grid(sigma, levels, x, cuts):
-    """At alpha = .1, of 1,000 certificates at most 10 % and what chance adds claim more than is true.
+    """At alpha = .1, of 500 certificates at most 10 % and what chance adds claim more than is true.
 
     The probabilities are known exactly, in each point of the real line, and so is the true radius of each claim.
     """
-    f, alpha, examples = Bands(cuts, levels), 0.1, 1000
+    f, alpha, examples = Bands(cuts, levels), 0.1, 500
     g = SmoothedClassifier(f, len(cuts) + 1, sigma, levels=levels, batch_size=10_000)
     images = torch.full((examples, 1, 1, 1), x)
     chosen = MechanismSet([*HARD, *SOFT])
