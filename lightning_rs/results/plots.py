@@ -168,6 +168,7 @@ def finish(figure: Figure, title: str, path: Path) -> None:
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lightning_rs"}):
         with replacing(path.with_suffix(".png")) as part:
             figure.savefig(part, dpi=200)
+        figure.set_layout_engine("none")  # What stands where is worked out once, for both files.
         with replacing(path.with_suffix(".svg")) as part:
             figure.savefig(part, metadata={"Date": None})
 

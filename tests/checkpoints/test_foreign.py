@@ -100,9 +100,11 @@ def smoothing_line(path, arch, state):
     return path
 
 
-@pytest.mark.parametrize(("arch", "blocks"), [("cifar_resnet20", 3), ("cifar_resnet110", 18)])
-@pytest.mark.parametrize("prefix", ["1.", "1.module.", "module.1.", "module.1.module."])
-def test_thin_resnets_of_the_smoothing_line(tmp_path, arch, blocks, prefix):
+@pytest.mark.parametrize(
+    ("blocks", "prefix"), [(3, "1."), (3, "1.module."), (3, "module.1."), (3, "module.1.module."), (18, "1.module.")]
+)
+def test_thin_resnets_of_the_smoothing_line(tmp_path, blocks, prefix):
+    arch = f"cifar_resnet{6 * blocks + 2}"
     w = thin_resnet_weights(blocks)
     path = smoothing_line(tmp_path / "checkpoint.pth.tar", arch, prefixed(w, prefix))
     x = images(3, 32, 32)
@@ -119,16 +121,16 @@ def test_thin_resnets_of_the_smoothing_line(tmp_path, arch, blocks, prefix):
     assert isinstance(data_of(loaded), CIFAR10)
 
 
-@pytest.mark.parametrize("prefix", ["", "module.", "_orig_mod.module."])
-def test_macer(tmp_path, prefix):
+@pytest.mark.parametrize(("blocks", "prefix"), [(18, "module."), (3, ""), (3, "_orig_mod.module.")])
+def test_macer(tmp_path, blocks, prefix):
     """{net, epoch}: no architecture, no normalisation."""
-    w = thin_resnet_weights(18)
+    w = thin_resnet_weights(blocks)
     torch.save({"net": prefixed(w, prefix), "epoch": 440}, tmp_path / "440.pth")
     loaded = load_checkpoint(tmp_path / "440.pth", data="CIFAR10")
-    assert loaded.architecture == "cifar_resnet110"
+    assert loaded.architecture == f"cifar_resnet{6 * blocks + 2}"
     x = images(3, 32, 32)
     with torch.inference_mode():
-        assert torch.equal(loaded.base_classifier(x), thin_resnet(w, x, 18))
+        assert torch.equal(loaded.base_classifier(x), thin_resnet(w, x, blocks))
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def simulated(p, n, examples, rng, shape=(1, 10, 10)):
 @pytest.mark.parametrize("p", [0.6, 0.9])
 def test_coverage(p):
     alpha = 0.2
-    statistics, a = simulated(p, 3000, 300, np.random.default_rng(4))
+    statistics, a = simulated(p, 3000, 150, np.random.default_rng(4))
     for estimator in ESTIMATORS:
         for name in ("mohapatra_l2", "mohapatra_l1", "mohapatra_linf", "mohapatra_channel:height=3"):
             mechanism = parse_mechanism(name + (",", ":")[":" not in name] + f"estimator={estimator}")

@@ -114,17 +114,18 @@ def test_coverage_by_simulation(name):
     for p in (0.52, 0.8, 0.95):
         steps = np.diff(np.concatenate([[0], rule.looks]))
         totals = rng.binomial(steps, p, size=(1000, len(steps))).cumsum(axis=1)
-        paths = []
-        for total in totals:
-            path = []
-            for a, look in zip(total.tolist(), rule.looks.tolist(), strict=True):
-                path.append((a, look))
-                if rule.finished(path):
-                    break
-            paths.append(path + path[-1:] * (len(rule.looks) - len(path)))
-        counts = np.array([[path[-1][0], path[-1][1] - path[-1][0]] for path in paths])
+        # All paths at once: a radius is decided from the first look on that certifies it or gives it up.
+        decided = (totals >= rule.certify[:, None]) | (totals <= rule.refuse[:, None])
+        over = np.logical_or.accumulate(decided, axis=2).all(axis=0)
+        stop = np.where(over.any(axis=1), over.argmax(axis=1), len(steps) - 1)
+        taken = np.minimum(np.arange(len(steps)), stop[:, None])
+        paths = np.stack([np.take_along_axis(totals, taken, axis=1), rule.looks[taken]], axis=2)
+        for path, last in zip(paths[:10], stop, strict=False):
+            assert rule.finished(path[: last + 1]) or last == len(steps) - 1
+            assert not last or not rule.finished(path[:last])
+        counts = np.stack([paths[:, -1, 0], paths[:, -1, 1] - paths[:, -1, 0]], axis=1)
         selection = np.tile([10, 0], (len(paths), 1))
-        certificate = mechanism.certify(Statistics(SIGMA, counts, selection, look_counts=np.array(paths)), 0.1)
+        certificate = mechanism.certify(Statistics(SIGMA, counts, selection, look_counts=paths), 0.1)
         wrong = np.mean(certificate.radius > SIGMA * special.ndtri(p))
         assert wrong <= 0.1 + 4 * np.sqrt(0.09 / 1000)
         assert counts.sum(axis=1).mean() < 15_000
