@@ -130,7 +130,7 @@ def test_certificates_are_attacked_and_what_was_found_is_told(work, capsys):
     assert "attack/cohen/violations" in (found / "metrics.csv").read_text().splitlines()[0]
 
 
-def test_it_goes_on_where_it_stopped_and_with_further_images(work, capsys):
+def test_it_goes_on_where_it_stopped_and_with_further_images_of_the_same_attack_alone(work, capsys):
     directory, options = work / "certification", ("--mechanisms=[cohen]",)
     attack(directory, *options, "--limit=2")
     complete = outcomes(directory / "attack")
@@ -143,30 +143,26 @@ def test_it_goes_on_where_it_stopped_and_with_further_images(work, capsys):
     assert found.keys() == {3, 17, 301} and {index: found[index] for index in complete} == complete
     assert file.read_bytes().startswith(lines[0])
 
-
-def test_what_is_of_another_attack_is_refused(work, capsys):
-    first = RunDirectory(work / "certification")
-    found, options = first.path / "attack", ("--mechanisms=[cohen]",)
-    attack(first.path, *options, "--limit=1")
-    about = json.loads((found / "attack.json").read_text())
+    # With another run, other settings or other certificates it does not.
+    about = json.loads((file.parent / "attack.json").read_text())
     about.pop("check")
-    with AttackDirectory(found, about).appender() as file:
-        file.append(Outcome(17, 2, {"cohen": Attacked(2, 9.0, 9.5)}, 1, "gradient", 0.5))
+    with AttackDirectory(file.parent, about).appender() as appender:
+        appender.append(Outcome(36, 2, {"cohen": Attacked(2, 9.0, 9.5)}, 1, "gradient", 0.5))
+    first = RunDirectory(directory)
     records, run = recertify(first.read(), first.run(), alpha=0.01)
     again = RunDirectory(first.path / "again")  # In the run's folder, too: its checkpoint is found.
     again.create(run)
     again.replace(records[:2])
-    before = (found / "attacks.jsonl").read_bytes()
-    capsys.readouterr()
-    for directory, other, message in (
-        (first.path, "--steps=4", "holds another attack; it differs in steps (3 there, 4 now)\n"),
-        (first.path, "--limit=2", "holds an attack on other certificates of image 17\n"),
-        (again.path, f"--output={found}", "holds another attack; it differs in run ("),
+    before = file.read_bytes()
+    for records_of, other, message in (
+        (directory, "--steps=4", "holds another attack; it differs in steps (3 there, 4 now)\n"),
+        (directory, "--limit=3", "holds an attack on other certificates of image 36\n"),
+        (again.path, f"--output={file.parent}", "holds another attack; it differs in run ("),
     ):
-        assert attack(directory, *options, other) == 2
+        assert attack(records_of, *options, other) == 2
         err = capsys.readouterr().err
-        assert f"{found} {message}" in err and len(err.splitlines()) == 1
-    assert (found / "attacks.jsonl").read_bytes() == before
+        assert f"{file.parent} {message}" in err and len(err.splitlines()) == 1
+    assert file.read_bytes() == before
 
 
 def test_radii_that_are_too_large_are_found_violated(work, capsys):
