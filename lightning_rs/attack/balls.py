@@ -49,7 +49,7 @@ class Ball(ABC):
         return delta
 
     def per_l2(self, pixels: int) -> float:
-        """The length of a vector of length 1 in l2 for most directions; in l-infinity for that of every sign vector."""
+        """The length, about, of a vector of length 1 in l2, for most directions."""
         return 1.0
 
     def __eq__(self, other: object) -> bool:
@@ -135,7 +135,7 @@ class LinfBall(Ball):
         return delta.double().abs().amax(dim=1) * _ROUNDED_UP
 
     def per_l2(self, pixels: int) -> float:
-        return 1.0 / math.sqrt(pixels)
+        return math.sqrt(max(1.0, 2.0 * math.log(pixels)) / pixels)
 
 
 class SubspaceBall(L2Ball):

@@ -32,15 +32,18 @@ class Points:
         if isinstance(self._noise, RoundedGaussian):
             steps = self._noise.fine.levels
             delta = (delta.double() * steps).trunc() / steps
-        return (self.exact(self.image).flatten() + delta).to(self.image.dtype).view(-1, *self.image.shape)
+            exact = self._noise.quantize(self.image)
+        else:
+            exact = self.image.double()
+        return (exact.flatten() + delta).to(self.image.dtype).view(-1, *self.image.shape)
 
     def from_image(self, points: Tensor) -> Tensor:
-        """(points, d) how far points are from the image, in float64."""
-        return (self.exact(points) - self.exact(self.image)).flatten(1)
-
-    def exact(self, x: Tensor) -> Tensor:
-        """The real inputs that x stands for, in float64."""
-        return self._noise.quantize(x) if isinstance(self._noise, RoundedGaussian) else x.double()
+        """(points, d) how far points are from the image, in float64; on a grid whole numbers of steps are subtracted,
+        so that nothing cancels."""
+        if isinstance(self._noise, RoundedGaussian):
+            steps = self._noise.steps(points) - self._noise.steps(self.image)
+            return (steps / self._noise.fine.levels).flatten(1)
+        return (points.double() - self.image.double()).flatten(1)
 
 
 class Proofs:

@@ -35,8 +35,9 @@ _PROMISING, _SPARE = 1.0, 0.5
 _SCREENING = 0.25
 # Ways to points that may be broken differ by such factors; below such a part none is told from the image itself.
 _GROWTH, _LEAST = 1.1, 0.01
-# Where a proof fails a longer way is tried, so often; one is worth a proof if it is so much shorter than a proved one.
-_LONGER, _TRIES, _SHORTER = 1.04, 4, 0.98
+# Where a proof fails a way longer by this part is tried, then by twice as much, so often: a screening may be off by far
+# where evidence grows slowly. One is worth a proof if it is so much shorter than a proved one.
+_LONGER, _TRIES, _SHORTER = 0.04, 4, 0.98
 # Descents to the nearest point: the second one knows where votes change, which scores only approximate.
 _DESCENTS = 2
 
@@ -193,7 +194,7 @@ class ImageAttack:
 
     def _prove(self, proofs: Proofs, ball: Ball, delta: Tensor, furthest: float) -> bool:
         """Whether the point at delta (d,), or one a little further, is proved, or is no nearer than one that was."""
-        for _ in range(_TRIES):
+        for attempt in range(_TRIES):
             length = float(ball.length(delta[None]))
             if length > _SHORTER * proofs.distance(ball):
                 return True
@@ -201,7 +202,7 @@ class ImageAttack:
                 return False
             if proofs.refutes(delta):
                 return True
-            delta = _LONGER * delta
+            delta = (1.0 + 2**attempt * _LONGER) * delta
         return False
 
     def _way(self, proofs: Proofs, ball: Ball, delta: Tensor, furthest: float) -> float | None:

@@ -113,6 +113,7 @@ def attack(
     attackable = _attackable(mechanisms or held, shape, said=mechanisms is not None)
     target = AttackDirectory(output or Path(directory) / "attack", _about(run, certification, attackable, chosen))
     target.check()
+    _finished(target, records, attackable)  # What cannot be gone on with is said before any work.
     loggers = make_loggers(target.path, wandb_project, wandb_mode, resumed_at=-1)
     for note in notes:
         say(f"{directory}: {note}")
@@ -179,7 +180,7 @@ def _attack_rest(
     target: AttackDirectory,
 ) -> list[Outcome]:
     """The outcomes of the records: those that are there already, and those of the images that are not attacked yet."""
-    found = {outcome.index: outcome for outcome in target.read()}
+    found = _finished(target, records, mechanisms)
     rest = [record for record in records if record.index not in found]
     told = settings.method == "black_box"
     with target.appender() as file, progress(len(rest), "Attacking", "img", leave=False) as bar:
@@ -191,6 +192,25 @@ def _attack_rest(
                 say("no gradient reaches the images: black-box search")
                 told = True
     return [found[record.index] for record in records]
+
+
+def _finished(
+    target: AttackDirectory, records: Sequence[Record], mechanisms: Mapping[str, Mechanism]
+) -> dict[int, Outcome]:
+    """The outcomes that are there already, by image.
+
+    Raises:
+        ValueError: see `AttackDirectory.read`; or certificates were attacked that are not those of the records.
+    """
+    found = {outcome.index: outcome for outcome in target.read()}
+    for record in records:
+        if (outcome := found.get(record.index)) is None:
+            continue
+        certified = {label: (c.prediction, c.radius) for label, c in record.certificates.items() if label in mechanisms}
+        attacked = {label: (one.prediction, one.radius) for label, one in outcome.attacked.items()}
+        if attacked != {label: one for label, one in certified.items() if one[0] != ABSTAIN}:
+            raise ValueError(f"{target.path} holds an attack on other certificates of image {record.index}")
+    return found
 
 
 def _attack_images(

@@ -13,9 +13,10 @@ from lightning_rs.noise.base import Noise
 from lightning_rs.noise.gaussian import Gaussian
 from lightning_rs.noise.grid_gaussian import GridGaussian, GridGaussianSource
 
-# Steps of the fine grid in one sigma, at most: the tables of the draws are some ten times as long.
-_STEPS = 512
-_MOST_STEPS = 2**16 - 1
+# Steps of the fine grid in one sigma; more, up to the most, where the ratio would be less than this: a step has to be
+# small beside the changes of a pixel, of which a large image needs little. Tables of draws are some ten times as long.
+_STEPS, _RATIO, _MOST_STEPS = 512, 7, 8192
+_MOST_LEVELS = 2**16 - 1
 # Of the sums of inputs and draws, in steps.
 _LARGEST = 2**30
 
@@ -25,10 +26,10 @@ class RoundedGaussianSource(GridGaussianSource):
 
     def __init__(self, noise: RoundedGaussian, *how: Any, **options: Any) -> None:
         super().__init__(noise.fine, *how, **options)
-        self._grid, self._ratio = noise.grid, noise.ratio
+        self._grid, self._ratio, self._steps = noise.grid, noise.ratio, noise.steps
 
     def _decoder(self, x: Tensor) -> Callable[[Tensor, Tensor], None]:
-        places = (x.double() * self.noise.levels).round().int()
+        places = self._steps(x).int()
         # On the device: by a number of the host's, a GPU multiplies with its reciprocal.
         grid = torch.tensor(self._grid, dtype=self.dtype, device=self.device)
 
@@ -58,7 +59,7 @@ class RoundedGaussian(Noise):
     Args:
         scale: standard deviation sigma before rounding.
         grid: L, the levels of the certified images.
-        ratio: r, odd; when left out such that sigma is about 500 steps of the fine grid.
+        ratio: r, odd; when left out such that sigma is about 500 steps of the fine grid, or more if r would be below 7.
 
     Attributes:
         fine: the noise on the fine grid.
@@ -75,7 +76,8 @@ class RoundedGaussian(Noise):
         super().__init__(scale)
         self.grid = GridGaussian(scale, grid).levels
         if ratio is None:
-            most = int(min(_STEPS / scale, _MOST_STEPS) / self.grid)
+            levels = max(_STEPS / scale, min(_RATIO * self.grid, _MOST_STEPS / scale))
+            most = int(min(levels, _MOST_LEVELS) / self.grid)
             ratio = max(1, most - 1 + most % 2)
         self.ratio = check_at_least("ratio", ratio, 1)
         if self.ratio % 2 == 0:
@@ -101,7 +103,11 @@ class RoundedGaussian(Noise):
 
     def quantize(self, x: Tensor) -> Tensor:
         """The inputs, each pixel at the nearest point of the fine grid, in float64: what draws are added to."""
-        return (x.double() * self.fine.levels).round() / self.fine.levels
+        return self.steps(x) / self.fine.levels
+
+    def steps(self, x: Tensor) -> Tensor:
+        """The same in steps of the fine grid: whole numbers, in float64."""
+        return (x.double() * self.fine.levels).round()
 
     def draw(self, x: Tensor, copies: int = 1, generator: torch.Generator | None = None) -> Tensor:
         return self.fine.draw(x, copies, generator)

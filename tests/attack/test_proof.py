@@ -58,7 +58,7 @@ def test_all_tries_together_spend_at_most_alpha():
     assert 0.0499 < math.fsum(spent) <= 0.05 and spent[:2] == pytest.approx([0.025, 0.05 / 6])
     wrong = 0
     for seed in range(60):
-        coin = proofs(HalfSpace(), n=200, alpha=0.05, seed=seed)
+        coin = proofs(HalfSpace(), n=100, alpha=0.05, seed=seed)
         wrong += any([coin.refutes(0.4 * UNIT) for _ in range(4)])
     assert wrong <= 8  # Of Bin(60, .05) with probability .997.
 

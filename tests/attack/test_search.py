@@ -63,7 +63,7 @@ def test_certificates_that_claim_too_much_are_found():
 
 
 def test_a_wrong_class_is_broken_at_the_image_itself():
-    outcome = attack({"cohen": ExampleCertificate(1, 0.1)})
+    outcome = attack({"cohen": ExampleCertificate(1, 0.1)}, settings=dataclasses.replace(SETTINGS, n=2000, steps=5))
     assert outcome.attacked["cohen"].distance < 0.01
 
 
@@ -109,6 +109,24 @@ def test_who_abstains_is_not_attacked_and_further_than_said_nobody_looks():
     assert list(outcome.attacked) == ["mohapatra_l1"] and outcome.attacked["mohapatra_l1"].distance == math.inf
     nobody = attack({"cohen": ExampleCertificate(-1, 0.0)})
     assert nobody.attacked == {} and nobody.points == 0 and nobody.method == "auto"
+
+
+def test_in_l_infinity_one_looks_further_than_sign_vectors_of_the_same_length_in_l2():
+    far = 5.8 * SIGMA
+    outcome = attack({"mohapatra_linf": ExampleCertificate(0, 0.1)}, classifier=HalfSpace(distance=far))
+    truth = far / DISTANCE * true_distance("linf")
+    assert truth > 6 * SIGMA / 4  # Of sixteen pixels.
+    assert truth < outcome.attacked["mohapatra_linf"].distance < 1.1 * truth
+
+
+def test_where_few_draws_screen_badly_a_point_is_still_proved():
+    """Evidence that grows slowly: what a screening of so few draws says is off by more than a few per cent."""
+    mechanisms = MechanismSet(["kumar_score:confidence=0.7"])
+    certified = dict.fromkeys(mechanisms, ExampleCertificate(0, 0.0))
+    for seed in range(12):
+        few = AttackSettings(n=500, copies=16, steps=5, starts=1, seed=seed)
+        outcome = attack(certified, mechanisms, HalfSpace(4.0), settings=few)
+        assert all(attacked.distance < math.inf for attacked in outcome.attacked.values()), seed
 
 
 def test_outcomes_do_not_depend_on_order_company_and_batches():

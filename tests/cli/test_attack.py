@@ -11,6 +11,8 @@ import torch
 from conftest import ROOT
 from pytorch_lightning.utilities import rank_zero_only
 
+from lightning_rs.attack.directory import AttackDirectory
+from lightning_rs.attack.outcome import Attacked, Outcome
 from lightning_rs.certification import CertificationSettings, certify_together, load_subject, recertify
 from lightning_rs.cli import run_command
 from lightning_rs.mechanisms import MECHANISMS
@@ -128,37 +130,39 @@ def test_certificates_are_attacked_and_what_was_found_is_told(work, capsys):
     assert "attack/cohen/violations" in (found / "metrics.csv").read_text().splitlines()[0]
 
 
-def test_it_goes_on_where_it_stopped_and_with_further_images(work, capsys):
+def test_it_goes_on_where_it_stopped_and_with_further_images_of_the_same_attack_alone(work, capsys):
     directory, options = work / "certification", ("--mechanisms=[cohen]",)
-    attack(directory, *options, "--limit=3")
+    attack(directory, *options, "--limit=2")
     complete = outcomes(directory / "attack")
     file = directory / "attack" / "attacks.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(lines[0] + lines[1][:40])
-    attack(directory, *options, "--limit=3")
-    assert outcomes(directory / "attack") == complete
+    attack(directory, *options, "--indices=[17, 301]")
+    assert "2 images attacked" in capsys.readouterr().out
+    found = outcomes(directory / "attack")
+    assert found.keys() == {3, 17, 301} and {index: found[index] for index in complete} == complete
     assert file.read_bytes().startswith(lines[0])
-    attack(directory, *options, "--indices=[36, 301]")
-    assert outcomes(directory / "attack").keys() == {3, 17, 36, 301}
-    assert "2 images attacked" in capsys.readouterr().out
-    before = file.read_bytes()
-    assert attack(directory, *options, "--limit=3", "--steps=4") == 2
-    err = capsys.readouterr().err
-    assert "attack holds another attack; it differs in steps (3 there, 4 now)\n" in err
-    assert file.read_bytes() == before
 
-
-def test_another_runs_attack_is_refused(work, capsys):
-    first = RunDirectory(work / "certification")
+    # With another run, other settings or other certificates it does not.
+    about = json.loads((file.parent / "attack.json").read_text())
+    about.pop("check")
+    with AttackDirectory(file.parent, about).appender() as appender:
+        appender.append(Outcome(36, 2, {"cohen": Attacked(2, 9.0, 9.5)}, 1, "gradient", 0.5))
+    first = RunDirectory(directory)
     records, run = recertify(first.read(), first.run(), alpha=0.01)
-    again = RunDirectory(first.path / "again")
+    again = RunDirectory(first.path / "again")  # In the run's folder, too: its checkpoint is found.
     again.create(run)
-    again.replace(records[:2])  # It is not finished.
-    assert attack(again.path, "--mechanisms=[cohen]") == 0  # Its checkpoint is found, too.
-    assert "2 images attacked" in capsys.readouterr().out
-    assert attack(first.path, "--mechanisms=[cohen]", f"--output={again.path / 'attack'}") == 2
-    err = capsys.readouterr().err
-    assert "attack holds another attack; it differs in run (" in err and len(err.splitlines()) == 1
+    again.replace(records[:2])
+    before = file.read_bytes()
+    for records_of, other, message in (
+        (directory, "--steps=4", "holds another attack; it differs in steps (3 there, 4 now)\n"),
+        (directory, "--limit=3", "holds an attack on other certificates of image 36\n"),
+        (again.path, f"--output={file.parent}", "holds another attack; it differs in run ("),
+    ):
+        assert attack(records_of, *options, other) == 2
+        err = capsys.readouterr().err
+        assert f"{file.parent} {message}" in err and len(err.splitlines()) == 1
+    assert file.read_bytes() == before
 
 
 def test_radii_that_are_too_large_are_found_violated(work, capsys):

@@ -96,8 +96,11 @@ def test_points_are_the_nearest_of_the_fine_grid_wherever_they_lie():
         noise.check_input(torch.tensor([1e8]))
 
 
-@pytest.mark.parametrize(("scale", "grid", "ratio"), [(0.25, 255, 7), (0.25, 16, 127), (1.0, 255, 1), (0.1, 65535, 1)])
-def test_a_sigma_is_about_500_steps(scale, grid, ratio):
+@pytest.mark.parametrize(
+    ("scale", "grid", "ratio"),
+    [(0.25, 255, 7), (0.25, 16, 127), (1.0, 255, 7), (16.0, 255, 1), (0.1, 65535, 1), (0.1, 10_000, 5)],
+)
+def test_a_sigma_is_about_500_steps_and_more_where_levels_are_too_coarse(scale, grid, ratio):
     assert RoundedGaussian(scale, grid).ratio == ratio
 
 
