@@ -71,10 +71,17 @@ class Trial:
     clear: bool = False
     radii: tuple[float, ...] | None = None
 
+    @property
+    def cost(self) -> float:
+        """About how many seconds it takes, as seen: see `Case`."""
+        costly = sum(parse_mechanism(text).costly for text in self.mechanisms)
+        return self.images * (0.002 + 0.001 * len(self.mechanisms) + 0.01 * costly + 6e-7 * self.n)
+
 
 def trials(quick: bool) -> list[Trial]:
     """All of an audit, with every registered mechanism that can be made from its name alone in one at least."""
-    alpha, many, few_long, few = (0.2, 300, 300, 25) if quick else (0.1, 1500, 800, 160)
+    # The larger alpha, the fewer images show its double.
+    alpha, many, few_long, few = (0.3, 200, 200, 25) if quick else (0.1, 800, 400, 100)
     kinds = mechanisms_by_kind(with_options=not quick)
     main = partial(Trial, images=many, alpha=alpha)
     rest = partial(Trial, images=few, alpha=alpha)
