@@ -75,7 +75,7 @@ class Trial:
     def cost(self) -> float:
         """About how many seconds it takes, as seen: see `Case`."""
         costly = sum(parse_mechanism(text).costly for text in self.mechanisms)
-        return self.images * (0.002 + 0.001 * len(self.mechanisms) + 0.01 * costly + 6e-7 * self.n)
+        return self.images * (0.003 + 0.001 * len(self.mechanisms) + 0.01 * costly + 6e-7 * self.n)
 
 
 def trials(quick: bool) -> list[Trial]:
@@ -97,7 +97,7 @@ def trials(quick: bool) -> list[Trial]:
         rest("the worst region for a gradient", partial(_worst, False), kinds["first order"], 50, 2000, clear=True),
         *(
             replace(
-                rest(f"a half-space, {mechanism}", partial(_half_space, 1.5, 0.85), (mechanism,), 20, 500, clear=True),
+                main(f"a half-space, {mechanism}", partial(_half_space, 1.5, 0.85), (mechanism,), 20, 500, clear=True),
                 radii=(0.5 * 1.5 / LEVELS, 1.02 * 1.5 / LEVELS),
             )
             for mechanism in kinds["sequential"]

@@ -10,7 +10,7 @@ from lightning_rs.audit.coverage import Copies, cases, failures
 from lightning_rs.audit.settings import AuditSettings
 from lightning_rs.audit.trials import trials
 from lightning_rs.bounds import clopper_pearson_lower, clopper_pearson_upper, hoeffding_kl_lower, hoeffding_kl_upper
-from lightning_rs.mechanisms import MECHANISMS, cohen, score_pair, vote_pair
+from lightning_rs.mechanisms import MECHANISMS, cohen, score_pair, sequential, vote_pair
 from lightning_rs.mechanisms.cohen import Cohen
 from lightning_rs.noise import base as noise_base
 from lightning_rs.noise.grid_gaussian import GridGaussianSource
@@ -114,6 +114,14 @@ def test_radii_that_are_larger_by_less_than_failures_show(broken, monkeypatch):
     monkeypatch.setattr(cohen, "clopper_pearson_upper", broken)
     findings = list(case_named(LIMIT).run())
     assert [finding.passed for finding in findings if finding.check == "tails"] == [False]
+
+
+def test_each_look_as_if_it_were_the_only_one(monkeypatch):
+    def fixed(successes, draws, alpha):
+        return np.where(draws > 0, clopper_pearson_lower(successes, np.maximum(draws, 1), alpha), 0.0)
+
+    monkeypatch.setattr(sequential, "sequential_lower", fixed)
+    assert failed("coverage: a half-space, sequential_betting") == {"sequential_betting"}
 
 
 def test_what_one_finding_says():
