@@ -7,7 +7,7 @@ import sys
 from tqdm import tqdm
 
 
-def progress(total: int, description: str, unit: str, shown: bool = True, leave: bool = True) -> tqdm:
+def progress(total: float, description: str, unit: str, shown: bool = True, leave: bool = True) -> tqdm:
     """A bar on stderr: ten times a second on a terminal, every half minute in a log file.
 
     The estimate is the mean rate since the start, not of the last moments: all units cost the same.

@@ -15,7 +15,9 @@ class Case:
     Attributes:
         name: what it is called, unlike every other; a test, or somebody with a doubt, runs one by its name.
         run: makes its findings, each as soon as it is known.
+        cost: about how many seconds of one core it takes, for the estimate of the time left.
     """
 
     name: str
     run: Callable[[], Iterator[Finding]]
+    cost: float = 0.3

@@ -18,11 +18,12 @@ from lightning_rs.audit.case import Case
 from lightning_rs.audit.claim import Claim
 from lightning_rs.audit.finding import Finding
 from lightning_rs.audit.known import KnownClassifier
-from lightning_rs.audit.limits import chance_of_as_far, chance_of_as_many, chance_of_spread, interval
+from lightning_rs.audit.limits import chance_of_as_far, chance_of_as_many, chance_of_spread, exact_tail, interval
 from lightning_rs.audit.settings import AuditSettings
 from lightning_rs.audit.trials import Trial, trials
 from lightning_rs.certification import Certification, CertificationSettings, certify_together
 from lightning_rs.mechanisms import MechanismSet, list_mechanisms
+from lightning_rs.noise import GridGaussian
 from lightning_rs.results import Record
 from lightning_rs.results.records import certificates_of
 from lightning_rs.results.runs import read_directory
@@ -31,6 +32,8 @@ CHECK = "coverage"
 _CHANCE = 1e-4
 """Of an audit of what is right to fail by chance, at most: shared by all of its statistical checks."""
 _ROWS = 2000
+_TAILS = 12
+"""Numbers of votes, at most, of which a tail is computed: with thousands of draws each takes a while."""
 
 
 class Copies(Dataset):
@@ -51,8 +54,8 @@ def cases(settings: AuditSettings) -> list[Case]:
     chosen = trials(settings.quick)
     # Beside every mechanism's failures, the votes of both stages.
     level = _CHANCE / sum(len(trial.mechanisms) + 2 for trial in chosen)
-    made = [Case(f"{CHECK}: {trial.name}", partial(_findings, trial, settings, level)) for trial in chosen]
-    return [*made, Case(f"{CHECK}: every mechanism", partial(_every_mechanism, chosen))]
+    made = [Case(f"{CHECK}: {trial.name}", partial(_findings, trial, settings, level), trial.cost) for trial in chosen]
+    return [*made, Case(f"{CHECK}: every mechanism", partial(_every_mechanism, chosen), 0.01)]
 
 
 def _findings(trial: Trial, settings: AuditSettings, level: float) -> Iterator[Finding]:
@@ -70,6 +73,8 @@ def _findings(trial: Trial, settings: AuditSettings, level: float) -> Iterator[F
                 truths[key] = known.radius(c, claim)
             true[predictions == c] = truths[key]
         yield failures(trial, label, predictions, radii, true, level)
+        if label == "cohen" and isinstance(known.noise, GridGaussian):
+            yield tails(trial, records, radii / known.noise.scale)
 
 
 def _certified(trial: Trial, known: KnownClassifier, settings: AuditSettings) -> list[Record]:
@@ -177,6 +182,31 @@ def failures(
             "certified": int(certified.sum()),
             **({"mean_share": float(shares.mean()), "largest_share": float(shares.max())} if held.any() else {}),
         },
+    )
+
+
+def tails(trial: Trial, records: list[Record], quantiles: NDArray[np.float64]) -> Finding:
+    """Whether every radius is what its votes allow, in 40-digit arithmetic: what no rate of failures would show.
+
+    R = sigma q may be claimed of k votes of n if so many have probability alpha at most, were the class's share Phi(q).
+
+    Args:
+        trial: whose images they are of.
+        records: with the votes.
+        quantiles: (images,) the radii that `cohen` certified, in units of sigma.
+    """
+    certified = zip(records, quantiles.tolist(), strict=True)
+    claimed = sorted({(record.counts.get(record.selected, 0), quantile) for record, quantile in certified if quantile})
+    chosen = claimed[:: 1 + len(claimed) // _TAILS]
+    chances = [exact_tail(votes, trial.n, quantile) for votes, quantile in chosen]
+    largest = max(chances, default=0.0)
+    return Finding(
+        check="tails",
+        subject=f"cohen · {trial.name}",
+        expected=f"votes whose probability at the radius is {trial.alpha:.0%} at most",
+        seen=f"{largest:.10%} at most, of {len(chosen)} numbers of votes",
+        passed=largest <= trial.alpha,
+        numbers={"alpha": trial.alpha, "largest": largest, "smallest": min(chances, default=0.0)},
     )
 
 

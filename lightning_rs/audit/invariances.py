@@ -110,7 +110,7 @@ def cases(settings: AuditSettings) -> list[Case]:
     fewer = [_batch_size, _company] if settings.quick else attempts
     chosen = [(exact, attempts), (sequential, fewer), (rounding, fewer)]
     made = [(subject, attempt) for subject, some in chosen for attempt in some]
-    made += [(exact, attempt) for attempt in (_mechanisms, _recertified)]
+    made += [(exact, attempt) for attempt in (_mechanisms, _recertified, _divided)]
     if not settings.quick:
         made += [(exact, attempt) for attempt in (_killed, _processes)]
     return [
@@ -201,6 +201,26 @@ def _recertified(subject: Subject) -> Iterator[Finding]:
         records, run, _ = read_directory(output)
     again, _ = recertify(records, run, _ANOTHER_ALPHA)
     yield _compared(subject, "recertified at another alpha", again, subject.certify(alpha=_ANOTHER_ALPHA))
+
+
+def _divided(subject: Subject) -> Iterator[Finding]:
+    """The best of two mechanisms, in one of two attempts: the larger radius of both at a quarter of alpha."""
+    members = ("cohen", "cohen_two_sided")
+    best = f"best:of={'+'.join(members)}"
+    together = [record.certificates[best].radius for record in subject.certify(mechanisms=(best,), attempts=2)]
+    apart = [
+        max(record.certificates[member].radius for member in members)
+        for record in subject.certify(mechanisms=members, alpha=_ALPHA / 4)
+    ]
+    largest = max(apart)
+    yield Finding(
+        "invariance",
+        f"alpha divided, {subject.name}",
+        "the radii of a quarter of alpha, not all of them 0",
+        f"{len(apart)} images, {largest:.3f} at most" if _close(together, apart) else "other radii",
+        largest > 0 and _close(together, apart),
+        {"images": len(apart), "largest": largest},
+    )
 
 
 def _gone_on_with(subject: Subject, what: str, output: Path) -> Finding:

@@ -6,6 +6,7 @@ From SciPy's distributions, not from `lightning_rs.bounds`, which is what is aud
 from __future__ import annotations
 
 import numpy as np
+from mpmath import MPContext
 from numpy.typing import NDArray
 from scipy import stats
 
@@ -66,3 +67,11 @@ def fair_trials(alpha: float, least: int, most: int) -> int:
     trials = np.arange(least, most + 1)
     k = stats.binom.isf(alpha, trials, 0.5) + 1
     return int(trials[np.argmax(stats.binom.sf(k - 1, trials, 0.5))])
+
+
+def exact_tail(successes: int, trials: int, quantile: float) -> float:
+    """P(Bin(trials, Phi(quantile)) >= successes), successes >= 1, in 40-digit arithmetic."""
+    context = MPContext()
+    context.dps = 40
+    p = context.ncdf(quantile)
+    return float(context.betainc(successes, trials - successes + 1, 0, p, regularized=True))

@@ -86,7 +86,7 @@ def _independence(settings: AuditSettings, noise: Noise) -> Iterator[Finding]:
     Equal draws, also at other places of a block or with the other sign, correlate. By chance a correlation of N
     products is N(0, 1/N), and one of all of them is as large as the limit with probability `_LEVEL`.
     """
-    count = 3000 if settings.quick else 20_000
+    count = 1500 if settings.quick else 20_000
     here = {"seed": settings.seed, "purpose": Purpose.TEST, "index": 0, "stage": Stage.ESTIMATION}
     others = {
         "draws of one image": [here],

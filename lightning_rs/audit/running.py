@@ -29,15 +29,14 @@ def run_cases(cases: Sequence[Case], shown: bool = True) -> Iterator[Finding]:
         cases: what is tried.
         shown: whether a bar says how far it is.
     """
-    with progress(len(cases), "Auditing", "case", shown, leave=False) as bar:
-        # Some take a tenth of a second and some a minute: the mean rate would say nothing of the time left.
-        bar.bar_format = "{l_bar}{bar}| {n_fmt}/{total_fmt} [{elapsed}{postfix}]"
+    with progress(sum(case.cost for case in cases), "Auditing", "s", shown, leave=False) as bar:
+        bar.bar_format = "{l_bar}{bar}| [{elapsed}<{remaining}{postfix}]"  # Costs are no figures to print.
         for case in cases:
-            bar.set_postfix_str(case.name, refresh=False)
+            bar.set_postfix_str(case.name)
             torch.compiler.reset()  # It compiles no more than a few classifiers, and leaves further ones as they are.
             try:
                 yield from case.run()
-            except ValueError as error:
+            except (ValueError, RuntimeError) as error:  # PyTorch's are of the second kind.
                 check, _, subject = case.name.partition(": ")
                 yield Finding(check, subject, "to end without an error", f"error: {error}", passed=False)
-            bar.update()
+            bar.update(case.cost)

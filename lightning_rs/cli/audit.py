@@ -67,9 +67,9 @@ def audit(
     start = time.perf_counter()
     findings = list(run_cases(list_cases(settings)))
     seconds = time.perf_counter() - start
+    _print(findings, settings)
     if output is not None:
         write_whole(output, json.dumps(_plain(findings, settings, seconds), indent=1, allow_nan=False) + "\n")
-    _print(findings, settings)
     failed = [finding for finding in findings if not finding.passed]
     for finding in failed:
         line = f"{finding.check}, {finding.subject}: expected {finding.expected}; seen {finding.seen}"

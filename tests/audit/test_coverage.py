@@ -3,13 +3,14 @@
 import dataclasses
 
 import numpy as np
+import pytest
 import torch
 
-from lightning_rs.audit.coverage import Copies, cases, failures
+from lightning_rs.audit.coverage import Copies, _findings, cases, failures
 from lightning_rs.audit.settings import AuditSettings
 from lightning_rs.audit.trials import trials
 from lightning_rs.bounds import clopper_pearson_lower, clopper_pearson_upper, hoeffding_kl_lower, hoeffding_kl_upper
-from lightning_rs.mechanisms import MECHANISMS, cohen, score_pair, vote_pair
+from lightning_rs.mechanisms import MECHANISMS, cohen, score_pair, sequential, vote_pair
 from lightning_rs.mechanisms.cohen import Cohen
 from lightning_rs.noise import base as noise_base
 from lightning_rs.noise.grid_gaussian import GridGaussianSource
@@ -23,10 +24,14 @@ COIN = "coverage: two classes of one half"
 NEAR = "coverage: a half-space near its truth"
 
 
+def case_named(name, **settings):
+    return next(case for case in cases(AuditSettings(quick=True, **settings)) if case.name == name)
+
+
 def run(name, **settings):
-    """Subject of the findings of one case, without its classifier, to the finding."""
-    case = next(case for case in cases(AuditSettings(quick=True, **settings)) if case.name == name)
-    return {finding.subject.split(" · ")[0]: finding for finding in case.run()}
+    """Subject of the findings of one case, without its classifier, to the finding; but for the tails."""
+    findings = case_named(name, **settings).run()
+    return {finding.subject.split(" · ")[0]: finding for finding in findings if finding.check != "tails"}
 
 
 def failed(name, **settings):
@@ -48,8 +53,8 @@ def test_what_is_right_passes():
     found = run(COIN)
     assert all(finding.passed for finding in found.values())
     cohen = found["cohen"].numbers
-    assert cohen["images"] == 300 and cohen["lower"] < cohen["alpha"] < cohen["upper"]
-    assert cohen["wrong"] > 0.6 * 300 * cohen["alpha"], "it fails as often as it may"
+    assert cohen["images"] == 200 and cohen["lower"] < cohen["alpha"] < cohen["upper"]
+    assert cohen["wrong"] > 0.6 * 200 * cohen["alpha"], "it fails as often as it may"
     assert found["cohen"].check == "coverage" and found["votes of the selection draws"].check == "draws"
 
 
@@ -91,7 +96,33 @@ def test_draws_come_in_pairs(monkeypatch):
 
 def test_radii_that_are_larger_by_one_per_cent(monkeypatch):
     monkeypatch.setattr(cohen, "radius_from_quantiles", lambda *p: 1.01 * radius_from_quantiles(*p))
-    assert failed(NEAR) == {"cohen", "cohen_two_sided"}
+    findings = [finding for finding in case_named(NEAR).run() if not finding.passed]
+    assert {(finding.check, finding.subject.split(" · ")[0]) for finding in findings} == {
+        ("coverage", "cohen"), ("coverage", "cohen_two_sided"), ("tails", "cohen")
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        lambda votes, trials, alpha: clopper_pearson_upper(votes, trials, alpha) * (1.0 - 1e-9),
+        lambda votes, trials, alpha: clopper_pearson_upper(np.maximum(votes - 1, 0), trials, alpha),
+    ],
+    ids=["rounded to the wrong side", "one vote more"],
+)
+def test_radii_that_are_larger_by_less_than_failures_show(broken, monkeypatch):
+    monkeypatch.setattr(cohen, "clopper_pearson_upper", broken)
+    trial = next(trial for trial in trials(quick=True) if LIMIT.endswith(trial.name))
+    findings = _findings(dataclasses.replace(trial, images=20, mechanisms=("cohen",)), AuditSettings(), 1e-6)
+    assert [finding.passed for finding in findings if finding.check == "tails"] == [False]
+
+
+def test_each_look_as_if_it_were_the_only_one(monkeypatch):
+    def fixed(successes, draws, alpha):
+        return np.where(draws > 0, clopper_pearson_lower(successes, np.maximum(draws, 1), alpha), 0.0)
+
+    monkeypatch.setattr(sequential, "sequential_lower", fixed)
+    assert failed("coverage: a half-space, sequential_betting") == {"sequential_betting"}
 
 
 def test_what_one_finding_says():

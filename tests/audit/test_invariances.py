@@ -10,7 +10,9 @@ from torch import multiprocessing
 from lightning_rs.audit import invariances
 from lightning_rs.audit.invariances import SEQUENTIAL, Subject
 from lightning_rs.audit.settings import AuditSettings
+from lightning_rs.certification import settings as certification_settings
 from lightning_rs.certification import sharding
+from lightning_rs.mechanisms import best
 from lightning_rs.noise import NoiseSource
 from lightning_rs.noise.base import philox
 from lightning_rs.smoothing import PreparedClassifier
@@ -32,8 +34,8 @@ def failed(*attempts, subject=None):
 
 def test_on_this_machine_everything_stays_the_same():
     findings = [finding for case in invariances.cases(QUICK) for finding in case.run()]
-    assert len(findings) == 10 and all(finding.passed for finding in findings)
-    assert all(finding.numbers["differing"] == 0 for finding in findings if "rounding" not in finding.subject)
+    assert len(findings) == 11 and all(finding.passed for finding in findings)
+    assert all(finding.numbers.get("differing", 0) == 0 for finding in findings if "rounding" not in finding.subject)
 
 
 def test_the_whole_audit_also_kills_a_process_and_takes_two(monkeypatch):
@@ -114,6 +116,12 @@ def test_other_certificates_from_the_records_are_found(monkeypatch):
     honest = invariances.recertify
     monkeypatch.setattr(invariances, "recertify", lambda records, run, alpha: honest(records, run, alpha / 2))
     assert failed(invariances._recertified) == {"recertified at another alpha"}
+
+
+@pytest.mark.parametrize("module", [best, certification_settings])
+def test_alpha_that_is_not_divided_is_found(module, monkeypatch):
+    monkeypatch.setattr(module, "alpha_share", lambda alpha, parts: alpha)
+    assert failed(invariances._divided) == {"alpha divided"}
 
 
 def test_on_another_device_rounding_may_move_a_few_votes_of_a_net_that_rounds():

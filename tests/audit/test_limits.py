@@ -7,6 +7,7 @@ from lightning_rs.audit.limits import (
     chance_of_as_far,
     chance_of_as_many,
     chance_of_spread,
+    exact_tail,
     fair_trials,
     interval,
     lower_limit,
@@ -29,6 +30,11 @@ def test_chances():
     # Of ten tosses of a fair coin, 2 or fewer, or 8 or more.
     assert chance_of_as_far(2, 10, 0.5) == pytest.approx(2 * 56 / 1024)
     assert chance_of_as_far(0, 10, 0.0) == 1.0 and chance_of_as_far(1, 10, 0.0) == 0.0
+
+
+@pytest.mark.parametrize(("k", "n", "quantile"), [(320, 400, 0.7), (20, 20, 2.0), (1, 50, -2.5)])
+def test_exact_tails(k, n, quantile):
+    assert exact_tail(k, n, quantile) == pytest.approx(float(at_least(k, n, mp.ncdf(quantile))), rel=1e-14)
 
 
 def test_interval():

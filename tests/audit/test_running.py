@@ -41,6 +41,30 @@ def test_an_error_is_a_finding_and_the_others_go_on(capsys):
     assert capsys.readouterr() == ("", "")
 
 
+def test_an_error_of_pytorch_is_a_finding(capsys):
+    def unsupported():
+        yield from fine("x")
+        raise RuntimeError("not implemented for 'BFloat16'")
+
+    assert [finding.passed for finding in running.run_cases([Case("a: b", unsupported)], shown=False)] == [True, False]
+
+
+def test_the_bar_goes_by_what_cases_cost(capsys):
+    """After the dear one of two it is nearly at its end, whatever the other one is called."""
+    cases = [Case("a: dear", lambda: fine("dear"), 9.0), Case("a: cheap", lambda: fine("cheap"), 1.0)]
+    seen = []
+    for _ in running.run_cases(cases):
+        seen.append(capsys.readouterr().err.rpartition("\r")[2])
+    assert "0%" in seen[0] and "a: dear" in seen[0] and " 90%" in seen[1] and "a: cheap" in seen[1]
+    assert "<" in seen[1] and "9.0" not in seen[1]
+
+
+def test_costs_are_those_of_cases():
+    """Long ones stand out, so that the time left is not that of equal cases."""
+    cost = {case.name: case.cost for case in running.list_cases(AuditSettings(quick=True))}
+    assert cost["coverage: a half-space near its truth"] > 5 * cost["invariances: order, exact net"] > 0
+
+
 def test_what_is_no_bad_value_is_not_hidden():
     def broken():
         yield from fine("x")
