@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 STYLES = ("-", "--", "-.", ":")
 NORMS = {"l2": r"$\ell_2$", "l1": r"$\ell_1$", "linf": r"$\ell_\infty$", "l2_subspace": r"subspace $\ell_2$"}
+# Of a title, to an inch.
+_LETTERS = 13
 _PROBABILITIES = (0.1, 0.3, 0.5, 0.7, 0.9, 0.99, 0.999, 0.9999, 0.99999)
 
 
@@ -163,7 +166,10 @@ def finish(figure: Figure, title: str, path: Path) -> None:
 
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
-    figure.suptitle(plot_text(title, 200), fontsize=10)
+    # A legend beside the axes begins at the height of the title, which ends before it.
+    place, share = ({"x": 0.02, "ha": "left"}, 0.65) if figure.legends else ({}, 1.0)
+    lines = textwrap.wrap(plot_text(title, 200), int(share * _LETTERS * figure.get_figwidth()))
+    figure.suptitle("\n".join(lines), fontsize=10, **place)
     # Text stays text, so that it can be searched and edited.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lightning_rs"}):
         with replacing(path.with_suffix(".png")) as part:
