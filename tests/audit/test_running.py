@@ -1,5 +1,5 @@
-import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 
@@ -19,9 +19,9 @@ def test_every_part_has_its_cases_under_names_of_their_own(quick):
 
 
 def test_every_module_with_cases_is_a_part():
-    folder = os.path.dirname(running.__file__)
-    with_cases = [name for name in os.listdir(folder) if "\ndef cases(" in open(os.path.join(folder, name)).read()]
-    assert sorted(f"{part.__name__.rpartition('.')[2]}.py" for part in running.PARTS) == sorted(with_cases)
+    files = Path(running.__file__).parent.glob("*.py")
+    with_cases = [path.stem for path in files if "\ndef cases(" in path.read_text()]
+    assert sorted(part.__name__.rpartition(".")[2] for part in running.PARTS) == sorted(with_cases)
 
 
 def fine(name):
