@@ -80,7 +80,9 @@ def test_predictions_name_the_likelier_class_or_none():
     x = torch.tensor([1.0, 0.0, EDGE]).repeat_interleave(20)[:, None].expand(60, 4)
     for sequential in (False, True):
         answers = g.predict(x, n=600, alpha=0.001, sequential=sequential)
-        assert (answers[:20] == 1).all() and (answers[20:40] == 0).all() and (answers[40:] == -1).mean() > 0.8
+        assert (answers[:20] != 0).all() and (answers[20:40] != 1).all() and (answers[40:] == -1).mean() > 0.8
+        # Of 25 draws the rarer class, of .23, may have the most, in two images of a thousand: then there is no answer.
+        assert (answers[:40] == -1).sum() < 4
 
 
 def test_draws_of_many_images_are_binomial_over_batches_of_any_size():
