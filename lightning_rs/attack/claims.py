@@ -17,10 +17,10 @@ from lightning_rs.bounds import (
     empirical_bernstein_lower,
     empirical_bernstein_upper,
     hoeffding_kl_upper,
+    hoeffding_lower,
     top_class_p_value,
 )
 from lightning_rs.mechanisms import Mechanism
-from lightning_rs.mechanisms.kumar import ConfidenceMechanism, KumarMargin, KumarScore
 from lightning_rs.objectives.copies import log_mean
 from lightning_rs.smoothing.sample import Sample
 from lightning_rs.smoothing.tally import UNIT
@@ -142,7 +142,7 @@ class KeptMargin(Claim):
         return self.threshold - scores[..., prediction] + others.amax(dim=-1)
 
     def needed(self, deviation: float, n: int, alpha: float) -> float:
-        return 2.0 * math.sqrt(math.log(1.0 / alpha) / (2.0 * n))
+        return 2.0 * (1.0 - float(hoeffding_lower(1.0, n, alpha)))
 
     def refuted(self, sample: Sample, prediction: int, alpha: float) -> bool:
         """An upper bound on the expectation lies below the threshold.
@@ -168,21 +168,19 @@ def claim_of(mechanism: Mechanism) -> Claim:
     """
     if mechanism.keeps == "class" and mechanism.smoothing in ("hard", "soft"):
         return MajorityVote() if mechanism.smoothing == "hard" else LargestScore()
-    if isinstance(mechanism, ConfidenceMechanism):
-        if isinstance(mechanism, KumarScore):
-            return KeptScore(mechanism.confidence)
-        if isinstance(mechanism, KumarMargin):
-            return KeptMargin(mechanism.confidence)
+    kept = {"score": KeptScore, "margin": KeptMargin}
+    if mechanism.keeps in kept:
+        return kept[mechanism.keeps](mechanism.confidence)
     raise ValueError(
         f"{mechanism.label or mechanism.name} keeps the {mechanism.keeps} of a {mechanism.smoothing} classifier; what "
-        "attacks know to break is the class, hard or soft, and what kumar_score and kumar_margin keep"
+        "attacks know to break is the class, hard or soft, its score or its margin"
     )
 
 
 def _bernstein_width(deviation: float, n: int, alpha: float, span: float) -> float:
     """How far an empirical Bernstein bound lies from the mean of numbers in an interval of this span."""
-    log_term = math.log(2.0 / alpha)
-    return deviation * math.sqrt(2.0 * log_term / n) + span * 7.0 * log_term / (3.0 * max(n - 1, 1))
+    # Of the largest mean, from which the bound is farthest before it is cut off.
+    return span * (1.0 - float(empirical_bernstein_lower(1.0, (deviation / span) ** 2, max(n, 2), alpha)))
 
 
 def _log_ratio(log_p: Tensor, prediction: int) -> Tensor:

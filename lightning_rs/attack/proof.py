@@ -93,14 +93,6 @@ class Proofs:
         self._refuted.append(self._points.from_image(point)[0])
         return True
 
-    def nearest(self, ball: Ball) -> Tensor | None:
-        """(d,) from the image the point found that breaks the claim nearest in the norm of a ball; None without one."""
-        lengths = [float(ball.length(delta[None])) for delta in self._refuted]
-        if min(lengths, default=math.inf) == math.inf:
-            return None
-        return self._refuted[lengths.index(min(lengths))]
-
     def distance(self, ball: Ball) -> float:
-        """How far that is; infinite without one."""
-        nearest = self.nearest(ball)
-        return math.inf if nearest is None else float(ball.length(nearest[None]))
+        """How far the nearest point found that breaks the claim is, in the norm of a ball; infinite without one."""
+        return min((float(ball.length(delta[None])) for delta in self._refuted), default=math.inf)

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from lightning_rs.attack.balls import Ball, ball_of
-from lightning_rs.attack.claims import Claim, claim_of
+from lightning_rs.attack.claims import claim_of
 from lightning_rs.attack.descent import descend
 from lightning_rs.attack.directions import Surroundings, by_answers, by_gradient, method_for
 from lightning_rs.attack.outcome import Attacked, Example, Outcome
@@ -130,8 +130,11 @@ class ImageAttack:
         certified = {label: c for label, c in self._example.certificates.items() if c.prediction != ABSTAIN}
         balls = {label: ball_of(mechanisms[label], shape) for label in certified}
         claims = {label: (claim_of(mechanisms[label]), c.prediction) for label, c in certified.items()}
-        proofs = {about: self._proofs(*about) for about in dict.fromkeys(claims.values())}
-        method = self._method(*next(iter(proofs))) if proofs else self._settings.method
+        how = (self._sampler, self._settings, self._points, self._addresses)
+        proofs = {about: Proofs(*how, *about) for about in dict.fromkeys(claims.values())}
+        method = self._settings.method
+        if proofs:
+            method = method_for(method, self._around, *next(iter(proofs)), self._image)
         for about, found in proofs.items():
             alike = [label for label in certified if claims[label] == about]
             for ball in dict.fromkeys(balls[label] for label in alike):
@@ -148,12 +151,6 @@ class ImageAttack:
             method=method,
             seconds=time.perf_counter() - start,
         )
-
-    def _proofs(self, claim: Claim, prediction: int) -> Proofs:
-        return Proofs(self._sampler, self._settings, self._points, self._addresses, claim, prediction)
-
-    def _method(self, claim: Claim, prediction: int) -> str:
-        return method_for(self._settings.method, self._around, claim, prediction, self._image)
 
     def _search(self, proofs: Proofs, ball: Ball, radius: float, method: str) -> None:
         """Try to prove a point within the radius, and the nearest ones wherever they are."""

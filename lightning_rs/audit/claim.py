@@ -8,7 +8,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lightning_rs.mechanisms import Mechanism
-from lightning_rs.mechanisms.kumar import KumarMargin, KumarScore
 
 
 @dataclass(frozen=True)
@@ -39,10 +38,10 @@ class Claim:
         free = mechanism.mask(shape) if mechanism.norm == "l2_subspace" else np.ones(shape, dtype=bool)
         if mechanism.keeps == "class":
             return cls("vote" if mechanism.smoothing == "hard" else "score", mechanism.norm, free)
-        kinds = {KumarScore: "confidence", KumarMargin: "margin"}
-        if type(mechanism) not in kinds:
+        kinds = {"score": "confidence", "margin": "margin"}
+        if mechanism.keeps not in kinds:
             raise ValueError(f"{mechanism.label or mechanism.name} claims what no truth is known of")
-        return cls(kinds[type(mechanism)], mechanism.norm, free, mechanism.confidence)
+        return cls(kinds[mechanism.keeps], mechanism.norm, free, mechanism.confidence)
 
     @property
     def share(self) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -54,7 +55,8 @@ def _distribution(settings: AuditSettings, noise: Noise) -> Iterator[Finding]:
 
     And of the means of every pixel, for what a sum over all of them would not show.
     """
-    draws = _draws(settings, noise, 10_000 if settings.quick else 100_000)
+    count = 10_000 if settings.quick else 100_000
+    draws = _standardised(settings, noise, count, **_here(settings)).reshape(count, -1)
     edges = _edges(noise, draws.size)
     counts = np.histogram(draws, bins=[-np.inf, *edges, np.inf])[0]
     expected = draws.size * np.diff(special.ndtr(edges), prepend=0.0, append=1.0)
@@ -87,7 +89,7 @@ def _independence(settings: AuditSettings, noise: Noise) -> Iterator[Finding]:
     products is N(0, 1/N), and one of all of them is as large as the limit with probability `_LEVEL`.
     """
     count = 1500 if settings.quick else 20_000
-    here = {"seed": settings.seed, "purpose": Purpose.TEST, "index": 0, "stage": Stage.ESTIMATION}
+    here = _here(settings)
     others = {
         "draws of one image": [here],
         "images": [here | {"index": index} for index in (1, 2, 16, 2**32, 2**63)],
@@ -167,11 +169,9 @@ def _judged(subject: str, scatter: float, freedom: int, of: str) -> Finding:
     return Finding("noise", subject, expected, seen, pvalue > _LEVEL, {"pvalue": pvalue, "level": _LEVEL})
 
 
-def _draws(settings: AuditSettings, noise: Noise, count: int) -> NDArray[np.float64]:
-    """(count, pixels) draws of one image, in units of the scale."""
-    return _standardised(
-        settings, noise, count, seed=settings.seed, purpose=Purpose.TEST, index=0, stage=Stage.ESTIMATION
-    ).reshape(count, -1)
+def _here(settings: AuditSettings) -> dict[str, Any]:
+    """The address whose draws are looked at."""
+    return {"seed": settings.seed, "purpose": Purpose.TEST, "index": 0, "stage": Stage.ESTIMATION}
 
 
 def _standardised(

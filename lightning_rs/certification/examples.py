@@ -147,8 +147,7 @@ class Certification:
             weights=str(weights).removeprefix("torch."),
             **dataclasses.asdict(settings.preparation),
             stochastic=settings.stochastic,
-            # CPU and GPU draw different noise, see `lightning_rs.noise`.
-            device=torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+            device=device_name(device),
             versions={m.__name__: m.__version__ for m in (lightning_rs, torch, numpy, scipy)} | self._versions(),
             commit=commit(),
         )
@@ -246,6 +245,11 @@ def certify_examples(certification: Certification, indices: Iterable[int]) -> It
             statistics = sample.statistics(noise, plan)
             certificates = settings.mechanism_set.certify(statistics, settings.spent_alpha)
             yield Record.of(sample, labels[sample.position], statistics, certificates)
+
+
+def device_name(device: torch.device) -> str:
+    """What a device is called in results: kinds of devices draw different noise, see `lightning_rs.noise`."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def commit() -> str | None:

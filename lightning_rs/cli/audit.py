@@ -23,7 +23,7 @@ import lightning_rs
 from lightning_rs.audit.finding import Finding
 from lightning_rs.audit.running import list_cases, run_cases
 from lightning_rs.audit.settings import AuditSettings
-from lightning_rs.certification.examples import commit
+from lightning_rs.certification.examples import commit, device_name
 from lightning_rs.checks import check_word
 from lightning_rs.cli.devices import fabric_on
 from lightning_rs.files import write_whole
@@ -90,16 +90,12 @@ def _check_file(path: Path) -> None:
         raise ValueError(f"output must be a file in a folder that can be written, and {path.parent} cannot")
 
 
-def _device_name(device: torch.device) -> str:
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
 def _title(settings: AuditSettings) -> str:
     """What is audited, and how."""
     chosen = dataclasses.asdict(settings.preparation)
     options = [chosen.pop("precision"), *(name for name, value in chosen.items() if value)]
     effort = "quick audit" if settings.quick else "audit"
-    return f"{effort.capitalize()} on {_device_name(settings.device)}, {', '.join(options)}, seed {settings.seed}"
+    return f"{effort.capitalize()} on {device_name(settings.device)}, {', '.join(options)}, seed {settings.seed}"
 
 
 def _print(findings: Sequence[Finding], settings: AuditSettings) -> None:
@@ -126,7 +122,7 @@ def _plain(findings: Sequence[Finding], settings: AuditSettings, seconds: float)
         "checks": len(findings),
         "failed": sum(not finding.passed for finding in findings),
         "quick": settings.quick,
-        "device": _device_name(settings.device),
+        "device": device_name(settings.device),
         **dataclasses.asdict(settings.preparation),
         "seed": settings.seed,
         "seconds": round(seconds, 1),

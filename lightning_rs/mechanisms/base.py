@@ -51,7 +51,8 @@ class Mechanism(ABC):
         label: the name with the options that were given, under which results are kept.
         smoothing: `hard` if it certifies the majority vote, `soft` if the largest expected score. These are two
             different classifiers: a certificate of one says nothing about the other.
-        keeps: what stays as it is within the radius: the `class`, or the class and a `confidence` in it.
+        keeps: what stays as it is within the radius: the `class`; or the `score` or the `margin` of the class, its
+            expectation at or above the mechanism's attribute `confidence`.
         norm: the norm of the certified ball: `l2`, `l1`, `linf` or `l2_subspace`.
         noises: names of the distributions of noise for which its radius holds. Under noise on a grid, what is smoothed
             is the base classifier after rounding to the grid: certificates for measurable classifiers hold. One that

@@ -37,7 +37,6 @@ class ConfidenceMechanism(Mechanism):
     """
 
     smoothing = "soft"
-    keeps = "confidence"
     low: ClassVar[float]
     thresholds: ClassVar[NDArray[np.float64]]
     fields: ClassVar[tuple[str, str]]
@@ -84,6 +83,7 @@ class KumarScore(ConfidenceMechanism):
     """Certified confidence in the expected score of the selected class, in (0, 1): see `ConfidenceMechanism`."""
 
     name = "kumar_score"
+    keeps = "score"
     source = _SOURCE + ", Theorem 2 for the average prediction score"
     low = 0.0
     thresholds = SCORE_THRESHOLDS
@@ -104,6 +104,7 @@ class KumarMargin(ConfidenceMechanism):
     """
 
     name = "kumar_margin"
+    keeps = "margin"
     source = _SOURCE + ", Theorem 2 for the margin"
     low = -1.0
     thresholds = MARGIN_THRESHOLDS

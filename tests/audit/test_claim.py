@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from lightning_rs.audit.claim import Claim
-from lightning_rs.mechanisms import Mechanism, parse_mechanism
+from lightning_rs.mechanisms import parse_mechanism
+from lightning_rs.mechanisms.cohen import Cohen
 
 SHAPE = (2, 2, 1)
 
@@ -30,11 +31,8 @@ def test_pixels_that_may_change():
 
 
 def test_a_claim_that_nobody_knows_the_truth_of():
-    class Odd(Mechanism):
-        name, source, keeps = "odd", "nobody", "confidence"
-
-        def _certify(self, statistics, alpha):
-            raise NotImplementedError
+    class Odd(Cohen):
+        name, keeps = "odd", "ranking"
 
     with pytest.raises(ValueError, match="odd claims what no truth is known of"):
         Claim.of(Odd(), SHAPE)

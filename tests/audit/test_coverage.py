@@ -148,7 +148,7 @@ def test_a_mechanism_that_no_case_covers(monkeypatch):
             super().__init__()
 
     class Vague(Cohen):
-        name, keeps = "vague", "confidence"
+        name, keeps = "vague", "ranking"
 
     found = run("coverage: every mechanism")["every registered mechanism"]
     assert found.passed

@@ -132,7 +132,7 @@ def test_certifies_from_one_pass_of_draws():
         ("cohen+salman", "salman is soft and cohen hard, two classifiers"),
         ("cohen+mohapatra_l1", "mohapatra_l1 certifies in l1 and cohen in l2"),
         ("mohapatra_channel+mohapatra_channel:channel=1", "mohapatra_channel certifies within pixels of its own"),
-        ("salman+kumar_score", "kumar_score certifies a confidence of its own"),
+        ("salman+kumar_score", "kumar_score certifies a score of its own"),
         ("cohen+sequential_betting", "sequential_betting stops drawing when its own answer is known"),
         ("cohen+coen", "unknown mechanism 'coen'"),
         (3, "unknown mechanism '3'"),
