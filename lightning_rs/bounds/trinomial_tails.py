@@ -101,15 +101,12 @@ class _Rows(NamedTuple):
 
     @classmethod
     def of(cls, asked: Sequence[Cells], cells: NDArray[np.int64]) -> _Rows:
-        def column(values: Sequence[float]) -> Array:
-            return np.repeat(np.array(values, dtype=np.float64), cells)[:, None]
-
         curves = [request.curves for request in asked]
-        left, right = (np.concatenate(v)[:, None] for v in zip(*((r.left, r.right) for r in asked), strict=True))
-        upper_half = column([c.upper_half for c in curves]) > 0.0
-        corner = _corner(column([r.level for r in asked]), left, right, curves[0].phi, upper_half)
-        return cls(*corner, *(column([getattr(c, name) for c in curves]) for name in ("n", "observed", "target")),
-                   curves[0].phi)  # fmt: skip
+        each = [(r.level, c.upper_half, c.n, c.observed, c.target) for r, c in zip(asked, curves, strict=True)]
+        level, upper_half, *others = np.repeat(np.array(each).T[:, :, None], cells, axis=1)
+        left, right = (np.concatenate([getattr(r, side) for r in asked])[:, None] for side in ("left", "right"))
+        phi = curves[0].phi
+        return cls(*_corner(level, left, right, phi, upper_half > 0.0), *others, phi)
 
 
 def _corner(level: Array, left: Array, right: Array, phi: bool, upper_half: Array) -> tuple[Array, Array, Array]:
@@ -132,22 +129,29 @@ def _tails(asked: Sequence[Cells], count: int) -> list[Tails]:
     # Every y2 of the window can stand alone.
     alone = window <= max(first.shape[1], _SMALL_TRIALS)
     width = np.where(alone, window, float(first.shape[1]))
-    upper = np.array([request.upper for request in asked])
     total = np.empty(len(first))
     # Those that stand alone come in rows of few lengths, most of whose columns count.
     length = np.where(alone, 16.0 * np.ceil(width / 16.0), 0.0)
-    for columns in np.unique(length):
-        chosen = np.repeat(length == columns, cells)
+    each = np.stack(
+        [
+            length,
+            width,
+            [r.upper for r in asked],
+            [(not a) * r.curves.spread / count for a, r in zip(alone, asked, strict=True)],
+        ]
+    )
+    length, width_of, upper, loss = np.repeat(each, cells, axis=1)
+    for columns in set(length.tolist()):
+        chosen = length == columns
+        chosen = slice(None) if chosen.all() else chosen
         part = _Rows(*(column[chosen] for column in rows[:-1]), rows.phi)
         members = first[chosen]
         if columns:
             members = np.minimum(members[:, :1] + np.arange(columns), part.n)
-        total[chosen] = _sums(part, members, *(np.repeat(v, cells)[chosen, None] for v in (width, upper)))
-    loss = np.where(np.repeat(alone, cells), 0.0, sensitivity) * np.repeat([r.curves.spread for r in asked], cells)
+        total[chosen] = _sums(part, members, width_of[chosen, None], upper[chosen, None] > 0.0)
+    loss *= sensitivity
     ends = starts + cells
-    return [
-        Tails(total[i:j], loss[i:j] / count, int(2 * (j - i) * w)) for i, j, w in zip(starts, ends, width, strict=True)
-    ]
+    return [Tails(total[i:j], loss[i:j], int(2 * (j - i) * w)) for i, j, w in zip(starts, ends, width, strict=True)]
 
 
 def _sums(rows: _Rows, first: Array, width: Array, upper: NDArray[np.bool_]) -> Array:
@@ -155,15 +159,13 @@ def _sums(rows: _Rows, first: Array, width: Array, upper: NDArray[np.bool_]) -> 
     position = np.arange(first.shape[1])
     others = rows.q1 + rows.q3
     remaining, counted = rows.n - first, position < width
+    # Of both at once: the y1 of each group, and the y2 below it. Columns that do not count are certain, without work.
+    k, n, p, q = np.empty((4, 2, *first.shape))
     # y1 >= threshold leaves at most remaining - threshold for the other classes.
-    most = np.where(counted, remaining - threshold(rows, first), -1.0)
-    fewer = np.where(counted, first - 1.0, rows.n)
-    inner, below = binomial_cdf(
-        np.stack([most, fewer]),
-        np.stack([remaining, np.broadcast_to(rows.n, first.shape)]),
-        np.stack([rows.q3 / others, rows.q2]),
-        np.stack([rows.q1 / others, others]),
-    )
+    k[0], n[0] = np.where(counted, remaining - threshold(rows, first), -1.0), remaining
+    k[1], n[1] = np.where(counted, first - 1.0, rows.n), rows.n
+    p[0], q[0], p[1], q[1] = rows.q3 / others, rows.q1 / others, rows.q2, others
+    inner, below = binomial_cdf(k, n, p, q)
     weight = np.maximum(0.0, np.diff(below, axis=1, append=1.0))
     if not upper.all():
         gap = np.maximum(1.0, np.diff(first, axis=1))
@@ -190,8 +192,8 @@ def threshold(rows: _Rows, y2: Array) -> Array:
 
 def score(count: Array, n: Array | float) -> Array:
     """z(k) = Phi^-1((k + 1/2) / (n + 1)), odd about n / 2 to the last digit."""
-    small = np.minimum(count, n - count)
-    return np.where(2.0 * count > n, -1.0, 1.0) * special.ndtri((small + 0.5) / (n + 1.0))
+    other = n - count
+    return np.copysign(special.ndtri((np.minimum(count, other) + 0.5) / (n + 1.0)), count - other)
 
 
 def _groups(rows: _Rows, count: int) -> tuple[Array, Array]:
