@@ -72,7 +72,7 @@ def proportion_difference_lower(
         ValueError: an argument is out of its range, or the statistic is unknown.
 
     Cost: at most some 60 000 binomial distribution functions each; equal arguments are computed once in a process, the
-    others side by side, to the same bits as alone: 5 to 8 ms each on one core, and three times that for one alone.
+    others side by side, to the same bits as alone, which takes two to three times as long: `docs/performance.md`.
     The bound then lies at most about 0.1 standard deviations of the statistic below the exact one up to n = 2e5 (0.0006
     for "phi" at n = 1e5, p = 0.4, 0.1), 0.2 beyond, and often far less. Where class 1 is far behind class 2 or alpha is
     tiny it can be looser, but still valid.
