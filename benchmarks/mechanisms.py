@@ -3,7 +3,7 @@
 python benchmarks/mechanisms.py                    10 classes and 1,000 classes, n = 100,000
 python benchmarks/mechanisms.py --examples 1000
 
-The closed forms and one-dimensional searches are vectorised; `moutaouakil` and betting work example by example and are
+The closed forms and one-dimensional searches are vectorised; `moutaouakil` and betting take milliseconds each and are
 timed on fewer. Printed: milliseconds for all examples, microseconds an example, and the ratio to `cohen`.
 """
 
@@ -63,9 +63,10 @@ def draw_statistics(examples: int, classes: int, n: int, with_scores: bool) -> S
 def seconds(mechanism: Mechanism, statistics: Statistics, alpha: float) -> float:
     """Best of three."""
     times = []
-    for _ in range(3):
+    for turn in range(3):
+        # Not quite the same alpha: bounds that were computed before are remembered.
         start = time.perf_counter()
-        mechanism.certify(statistics, alpha)
+        mechanism.certify(statistics, alpha * (1.0 - 1e-6 * turn))
         times.append(time.perf_counter() - start)
     return min(times)
 

@@ -215,9 +215,10 @@ def _edges(lam: Array, r: Array) -> Array:
     highest = (np.log(np.maximum(lam[:, 1], 1e-100) / r) + 0.5 * r * r) / r
     highest = np.clip(highest, -_REACH, r + _REACH)
     inside, outside = np.stack([highest, highest]), np.stack([np.full_like(r, -_REACH), r + _REACH])
+    l0, l1, half = lam[:, 0], lam[:, 1], 0.5 * r
     for _ in range(26):
         x = 0.5 * (inside + outside)
-        positive = lam[:, 0] + lam[:, 1] * x >= np.exp(r * (x - 0.5 * r))
+        positive = l0 + l1 * x >= np.exp(r * (x - half))
         inside, outside = np.where(positive, x, inside), np.where(positive, outside, x)
     return inside
 
@@ -260,7 +261,7 @@ def _newton_step(value: _Value, lam: Array, damping: Array) -> Array:
 
 def _maximise(problem: Array, lam: Array, r: Array) -> tuple[Array, _Value, NDArray[np.bool_]]:
     """Multipliers (N, 3) that maximise D_r, from `lam`; D there; whether it is the maximum. Damped Newton method."""
-    value = _evaluate(problem, lam, r, _nodes(problem, lam, r, _NODES))
+    value = None
     damping = np.full(len(r), 1e-3)
     active = np.arange(len(r))
     for _ in range(12):
@@ -287,8 +288,11 @@ def _maximise(problem: Array, lam: Array, r: Array) -> tuple[Array, _Value, NDAr
             improving = improving[gain > 1e-14]
             if not len(improving):
                 break
-        for part, fresh in zip(value, own, strict=True):
-            part[active] = fresh
+        if value is None:  # All are active in the first round.
+            value = own
+        else:
+            for part, fresh in zip(value, own, strict=True):
+                part[active] = fresh
         active = active[improving]
         if not len(active):
             break

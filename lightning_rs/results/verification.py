@@ -15,7 +15,7 @@ from lightning_rs.results.records import ExampleCertificate, Record, certificate
 # Other machines' and versions' vector functions differ in the last bits.
 _RELATIVE = 1e-9
 # Of mechanisms that take long, so many certificates are computed again, evenly spread.
-COSTLY_EXAMPLES = 40
+COSTLY_EXAMPLES = 200
 
 
 class Contradiction(ValueError):

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from lightning_rs.bounds import clopper_pearson_lower, proportion_difference_lower
+from lightning_rs.bounds import clopper_pearson_lower, proportion_difference, proportion_difference_lower
 
 STATISTICS = ("phi", "diff")
 SMALL = 20
@@ -197,6 +197,30 @@ def test_broadcasts_and_agrees_with_scalars():
                 assert bounds[i, j] == proportion_difference_lower(x1[i, 0], 0, 10, alpha[j], statistic)
     assert proportion_difference_lower(np.zeros((0, 2)), 0, 10, 0.05).shape == (0, 2)
     assert isinstance(proportion_difference_lower(5, 3, 10, 0.05), float)
+
+
+def test_bounds_are_those_of_each_alone_to_the_bit_and_are_computed_once(monkeypatch):
+    monkeypatch.setattr(proportion_difference, "_KNOWN", {})
+    monkeypatch.setattr(proportion_difference, "_REMEMBERED", 7)
+    # From unanimous to close, with windows of every kind of length, and with more waiting than are searched at once.
+    monkeypatch.setattr(proportion_difference, "_SIDE_BY_SIDE", 2)
+    cases = [(100, 0, 100), (3000, 0, 3000), (2990, 6, 3000), (2000, 900, 3000), (80_000, 9_000, 100_000), (30, 20, 60)]
+    together = proportion_difference_lower(*np.array(cases).T, 0.001)
+    assert len(proportion_difference._KNOWN) == len(cases)
+    monkeypatch.setattr(proportion_difference, "trinomial_tails", None)
+    assert np.array_equal(proportion_difference_lower(*np.array(cases).T, 0.001), together)
+    monkeypatch.undo()
+    for case, bound in zip(cases, together, strict=True):
+        monkeypatch.setattr(proportion_difference, "_KNOWN", {})
+        assert proportion_difference_lower(*case, 0.001) == bound
+
+
+def test_what_is_remembered_is_bounded(monkeypatch):
+    monkeypatch.setattr(proportion_difference, "_KNOWN", {})
+    monkeypatch.setattr(proportion_difference, "_REMEMBERED", 3)
+    bounds = [proportion_difference_lower(x1, 0, 9, 0.05) for x1 in range(10)]
+    assert len(proportion_difference._KNOWN) <= 3
+    assert np.array_equal(proportion_difference_lower(np.arange(10), 0, 9, 0.05), bounds)
 
 
 @pytest.mark.parametrize(
