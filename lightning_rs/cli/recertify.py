@@ -45,7 +45,7 @@ def recertify(
         if others:
             raise ValueError(f"{target.path} holds {len(others)} examples that {directory} lacks: name another output")
         target.create(about)
-        target.replace(again)
+        target.replace(again, RunDirectory(directory).origins())
     write_report(again, about, radii or default_radii(about.sigma), target.path)
     for note in notes:  # They hold for what was made of them, too.
         say(f"{directory}: {note}")

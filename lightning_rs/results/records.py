@@ -126,6 +126,15 @@ class Record:
         return min(votes, key=lambda c: (-votes[c], c))
 
 
+def index_in(line: bytes) -> int:
+    """The index of the example in a line that `Record.to_json` gave, without looking at the rest.
+
+    Raises:
+        ValueError: it has none.
+    """
+    return msgspec.json.decode(line, type=_Indexed).index
+
+
 def certificate_of(certificate: Certificate, row: int = 0) -> ExampleCertificate:
     """The certificate of one of B examples."""
     bounds = (None if p is None else float(p[row]) for p in (certificate.p_lower, certificate.p_upper))
@@ -170,6 +179,7 @@ def _stored(field: Field) -> Any:
     return kind
 
 
+_Indexed = msgspec.defstruct("Indexed", [("index", Count)])
 _Statistics = msgspec.defstruct(
     "Statistics",
     [

@@ -15,6 +15,7 @@ from lightning_rs.mechanisms import PAIR_RADII
 from lightning_rs.results import plots
 from lightning_rs.results.comparability import comparable_groups, merged, remarks
 from lightning_rs.results.description import RunDescription, alpha_title
+from lightning_rs.results.directory import RunDirectory
 from lightning_rs.results.escaping import markdown, one_line, tex_comment
 from lightning_rs.results.figures import clean_accuracy, default_radii, envelopes, figures, noisy_accuracy
 from lightning_rs.results.mechanism_comparison import (
@@ -51,13 +52,14 @@ LEGACY = "ACR, the average certified radius, is kept for comparison with older w
 def write_report(
     records: Sequence[Record], description: RunDescription, radii: Sequence[float], directory: str | Path
 ) -> None:
-    """Print the table of certified accuracy, and write tables, plots and the field's files into `directory`."""
+    """Print the table of certified accuracy, and write tables, plots and the field's files into `directory`, where the
+    records are if they are on the disk."""
     directory = Path(directory)
     if not records:
         return
     for mechanism in records[0].certificates:
         write_tsv(records, mechanism, directory / "tsv" / file_name(mechanism))
-    run = run_of_records(records, description, directory.name)
+    run = run_of_records(records, description, directory.name, RunDirectory(directory).environments())
     _write_tables([run], radii, directory, description.title)
     _plot_run(run, list(run.certificates), directory)
     print_table(run, radii)

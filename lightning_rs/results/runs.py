@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from lightning_rs.results.description import RunDescription
 from lightning_rs.results.directory import RunDirectory
+from lightning_rs.results.environment import Environment, note_of
 from lightning_rs.results.records import Record, certificates_of
 
 REAL_ARITHMETIC = (
@@ -105,8 +106,20 @@ class Run:
         return replace(self, certificates=certificates, **examples)
 
 
-def run_of_records(records: Sequence[Record], description: RunDescription, name: str) -> Run:
-    """The run of these records; without any, a run without mechanisms."""
+def run_of_records(
+    records: Sequence[Record],
+    description: RunDescription,
+    name: str,
+    environments: Mapping[Environment, int] | None = None,
+) -> Run:
+    """The run of these records; without any, a run without mechanisms.
+
+    Args:
+        records: of different examples.
+        description: what they are of.
+        name: what the run is called.
+        environments: where they were made, see `RunDirectory.environments`; None where that is not known.
+    """
     records = sorted(records, key=lambda record: record.index)
     votes = np.array([sum(r.counts.values()) for r in records], dtype=np.float64)
     first = records[0].certificates if records else {}
@@ -137,6 +150,8 @@ def run_of_records(records: Sequence[Record], description: RunDescription, name:
     failures = sum(bool(c.fallback) for record in records for c in record.certificates.values())
     if failures:
         notes.append(f"{failures} radii fell back to simpler ones, because their solver failed")
+    if made := note_of(environments or {}):
+        notes.append(made)
     return replace(run, notes=tuple(notes))
 
 

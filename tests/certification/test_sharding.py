@@ -34,9 +34,9 @@ def test_processes_share_the_examples_and_agree(tmp_path, unused_port):
     assert first == second
     assert not (tmp_path / "elsewhere").exists()
     files = sorted((tmp_path / "out").glob("records-*.jsonl"))
-    assert [len(file.read_text().splitlines()) for file in files] == [3, 2]
-    size = first[0]["batch_size"]
-    alone = certify_together(make_certification(batch_size=size, limit=5), shown=False)[1]
+    assert [len(file.read_text().splitlines()) for file in files] == [1 + 3, 1 + 2]  # Each says where it was made.
+    (made,) = RunDirectory(tmp_path / "out").environments()
+    alone = certify_together(make_certification(batch_size=made.batch_size, limit=5), shown=False)[1]
     assert [record.to_json() for record in plain(alone)] == first[1]
 
 
@@ -44,9 +44,10 @@ def test_it_goes_on_where_it_stopped_and_takes_the_batch_size_of_before(tmp_path
     certification = make_certification(batch_size=40)
     run, records = certify_together(certification, tmp_path / "out", shown=False)
     path = tmp_path / "out" / "records-0.jsonl"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
     again, more = certify_together(make_certification(batch_size="auto"), tmp_path / "out", shown=False)
     assert again == run and plain(more) == plain(records)
+    assert [made.batch_size for made in RunDirectory(tmp_path / "out").environments()] == [40]
     with pytest.raises(ValueError, match="holds another run; it differs in alpha"):
         certify_together(make_certification(batch_size=40, alpha=0.01), tmp_path / "out", shown=False)
 
