@@ -17,7 +17,7 @@ from lightning_rs.certification.settings import CertificationSettings
 from lightning_rs.data import read_image
 from lightning_rs.noise import Noise, Purpose, Stage
 from lightning_rs.random_state import OwnRandomness
-from lightning_rs.results import Environment, Record, RunDescription
+from lightning_rs.results import Environment, Record, RunDescription, Shard
 from lightning_rs.smoothing import PreparedClassifier, find_batch_size, prepare
 from lightning_rs.smoothing.capacity import check_capacity
 from lightning_rs.smoothing.classifier import device_of
@@ -41,6 +41,10 @@ class Certification:
         data, split: what the data set and its part are called.
         settings: everything else.
         drawn_seed: in the place of the seed `random`, see `settled`.
+        shard: which part of the examples is this process's work, see `Shard`; None for all of them.
+
+    Raises:
+        ValueError: a shard with the seed `random`.
     """
 
     base_classifier: nn.Module
@@ -52,6 +56,13 @@ class Certification:
     split: str
     settings: CertificationSettings
     drawn_seed: int | None = None
+    shard: Shard | None = None
+
+    def __post_init__(self) -> None:
+        if self.shard is not None and self.settings.seed == "random":
+            raise ValueError(
+                "every shard would draw a seed of its own, and all must have the same: draw one, and give --seed NUMBER"
+            )
 
     @property
     def seed(self) -> int | str:
@@ -119,6 +130,7 @@ class Certification:
             data=self.data,
             split=self.split,
             indices=self.indices,
+            shard=None if self.shard is None else str(self.shard),
             architecture=self.architecture,
             denoiser=_denoiser(self.base_classifier),
             num_classes=self.num_classes,

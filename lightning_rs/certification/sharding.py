@@ -56,7 +56,7 @@ def certify_together(
             warnings.warn(f"{directory.path} {change}", stacklevel=2)
         _gather(None)  # All have read before any appends.
         known = {record.index for record in finished}
-        share = [i for i in run.indices if i not in known][rank() :: world_size()]
+        share = [i for i in run.asked if i not in known][rank() :: world_size()]
         with (
             nullcontext() if directory is None else directory.appender(rank(), environment) as file,
             progress(len(share), f"Certifying {certification.split}", "img", shown, leave=False) as bar,

@@ -7,6 +7,7 @@ from lightning_rs.results.figures import Figures, figures, logged
 from lightning_rs.results.records import ExampleCertificate, Record
 from lightning_rs.results.report import write_report
 from lightning_rs.results.runs import Run, run_of_records
+from lightning_rs.results.shard import Shard
 from lightning_rs.results.sources import load_run
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "Run",
     "RunDescription",
     "RunDirectory",
+    "Shard",
     "figures",
     "load_run",
     "logged",

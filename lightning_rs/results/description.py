@@ -6,7 +6,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -20,6 +20,7 @@ from lightning_rs.results import schema
 from lightning_rs.results.check_sums import FILE
 from lightning_rs.results.environment import Environment
 from lightning_rs.results.schema import Classes, Count, Finite, NotNegative, Positive, Share, Word
+from lightning_rs.results.shard import Shard
 
 # Of some fields None is an answer, null in run.json: no normalisation, say. This stands for no answer there.
 _UNSAID: Any = ()
@@ -40,6 +41,7 @@ class RunDescription:
     Attributes:
         data, split: data set and its part.
         indices: of the examples that were asked for.
+        shard: which part of these this is, as `i/N`, see `Shard`; None of all of them.
         architecture: of the base classifier.
         denoiser: what stands before it, as it is run.
         num_classes: K.
@@ -67,6 +69,7 @@ class RunDescription:
     data: Word
     split: Word
     indices: Annotated[tuple[Count, ...], Meta(min_length=1)] | None = None
+    shard: Word | None = None
     architecture: Word | None = None
     denoiser: Word | None = None
     num_classes: Classes | None = None
@@ -112,6 +115,8 @@ class RunDescription:
             check_word("seed", self.seed)
         if self.radii:
             check_radii(self.radii)
+        if self.shard is not None:
+            Shard.parse(self.shard)
         for name in ("indices", "mechanisms"):
             values = getattr(self, name) or ()
             if len(set(values)) < len(values):
@@ -210,6 +215,16 @@ class RunDescription:
         return f"{noise}{sigma}, assuming real arithmetic"
 
     @property
+    def asked(self) -> tuple[int, ...] | None:
+        """Indices of the examples that were asked for of this shard; of all, if it is none."""
+        return self.indices if None in (self.shard, self.indices) else Shard.parse(self.shard).of(self.indices)
+
+    @property
+    def whole(self) -> RunDescription:
+        """The run of which this is a shard, whatever environments its records are made in."""
+        return replace(self, shard=None, batch_size=None, device=None, versions=None, commit=_UNSAID)
+
+    @property
     def environment(self) -> Environment:
         """Where its records were made unless they say it themselves; only older versions wrote it here."""
         return Environment(
@@ -253,9 +268,9 @@ def alpha_title(alpha: float, attempts: int = 1) -> str:
     return f"α = {alpha:g}" + (f" over {attempts:,} attempts" if attempts > 1 else "")
 
 
-def told(differences: Mapping[str, tuple[Any, Any]]) -> str:
-    """What `RunDescription.differences` gave, in words: of what is there and what has come now."""
-    return ", ".join(f"{key} ({_shown(there)} there, {_shown(now)} now)" for key, (there, now) in differences.items())
+def told(differences: Mapping[str, tuple[Any, Any]], first: str = "there", second: str = "now") -> str:
+    """What `RunDescription.differences` gave, in words: of what is there and what has come now, or other places."""
+    return ", ".join(f"{key} ({_shown(a)} {first}, {_shown(b)} {second})" for key, (a, b) in differences.items())
 
 
 def _shown(value: Any) -> str:

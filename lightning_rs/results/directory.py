@@ -14,6 +14,7 @@ from lightning_rs.results.description import RunDescription, told
 from lightning_rs.results.environment import Environment, is_environment
 from lightning_rs.results.lines import LineAppender, read_lines, whole_line
 from lightning_rs.results.records import Record, index_in
+from lightning_rs.results.shard import FOLDERS
 from lightning_rs.results.verification import Contradiction, check_record, verify
 
 
@@ -39,6 +40,16 @@ class RunDirectory:
         """
         return RunDescription.read(self._description) if self._description.exists() else None
 
+    def existing_run(self) -> RunDescription:
+        """The content of `run.json`, which has to be there.
+
+        Raises:
+            OSError, ValueError: as `RunDescription.read`; or there is none.
+        """
+        if (run := self.run()) is None:
+            raise ValueError(f"{self.path} is not the directory of a certification: it holds no run.json")
+        return run
+
     def check(self, run: RunDescription) -> None:
         """Refuse a directory that belongs to another run, or to something else than a certification.
 
@@ -47,7 +58,7 @@ class RunDirectory:
         Raises:
             ValueError: names what differs.
         """
-        check_own_directory(self.path, self._description.name, "a certification")
+        check_own_directory(self.path, self._description.name, "a certification", beside=FOLDERS)
         known = self.run()
         if known is not None and (differing := known.differences(run)):
             raise ValueError(f"{self.path} holds another run; it differs in {told(differing)}")
@@ -98,7 +109,7 @@ class RunDirectory:
         if not self._description.exists():
             raise ValueError(f"{self.path} holds records but no run.json that says what they are of")
         run, checked = RunDescription.examine(self._description)
-        asked = None if run.indices is None else frozenset(run.indices)
+        asked = None if run.asked is None else frozenset(run.asked)
         found: dict[int, _Line] = {}
         unchecked = 0
         for place, text, has_sum, _ in self._lines(run):
@@ -136,6 +147,10 @@ class RunDirectory:
             except ValueError as error:
                 raise ValueError(f"{place}: not a record ({error})") from None
         return found
+
+    def place(self, index: int) -> str:
+        """File and line of the record of a finished example."""
+        return next(place for place, text, *_ in self._lines(self._known()) if index_in(text) == index)
 
     def environments(self) -> dict[Environment, int]:
         """Where the finished examples were made, each with their number.

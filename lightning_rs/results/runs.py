@@ -77,7 +77,7 @@ class Run:
     @property
     def missing(self) -> int:
         """How many of the examples that were asked for are not there."""
-        asked = self.description.indices if self.description else None
+        asked = self.description.asked if self.description else None
         return len(set(asked or ()).difference(self.index.tolist()))
 
     @property
@@ -145,8 +145,10 @@ def run_of_records(
             "its base classifier is random: what is certified is its answer over noise and randomness, and base clean "
             "is of one answer an image"
         )
+    if description.shard is not None:
+        notes.append(f"only shard {description.shard} of the images of its run")
     if run.missing:
-        notes.append(f"not finished, {run.missing} of {len(description.indices)} examples are missing")
+        notes.append(f"not finished, {run.missing} of {len(description.asked)} examples are missing")
     failures = sum(bool(c.fallback) for record in records for c in record.certificates.values())
     if failures:
         notes.append(f"{failures} radii fell back to simpler ones, because their solver failed")
@@ -162,9 +164,7 @@ def read_directory(path: str | Path) -> tuple[list[Record], RunDescription, list
         ValueError: not the directory of a run, one without records, or see `RunDirectory.read`.
     """
     directory = RunDirectory(path)
-    description = directory.run()
-    if description is None:
-        raise ValueError(f"{directory.path} is not the directory of a certification: it holds no run.json")
+    description = directory.existing_run()
     records, notes = directory.examine()
     if not records:
         raise ValueError(f"{directory.path} holds no finished examples")
