@@ -185,6 +185,8 @@ def test_wandb_run_of_its_own(checkpoint, tmp_path):
         ),
         (["--noise=gaussian", "--quantize=true"], "error: quantize rounds images to the levels of the noise, and "),
         (["--seed=18446744073709551616"], "error: seed must be less than 2**64, got 18446744073709551616"),
+        (["--shard=11/10"], "error: shard i/N must have 1 <= i <= N, got 11/10"),
+        (["--shard=1/2", "--seed=random"], "error: every shard would draw a seed of its own, and all must have the same"),
         (["--frobnicate=1"], "error: unrecognized arguments: --frobnicate=1"),
     ],
 )
