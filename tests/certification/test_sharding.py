@@ -147,7 +147,7 @@ def test_another_environment_goes_on_with_a_line(tmp_path):
     path = tmp_path / "out" / "records-0.jsonl"
     certify_together(make_certification(batch_size=40), tmp_path / "out", shown=False)
     path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
-    with pytest.warns(UserWarning, match=f"^{tmp_path}/out goes on with batch_size 50; 2 records were made with batch_s"):
+    with pytest.warns(UserWarning, match=f"^{tmp_path}/out goes on with batch_size 50; 2 records were made with "):
         certify_together(make_certification(batch_size=50), tmp_path / "out", shown=False)
     counts = {made.batch_size: count for made, count in RunDirectory(tmp_path / "out").environments().items()}
     assert counts == {40: 2, 50: 4}
