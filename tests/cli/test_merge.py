@@ -64,7 +64,7 @@ def test_bad_input_is_one_line_and_writes_nothing(work, capsys):
     shards = ("run/shard-1-of-2", "run/shard-2-of-2")
     for arguments, message in (
         (shards, "merge writes into a directory that is named: give --output DIR"),
-        ((*shards, "foreign", "--output=new"), "run/shard-1-of-2 and foreign are of different runs; they differ in n ("),
+        ((*shards, "foreign", "--output=new"), "run/shard-1-of-2 and foreign are of different runs; they differ in n"),
         ((*shards, shards[0], "--output=new"), "run/shard-1-of-2 stands there twice: name every directory once"),
         ((*shards, "none", "--output=new"), "none is not the directory of a certification: it holds no run.json"),
         ((*shards, "--output=foreign"), "foreign holds another run; it differs in n (20 there, 10 now)"),
