@@ -321,7 +321,7 @@ def _differing(one: Record, other: Record) -> list[str]:
     found = [name for name in names if name != "certificates" and getattr(one, name) != getattr(other, name)]
     for name in one.statistics | other.statistics:
         a, b = one.statistics.get(name), other.statistics.get(name)
-        if a != b and not (name.startswith("gradient") and _close(a, b)):
+        if a != b and not (name.startswith(("gradient", "region")) and _close(a, b)):
             found.append(name)
     for label in one.certificates | other.certificates:
         a, b = one.certificates.get(label), other.certificates.get(label)

@@ -249,7 +249,8 @@ def certify_examples(certification: Certification, indices: Iterable[int]) -> It
         for sample in sampler.run(images(), plan):
             statistics = sample.statistics(noise, plan)
             certificates = settings.mechanism_set.certify(statistics, settings.spent_alpha)
-            yield Record.of(sample, labels[sample.position], statistics, certificates)
+            kept = settings.mechanism_set.kept(statistics)
+            yield Record.of(sample, labels[sample.position], kept, certificates)
 
 
 def weights_digest(module: nn.Module) -> str:

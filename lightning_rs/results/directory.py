@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lightning_rs.files import check_own_directory, lock, only_writer, remove_parts, write_whole
+from lightning_rs.files import check_own_directory, lock, only_writer, remove_parts, replacing, write_whole
 from lightning_rs.results.description import RunDescription, told
-from lightning_rs.results.environment import Environment, is_environment
-from lightning_rs.results.lines import LineAppender, read_lines, whole_line
-from lightning_rs.results.records import Record, index_in
+from lightning_rs.results.environment import Environment
+from lightning_rs.results.lines import LineAppender, whole_line
+from lightning_rs.results.records import Record
 from lightning_rs.results.shard import FOLDERS
-from lightning_rs.results.verification import Contradiction, check_record, verify
+from lightning_rs.results.stored_records import StoredRecords, find_records, read_records
+from lightning_rs.results.verification import check_record
 
 
 class RunDirectory:
@@ -104,64 +103,46 @@ class RunDirectory:
 
     def examine(self) -> tuple[list[Record], list[str]]:
         """As `read`, and what could not be examined, in words."""
-        if not self._files():
-            return [], []
+        stored = self.stored()
+        return ([], []) if stored is None else (list(stored), stored.notes)
+
+    def stored(self) -> StoredRecords | None:
+        """What `read` gives, read and examined part by part as it is gone through; None without any file of records.
+
+        Raises:
+            OSError, ValueError: see `find_records`.
+        """
+        files = self._files()
+        if not files:
+            return None
         if not self._description.exists():
             raise ValueError(f"{self.path} holds records but no run.json that says what they are of")
-        run, checked = RunDescription.examine(self._description)
-        asked = None if run.asked is None else frozenset(run.asked)
-        found: dict[int, _Line] = {}
-        unchecked = 0
-        for place, text, has_sum, _ in self._lines(run):
-            line = _Line(_record(text, run, place), place, has_sum)
-            if checked and not line.checked:
-                raise ValueError(f"{place}: it has no check sum, and run.json has one: the line was changed")
-            index = line.record.index
-            if asked is not None and index not in asked:
-                raise ValueError(f"{place}: image {index} is none of those that run.json names")
-            known = found.setdefault(index, line)
-            if known is not line and replace(known.record, seconds=line.record.seconds) != line.record:
-                raise ValueError(f"{place}: another record of image {index} than {known.place}")
-            unchecked += not line.checked
-        lines = [found[index] for index in sorted(found)]
-        records = [line.record for line in lines]
-        try:
-            notes = verify(records, run)
-        except Contradiction as error:
-            raise ValueError(f"{lines[error.position].place}: {error}") from None
-        if unchecked or not checked:
-            silent = [f"{unchecked:,} of {len(lines):,} records"] * bool(unchecked) + ["run.json"] * (not checked)
-            notes.insert(0, f"no check sum in {' and '.join(silent)}, as older versions wrote them")
-        return records, notes
+        return find_records(files, *RunDescription.examine(self._description))
 
     def origins(self) -> dict[int, Environment]:
         """Index of every finished example to where it was made, in the order of the files.
 
         Raises:
-            OSError, ValueError: see `read`.
+            OSError, ValueError: see `find_records`.
         """
-        found: dict[int, Environment] = {}
-        for place, text, _, environment in self._lines(self._known()) if self._files() else ():
-            try:
-                found.setdefault(index_in(text), environment)
-            except ValueError as error:
-                raise ValueError(f"{place}: not a record ({error})") from None
-        return found
+        stored = self.stored()
+        return {} if stored is None else stored.origins
 
     def place(self, index: int) -> str:
         """File and line of the record of a finished example."""
-        return next(place for place, text, *_ in self._lines(self._known()) if index_in(text) == index)
+        return str(self.stored().places[index])
 
     def environments(self) -> dict[Environment, int]:
         """Where the finished examples were made, each with their number.
 
         Raises:
-            OSError, ValueError: see `read`.
+            OSError, ValueError: see `find_records`.
         """
-        return dict(Counter(self.origins().values()))
+        stored = self.stored()
+        return {} if stored is None else stored.environments
 
-    def replace(self, records: Sequence[Record], origins: Mapping[int, Environment] | None = None) -> None:
-        """Write these records instead of all that are there; if it fails, those that were there stay.
+    def replace(self, records: Iterable[Record], origins: Mapping[int, Environment] | None = None) -> None:
+        """Write these records instead of all that are there, one by one; if it fails, those that were there stay.
 
         The directory has to be `locked`.
 
@@ -173,11 +154,14 @@ class RunDirectory:
             OSError, ValueError: see `RecordAppender.append`.
         """
         run = self._known()
-        made: dict[Environment, list[bytes]] = {run.environment: []}  # Needs no line of its own.
-        for record in records:
-            environment = (origins or {}).get(record.index, run.environment)
-            made.setdefault(environment, [environment.to_json().encode()]).append(_text(record, run))
-        write_whole(self._file(0), b"".join(whole_line(text, run.number) for part in made.values() for text in part))
+        said = run.environment  # Needs no line of its own.
+        with replacing(self._file(0)) as part, part.open("wb") as file:
+            for record in records:
+                environment = (origins or {}).get(record.index, run.environment)
+                if environment != said:
+                    file.write(whole_line(environment.to_json().encode(), run.number))
+                    said = environment
+                file.write(whole_line(_text(record, run), run.number))
         for file in self._files():
             if file != self._file(0):
                 file.unlink()
@@ -198,11 +182,6 @@ class RunDirectory:
 
     def _known(self) -> RunDescription:
         return RunDescription.read(self._description)
-
-    def _lines(self, run: RunDescription) -> Iterator[tuple[str, bytes, bool, Environment]]:
-        """Of every record of all files its place, its text, whether it had a check sum, and where it was made."""
-        for file in self._files():
-            yield from _read_records(file, run)
 
     def _file(self, process: int) -> Path:
         return self.path / f"records-{process}.jsonl"
@@ -243,33 +222,9 @@ class RecordAppender(LineAppender):
         self.append_text(text)
 
 
-@dataclass(frozen=True)
-class _Line:
-    """A record, its file and line, and whether that carries a check sum."""
-
-    record: Record
-    place: str
-    checked: bool
-
-
-def _read_records(path: Path, run: RunDescription) -> Iterator[tuple[str, bytes, bool, Environment]]:
-    """Of every record of a file what `RunDirectory._lines` gives."""
-    environment = run.environment
-    for place, text, has_sum in read_lines(path, run.number, "another run than run.json says"):
-        if is_environment(text):
-            if not has_sum:
-                raise ValueError(f"{place}: it has no check sum: the line was changed")
-            try:
-                environment = Environment.from_json(text)
-            except ValueError as error:
-                raise ValueError(f"{place}: not an environment ({error})") from None
-        else:
-            yield place, text, has_sum, environment
-
-
 def _last_environment(path: Path, run: RunDescription) -> Environment:
     """Where the last record of a file was made."""
-    made = [environment for *_, environment in _read_records(path, run)]
+    made = [environment for *_, environment in read_records(path, run)]
     return made[-1] if made else run.environment
 
 
@@ -281,16 +236,3 @@ def _text(record: Record, run: RunDescription) -> bytes:
     except ValueError as error:
         raise ValueError(f"image {record.index} has no record that can be kept: {error}") from None
     return text
-
-
-def _record(text: bytes, run: RunDescription, place: str) -> Record:
-    """The record in a line."""
-    try:
-        record = Record.from_json(text)
-    except ValueError as error:
-        raise ValueError(f"{place}: not a record ({error})") from None
-    try:
-        check_record(record, run)
-    except ValueError as error:
-        raise ValueError(f"{place}: {error}") from None
-    return record
