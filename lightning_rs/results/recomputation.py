@@ -66,8 +66,13 @@ def _shape_of_sums(record: Record) -> tuple[int, ...]:
 
 def held_fields(records: Sequence[Record], run: RunDescription) -> frozenset[str]:
     """Fields of `Statistics` that every record holds, or its run says."""
-    plain = (_plain(record, run) for record in records)
-    return frozenset.intersection(*(readable_fields(row.keys() - {"regions"}, row.get("regions", ())) for row in plain))
+    named = {region for record in records for region in record.statistics.get("regions", ())}
+    held = []
+    for row in (_plain(record, run) for record in records):
+        # From the sums of every pixel follows what is needed of any region.
+        regions = named if "gradient_sums" in row else row.get("regions", ())
+        held.append(readable_fields(row.keys() - {"regions"}, regions))
+    return frozenset.intersection(*held)
 
 
 def _plain(record: Record, run: RunDescription) -> dict[str, Any]:

@@ -183,6 +183,8 @@ class Statistics:
         sampling_error: float = 0.0,
     ) -> Statistics:
         """From what `to_plain` gave for each of the examples: the fields that all of them hold."""
+        if any(row.get("regions") != rows[0].get("regions") for row in rows):
+            raise ValueError("the examples hold sums over different regions")
         held = [name for name in FIELDS if all(name in row for row in rows)]
         decoded = {}
         for name in held:
@@ -190,8 +192,6 @@ class Statistics:
             width = (*FIELDS[name].shape(Sizes(num_classes)), 0)[0] if FIELDS[name].storage is Sparse else 0
             decoded[name] = FIELDS[name].storage.decode([row[name] for row in rows], width)
         about = {name: rows[0][name] for name in ("input_shape", "regions") if name in rows[0]}
-        if any(row.get("regions") != rows[0].get("regions") for row in rows):
-            raise ValueError("the examples hold sums over different regions")
         return cls(sigma, **decoded, **about, noise=noise, sampling_error=sampling_error)
 
     def to_plain(self, row: int = 0) -> dict[str, Any]:
