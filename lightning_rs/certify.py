@@ -4,6 +4,7 @@ python certify.py --checkpoint X                                certify what was
 python certify.py --arch onnx/FILE --data D --sigma S ...       certify the net that you have
 python certify.py report DIR_OR_TSV...                          tables and plots of certifications, side by side
 python certify.py recertify DIR --alpha 0.01 --mechanisms ...   from the stored votes, without sampling
+python certify.py merge DIRS... --output DIR                    one certification of several shards
 python certify.py audit --quick                                 whether this installation keeps its promises
 python certify.py attack DIR                                    how much of what is certified can be broken
 """
@@ -14,6 +15,7 @@ import re
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -38,9 +40,10 @@ from lightning_rs.cli import (
     plug_in,
     quiet_libraries,
     run_command,
+    say,
     stopping_cleanly,
 )
-from lightning_rs.results import RunDescription, RunDirectory, write_report
+from lightning_rs.results import RunDescription, RunDirectory, Shard, write_report
 
 _ABOUT = "Draw noisy copies of the images of a checkpoint's data set, and turn the\nvotes into certified radii."
 
@@ -61,6 +64,7 @@ def certify(
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     devices: PositiveInt | Literal["auto"] = "auto",
     num_nodes: int = 1,
+    shard: str | None = None,
     output: str | None = None,
     wandb_project: str = "lightning_rs",
     wandb_mode: WandbMode = "auto",
@@ -92,6 +96,8 @@ def certify(
         accelerator: cpu, gpu or auto.
         devices: number of processes, or auto.
         num_nodes: number of machines.
+        shard: i/N certifies every N-th of the images from the i-th, in a folder of its own in that of the results; see
+            certify.py merge.
         output: directory of the results; made beside the checkpoint when left out.
         wandb_project: W&B project.
         wandb_mode: auto is online if there is an API key, otherwise offline.
@@ -101,6 +107,7 @@ def certify(
     with clean_exit():
         plug_in(plugins)
         chosen = CertificationSettings(**settings)
+        part = None if shard is None else Shard.parse(shard)
         check_at_least("wandb_examples", wandb_examples, 0)
         short = {"data_dir": data_dir, "download": download}
         data_args = {key: value for key, value in short.items() if value is not None} | (data_args or {})
@@ -109,10 +116,11 @@ def certify(
         fabric = fabric_on(accelerator, devices, num_nodes)
         if fabric.is_global_zero:
             subject.data.prepare_data()
-        certification = subject.certification(chosen, fabric.device, sigma)
+        certification = replace(subject.certification(chosen, fabric.device, sigma), shard=part)
         certification.check()
         run = certification.describe()
-        directory = Path(output) if output else default_directory(checkpoint, run)
+        directory = Path(output) if output else default_directory(checkpoint, run.whole)
+        directory = directory if part is None else directory / part.folder
         RunDirectory(directory).check(run)
         certification.ask()
         if loaded.foreign and fabric.is_global_zero:
@@ -130,7 +138,9 @@ def certify(
             # Nothing is logged before the directory is this run's: one without run.json would be refused.
             begun = partial(log_hyperparameters, loggers, about)
             run, records = certify_together(certification, directory, begun=begun)
-            if fabric.is_global_zero:
+            if fabric.is_global_zero and not records:
+                say(f"{directory}: shard {shard} of {len(run.indices)} images has none")
+            elif fabric.is_global_zero:
                 radii = chosen.radii_for(run.sigma)
                 log_run(loggers, records, run, radii, "certify_test", time.perf_counter() - start)
                 write_report(records, run, radii, directory)

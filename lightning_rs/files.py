@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from fnmatch import fnmatch
 from pathlib import Path
 
 try:
@@ -143,13 +144,14 @@ def check_links(directory: str | Path) -> None:
         folders[:] = [name for name in folders if name != "wandb"]
 
 
-def check_own_directory(path: str | Path, mark: str, kind: str) -> None:
+def check_own_directory(path: str | Path, mark: str, kind: str, beside: str = "") -> None:
     """Refuse to write into a directory that holds others' files: it must be new, empty, or hold the file `mark`.
 
     Args:
         path: the directory.
         mark: name of a file that every directory of this kind holds.
         kind: what the directory is of, as in "a report".
+        beside: pattern of names that may be there before the mark is.
 
     Raises:
         ValueError: not a directory, one with files and without the mark, or see `check_links`.
@@ -160,6 +162,7 @@ def check_own_directory(path: str | Path, mark: str, kind: str) -> None:
     if not path.is_dir():
         raise ValueError(f"{path} is not a directory")
     names = sorted(entry.name for entry in path.iterdir() if ".part" not in entry.name)
+    names = [name for name in names if not fnmatch(name, beside)]
     if names and mark not in names:
         held = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
         raise ValueError(f"{path} is not the directory of {kind}: it holds {held} and no {mark}; name a new one")

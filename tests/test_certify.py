@@ -185,6 +185,8 @@ def test_wandb_run_of_its_own(checkpoint, tmp_path):
         ),
         (["--noise=gaussian", "--quantize=true"], "error: quantize rounds images to the levels of the noise, and "),
         (["--seed=18446744073709551616"], "error: seed must be less than 2**64, got 18446744073709551616"),
+        (["--shard=11/10"], "error: shard i/N must have 1 <= i <= N, got 11/10"),
+        (["--shard=1/2", "--seed=random"], "error: every shard would draw a seed of its own, and all must have "),
         (["--frobnicate=1"], "error: unrecognized arguments: --frobnicate=1"),
     ],
 )
@@ -306,7 +308,8 @@ def test_a_net_without_a_checkpoint(tmp_path):
     assert [r["counts"] for r in records(file)] == [r["counts"] for r in records(own)]
     about = json.loads((file / "run.json").read_text())
     assert (about["architecture"], about["normalization"]) == ("onnx/net.onnx", None)
-    assert "onnxruntime" in about["versions"]
+    (made,) = RunDirectory(file).environments()
+    assert "onnxruntime" in made.versions
 
 
 def test_bad_checkpoints(tmp_path):

@@ -14,8 +14,9 @@ import torch
 from fuzzing.reader import Files, Reader, damage_bytes
 from lightning_rs import SmoothedClassifier
 from lightning_rs.mechanisms import MechanismSet
-from lightning_rs.results import Record, RunDescription, RunDirectory
+from lightning_rs.results import Environment, Record, RunDescription, RunDirectory
 from lightning_rs.results.check_sums import FILE, LINE
+from lightning_rs.results.environment import is_environment
 from lightning_rs.results.records import certificates_in
 
 # Damage to the structure of JSON.
@@ -96,7 +97,7 @@ def _run_files(smoothed: SmoothedClassifier, images: torch.Tensor, names: list[s
     with tempfile.TemporaryDirectory() as folder:
         directory = RunDirectory(folder)
         directory.create(run)
-        with directory.appender(0) as file:
+        with directory.appender(0, Environment(device="cpu", batch_size=100, versions={"torch": "2"})) as file:
             for index, image in enumerate(images):
                 statistics = smoothed.sample(image[None], [index], n0=run.n0, n=run.n, fields=fields)
                 if mechanisms.sequential:
@@ -118,7 +119,7 @@ def _looked_at(statistics: Any) -> Any:
 def _unsealed(files: Files) -> Files:
     """As an older version wrote it."""
     number = _number(files)
-    lines = [LINE.take(line, number)[0] for line in files[RECORDS].split(b"\n")[:-1]]
+    lines = [LINE.take(line, number)[0] for line in files[RECORDS].split(b"\n")[:-1] if not is_environment(line)]
     return {RUN: FILE.take(files[RUN])[0], RECORDS: b"".join(line + b"\n" for line in lines)}
 
 
@@ -159,7 +160,10 @@ def mutate_records(files: Files, rng: random.Random) -> Files:
 
 
 def read_records(folder: Path) -> list[Record]:
-    return RunDirectory(folder).read()
+    directory = RunDirectory(folder)
+    records = directory.read()
+    directory.environments()
+    return records
 
 
 def radii_of(records: list[Record]) -> set[tuple[int, str, int, float]]:

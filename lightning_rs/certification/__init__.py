@@ -1,7 +1,7 @@
 """The one road from the examples of a data set to records: what is certified and how, sharing, and certifying again."""
 
 from lightning_rs.certification.examples import Certification, certify_examples, weights_digest
-from lightning_rs.certification.recertify import recertify
+from lightning_rs.certification.recertify import recertified_run, recertify
 from lightning_rs.certification.recorded import check_labels, recorded_certification, recorded_subject
 from lightning_rs.certification.settings import CertificationSettings
 from lightning_rs.certification.sharding import certify_together
@@ -15,6 +15,7 @@ __all__ = [
     "certify_together",
     "check_labels",
     "load_subject",
+    "recertified_run",
     "recertify",
     "recorded_certification",
     "recorded_subject",

@@ -5,23 +5,19 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import secrets
-import subprocess
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
-import numpy
-import scipy
 import torch
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-import lightning_rs
+from lightning_rs.certification.environment import environment_of
 from lightning_rs.certification.settings import CertificationSettings
 from lightning_rs.data import read_image
 from lightning_rs.noise import Noise, Purpose, Stage
 from lightning_rs.random_state import OwnRandomness
-from lightning_rs.results import Record, RunDescription
+from lightning_rs.results import Environment, Record, RunDescription, Shard
 from lightning_rs.smoothing import PreparedClassifier, find_batch_size, prepare
 from lightning_rs.smoothing.capacity import check_capacity
 from lightning_rs.smoothing.classifier import device_of
@@ -45,6 +41,10 @@ class Certification:
         data, split: what the data set and its part are called.
         settings: everything else.
         drawn_seed: in the place of the seed `random`, see `settled`.
+        shard: which part of the examples is this process's work, see `Shard`; None for all of them.
+
+    Raises:
+        ValueError: a shard with the seed `random`.
     """
 
     base_classifier: nn.Module
@@ -56,6 +56,13 @@ class Certification:
     split: str
     settings: CertificationSettings
     drawn_seed: int | None = None
+    shard: Shard | None = None
+
+    def __post_init__(self) -> None:
+        if self.shard is not None and self.settings.seed == "random":
+            raise ValueError(
+                "every shard would draw a seed of its own, and all must have the same: draw one, and give --seed NUMBER"
+            )
 
     @property
     def seed(self) -> int | str:
@@ -123,6 +130,7 @@ class Certification:
             data=self.data,
             split=self.split,
             indices=self.indices,
+            shard=None if self.shard is None else str(self.shard),
             architecture=self.architecture,
             denoiser=_denoiser(self.base_classifier),
             num_classes=self.num_classes,
@@ -141,21 +149,18 @@ class Certification:
             mechanisms=tuple(settings.mechanism_set),
             seed=self.seed,
             seed_drawn=settings.seed == "random",
-            batch_size=settings.batch_size,
             # Where sampling stops depends on them.
             radii=settings.radii_for(self.noise.scale) if settings.mechanism_set.sequential else None,
             weights=str(weights).removeprefix("torch."),
             **dataclasses.asdict(settings.preparation),
             stochastic=settings.stochastic,
-            device=device_name(device),
-            versions={m.__name__: m.__version__ for m in (lightning_rs, torch, numpy, scipy)} | self._versions(),
-            commit=commit(),
         )
 
-    def _versions(self) -> dict[str, str]:
-        """Of what runs modules in the place of torch: a module says it as its attribute `runtime`, name and version."""
-        said = (getattr(module, "runtime", None) for module in self.base_classifier.modules())
-        return dict(runtime for runtime in said if isinstance(runtime, tuple))
+    def environment(self) -> Environment:
+        """Where and with what its records are made, which does not make it another certification; once it is settled,
+        with the batch size."""
+        size = self.settings.batch_size
+        return environment_of(self.base_classifier, self.device, None if size == "auto" else size)
 
     def image(self, index: int) -> tuple[Tensor, int]:
         """The image to certify, at its levels if it is to be rounded, and its label.
@@ -244,24 +249,8 @@ def certify_examples(certification: Certification, indices: Iterable[int]) -> It
         for sample in sampler.run(images(), plan):
             statistics = sample.statistics(noise, plan)
             certificates = settings.mechanism_set.certify(statistics, settings.spent_alpha)
-            yield Record.of(sample, labels[sample.position], statistics, certificates)
-
-
-def device_name(device: torch.device) -> str:
-    """What a device is called in results: kinds of devices draw different noise, see `lightning_rs.noise`."""
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
-
-
-def commit() -> str | None:
-    """The commit of this package's own checkout; None if it was installed otherwise."""
-    root = Path(lightning_rs.__file__).resolve().parent.parent
-    if not (root / ".git").exists():
-        return None
-    try:
-        done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip() or None
+            kept = settings.mechanism_set.kept(statistics)
+            yield Record.of(sample, labels[sample.position], kept, certificates)
 
 
 def weights_digest(module: nn.Module) -> str:

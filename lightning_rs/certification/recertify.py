@@ -40,16 +40,35 @@ def recertify(
     """
     if not records:
         raise ValueError("there are no records to certify again")
+    about, chosen = recertified_run(held_fields(records, run), run, alpha, mechanisms, attempts)
+    return list(recompute(records, run, about.spent_alpha, chosen)), about
+
+
+def recertified_run(
+    held: frozenset[str],
+    run: RunDescription,
+    alpha: float | None = None,
+    mechanisms: Sequence[str] | None = None,
+    attempts: int | None = None,
+) -> tuple[RunDescription, MechanismSet]:
+    """The description of what `recertify` gives, and the mechanisms, without certifying anything.
+
+    Args:
+        held: fields of `Statistics` that every record holds.
+        run, alpha, mechanisms, attempts: as for `recertify`.
+
+    Raises:
+        ValueError: as `recertify`.
+    """
     alpha = check_alpha(run.alpha if alpha is None else alpha)
     attempts = check_attempts(run.attempts if attempts is None else attempts)
     spent = alpha_share(alpha, attempts)
     # What a file names is looked up, never imported.
     chosen = MechanismSet([parse_mechanism(text) for text in run.mechanisms] if mechanisms is None else mechanisms)
-    held = held_fields(records, run)
     if "look_counts" in held:
         for mechanism in chosen.values():
             mechanism.refuse_looks()
-    lacking = {label: sorted(m.requires - held) for label, m in chosen.items() if m.requires - held}
+    lacking = {label: missing for label, mechanism in chosen.items() if (missing := mechanism.missing(held))}
     if lacking:
         parts = [f"{label} needs {', '.join(fields)}" for label, fields in lacking.items()]
         raise ValueError(
@@ -60,5 +79,4 @@ def recertify(
     if run.stochastic:
         chosen.check_stochastic()
     chosen.check_trials(run.n, spent)
-    about = replace(run, alpha=alpha, attempts=attempts, mechanisms=tuple(chosen))
-    return list(recompute(records, run, spent, chosen)), about
+    return replace(run, alpha=alpha, attempts=attempts, mechanisms=tuple(chosen)), chosen

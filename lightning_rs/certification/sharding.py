@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
@@ -11,9 +12,11 @@ from typing import Any
 
 from torch import distributed, nn
 
+from lightning_rs.certification.environment import device_name
 from lightning_rs.certification.examples import Certification, certify_examples
 from lightning_rs.progress import progress
 from lightning_rs.results import Record, RunDescription, RunDirectory
+from lightning_rs.results.environment import change_of
 
 
 def certify_together(
@@ -44,15 +47,18 @@ def certify_together(
     directory = RunDirectory(path) if (path := _broadcast(output)) else None
     certification = _settled_together(certification, directory)
     run = certification.describe()
+    environment = certification.environment()
     shown = shown and rank() == 0
     new = []
     with _alone(directory, run), _nothing_left_behind(directory):
         finished = [] if directory is None else directory.read()
+        if finished and rank() == 0 and (change := change_of(directory.environments(), environment)):
+            warnings.warn(f"{directory.path} {change}", stacklevel=2)
         _gather(None)  # All have read before any appends.
         known = {record.index for record in finished}
-        share = [i for i in run.indices if i not in known][rank() :: world_size()]
+        share = [i for i in run.asked if i not in known][rank() :: world_size()]
         with (
-            nullcontext() if directory is None else directory.appender(rank()) as file,
+            nullcontext() if directory is None else directory.appender(rank(), environment) as file,
             progress(len(share), f"Certifying {certification.split}", "img", shown, leave=False) as bar,
         ):
             for record in certify_examples(certification, share):
@@ -93,16 +99,28 @@ def _settled_together(certification: Certification, directory: RunDirectory | No
     """With one batch size and seed for all processes: on resuming those of before, else what the first one finds."""
     if certification.settings.batch_size != "auto" and certification.seed != "random":
         return certification
-    known = directory.run() if directory else None
-    if known is not None and None not in (known.batch_size, known.seed):
+    if directory and (known := directory.run()):
         directory.check(certification.describe())
-        found = (known.batch_size, known.seed)
-    elif rank() == 0:
-        settled = certification.settled()
-        found = (settled.settings.batch_size, settled.seed)
-    size, seed = _broadcast(found if rank() == 0 else None)
+        certification = _as_before(certification, known, directory)
+    found = certification.settled() if rank() == 0 else certification
+    size, seed = _broadcast((found.settings.batch_size, found.seed))
     if certification.seed == "random":
         certification = dataclasses.replace(certification, drawn_seed=seed)
+    return _with_batches(certification, size)
+
+
+def _as_before(certification: Certification, known: RunDescription, directory: RunDirectory) -> Certification:
+    """With the seed that was drawn when the run began, and the batch size of the last records of such a device."""
+    if certification.seed == "random" and isinstance(known.seed, int):
+        certification = dataclasses.replace(certification, drawn_seed=known.seed)
+    if certification.settings.batch_size == "auto":
+        device = device_name(certification.device)
+        sizes = [made.batch_size for made in directory.origins().values() if made.device == device and made.batch_size]
+        certification = _with_batches(certification, sizes[-1] if sizes else "auto")
+    return certification
+
+
+def _with_batches(certification: Certification, size: int | str) -> Certification:
     return dataclasses.replace(certification, settings=dataclasses.replace(certification.settings, batch_size=size))
 
 

@@ -167,8 +167,9 @@ def _about(
     run: RunDescription, certification: Certification, mechanisms: Mapping[str, Mechanism], settings: AttackSettings
 ) -> dict[str, Any]:
     """Everything that an outcome depends on beside the image: the content of `attack.json`."""
-    now = certification.describe().to_dict()
-    where = {key: now[key] for key in ("weights_sha256", "device", "versions", "commit")}
+    said = certification.environment()
+    where = {key: getattr(said, key) for key in ("device", "versions", "commit")}
+    where["weights_sha256"] = certification.describe().weights_sha256
     return {"run": run.digest, "mechanisms": list(mechanisms), **dataclasses.asdict(settings), **where}
 
 

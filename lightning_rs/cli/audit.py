@@ -23,7 +23,7 @@ import lightning_rs
 from lightning_rs.audit.finding import Finding
 from lightning_rs.audit.running import list_cases, run_cases
 from lightning_rs.audit.settings import AuditSettings
-from lightning_rs.certification.examples import commit, device_name
+from lightning_rs.certification.environment import commit, device_name
 from lightning_rs.checks import check_word
 from lightning_rs.cli.devices import fabric_on
 from lightning_rs.files import write_whole

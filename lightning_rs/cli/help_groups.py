@@ -30,6 +30,7 @@ GROUPS: dict[str, dict[str, str | None]] = {
         "skip": "NUMBER",
         "limit": "NUMBER",
         "indices": "[NUMBER, ...]",
+        "shard": "NUMBER/NUMBER",
     },
     "noise and draws": {
         "sigma": "NUMBER",

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from lightning_rs.certification import recertify as recertify_records
+from lightning_rs.certification import recertified_run
 from lightning_rs.checks import check_radii
 from lightning_rs.cli.remarks import say
 from lightning_rs.results import RunDirectory
+from lightning_rs.results.columns import Columns
 from lightning_rs.results.figures import default_radii
-from lightning_rs.results.report import write_report
-from lightning_rs.results.runs import read_directory
+from lightning_rs.results.recomputation import held_fields, recompute
+from lightning_rs.results.report import report_run
+from lightning_rs.results.runs import open_directory, run_of_columns
 
 
 def recertify(
@@ -33,19 +35,27 @@ def recertify(
         output: directory of the new records and their report; made inside the first when left out.
     """
     radii = None if radii is None else check_radii(radii)
-    records, run, notes = read_directory(directory)
-    again, about = recertify_records(records, run, alpha, mechanisms, attempts)
+    records = open_directory(directory)
+    # All hold what the first one holds, or are refused when it is their turn.
+    about, chosen = recertified_run(held_fields(records[:1], records.run), records.run, alpha, mechanisms, attempts)
     target = RunDirectory(output or Path(directory) / f"alpha{about.alpha:g}-{about.digest[:8]}")
     if target.path.resolve() == Path(directory).resolve():
         raise ValueError(f"output must be another directory than {directory}, whose records stay as they are")
     target.check(about)
+    columns = Columns()
     with target.locked():
         target.check(about)
-        others = {record.index for record in target.read()} - {record.index for record in again}
+        others = set((target.stored() or records).indices).difference(records.indices)
         if others:
             raise ValueError(f"{target.path} holds {len(others)} examples that {directory} lacks: name another output")
         target.create(about)
-        target.replace(again)
-    write_report(again, about, radii or default_radii(about.sigma), target.path)
-    for note in notes:  # They hold for what was made of them, too.
+        try:
+            again = recompute(records, records.run, about.spent_alpha, chosen)
+            target.replace(columns.gather(again), records.origins)
+        except BaseException:  # Stopped, too.
+            target.discard_if_empty()
+            raise
+    run = run_of_columns(columns, about, target.path.name, records.environments)
+    report_run(run, radii or default_radii(about.sigma), target.path)
+    for note in records.notes:  # They hold for what was made of them, too.
         say(f"{directory}: {note}")

@@ -121,12 +121,20 @@ class Mechanism(ABC):
             ValueError: says what was expected and what came.
         """
 
+    def missing(self, held: frozenset[str]) -> list[str]:
+        """What it needs beside what is held, in words: see `readable_fields`."""
+        return sorted(self.requires - held)
+
+    def regions(self, shape: tuple[int, ...]) -> dict[str, NDArray[np.bool_]] | None:
+        """The regions of an input within and outside of which it reads `gradient_sums`, by name; None if it needs the
+        sums themselves, or wants records to keep them."""
+        return None
+
     def _usable_alpha(self, statistics: Statistics, alpha: float) -> float:
         """The alpha to spend on these statistics, after the checks that `certify` promises."""
         alpha = alpha_left(alpha, statistics.sampling_error)
         self.check_noise(statistics.noise)
-        missing = sorted(field for field in self.requires if getattr(statistics, field, None) is None)
-        if missing:
+        if missing := self.missing(statistics.readable):
             raise ValueError(f"{self.name} needs {', '.join(missing)}, which these statistics do not hold")
         looks = statistics.look_counts
         if looks is not None and looks.shape[1] > 1:

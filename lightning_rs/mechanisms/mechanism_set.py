@@ -119,6 +119,15 @@ class MechanismSet(Mapping[str, Mechanism]):
         """Label to the certificates that each mechanism gives, all from the same statistics."""
         return {label: mechanism.certify(statistics, alpha) for label, mechanism in self.items()}
 
+    def kept(self, statistics: Statistics) -> Statistics:
+        """What records keep of statistics: of gradient sums what the mechanisms read, unless one wants all of them."""
+        if statistics.gradient_sums is None:
+            return statistics
+        found = [m.regions(statistics.input_shape) for m in self.values() if "gradient_sums" in m.requires]
+        if not found or None in found:
+            return statistics
+        return statistics.collapsed({name: mask for regions in found for name, mask in regions.items()})
+
     def __getitem__(self, label: str) -> Mechanism:
         return self._mechanisms[label]
 

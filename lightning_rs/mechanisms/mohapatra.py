@@ -20,7 +20,7 @@ from lightning_rs.checks import check_at_least, check_known
 from lightning_rs.mechanisms.base import Certificate, Mechanism, certificate_of_selected, top_and_rival
 from lightning_rs.mechanisms.cohen import Cohen
 from lightning_rs.radii.first_order import first_order_radius, rest_of_norm
-from lightning_rs.statistics import Statistics, gradient_moments
+from lightning_rs.statistics import Statistics, region_field
 
 _SOURCE = (
     "J. Mohapatra, C.-Y. Ko, T.-W. Weng, P.-Y. Chen, S. Liu, L. Daniel, Higher-Order Certification for Randomized "
@@ -165,14 +165,17 @@ class MohapatraLinf(FirstOrderMechanism):
 class MohapatraChannel(FirstOrderMechanism):
     """l2 radius against perturbations of some pixels only: one colour channel, a rectangle, or both.
 
-    See `first_order_subspace_l2_radius`. A rectangle needs the sums of every pixel, 32 bytes each; a whole channel does
-    not.
+    See `first_order_subspace_l2_radius`. Records keep four numbers per kind and channel within the rectangle, and four
+    outside: what its certificates need at any alpha. From the sums of every pixel, 32 bytes each, those of any other
+    rectangle follow.
 
     Args:
         estimator: `auto`, `half`, `miss` or `paper`.
         channel: the channel that may change, or `all`.
         top, left: first row and column that may change.
         height, width: rows and columns that may change; all of the rest when left out.
+        keep: `all` for records that keep the sums of every pixel, so that they can be certified again for other
+            rectangles; or `region`.
     """
 
     name = "mohapatra_channel"
@@ -187,6 +190,7 @@ class MohapatraChannel(FirstOrderMechanism):
         left: int = 0,
         height: int | None = None,
         width: int | None = None,
+        keep: str = "region",
     ) -> None:
         super().__init__(estimator)
         self.channel = channel if channel == "all" else check_at_least("channel", channel, 0)
@@ -194,8 +198,24 @@ class MohapatraChannel(FirstOrderMechanism):
         self.height = None if height is None else check_at_least("height", height, 1)
         self.width = None if width is None else check_at_least("width", width, 1)
         self._rectangle = (top, left, height, width) != (0, 0, None, None)
-        if self._rectangle:
+        self.keep = check_known("keep", keep, ("region", "all"))
+        if self._rectangle or keep == "all":
             self.requires = self.requires - {"gradient_moments"} | {"gradient_sums"}
+
+    @property
+    def region(self) -> str:
+        """What the pixels are called in records."""
+        height, width = ("rest" if length is None else length for length in (self.height, self.width))
+        return f"channel={self.channel},top={self.top},left={self.left},height={height},width={width}"
+
+    def missing(self, held: frozenset[str]) -> list[str]:
+        found = super().missing(held)
+        if region_field(self.region) in held:
+            return [name for name in found if name != "gradient_sums"]
+        return ["gradient_sums (which keep=all keeps)" if name == "gradient_sums" else name for name in found]
+
+    def regions(self, shape: tuple[int, ...]) -> dict[str, NDArray[np.bool_]] | None:
+        return {self.region: self.mask(shape)} if self.keep == "region" else None
 
     def check_input(self, shape: tuple[int, ...], alpha: float) -> None:
         fits = len(shape) == 3 and (self.channel == "all" or self.channel < shape[0])
@@ -222,9 +242,10 @@ class MohapatraChannel(FirstOrderMechanism):
 
     def _groups(self, statistics: Statistics) -> list[tuple[Array, int]]:
         mask = self.mask(statistics.input_shape)
-        if self._rectangle:
-            sums = statistics.gradient_sums
-            return [(gradient_moments(np.where(part, sums, 0.0)), int(part.sum())) for part in (mask, ~mask)]
+        if "gradient_sums" in self.requires:
+            if statistics.gradient_sums is not None:
+                statistics = statistics.collapsed({self.region: mask})
+            return list(zip(statistics.moments_of(self.region), (int(mask.sum()), int((~mask).sum())), strict=True))
         channels = mask.any(axis=(1, 2))
         return [
             (statistics.gradient_moments[:, :, part], int(mask[0].size * part.sum())) for part in (channels, ~channels)

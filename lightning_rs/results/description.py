@@ -6,7 +6,7 @@ import hashlib
 import json
 import zlib
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -18,15 +18,17 @@ from lightning_rs.checks import alpha_share, check_at_least, check_radii, check_
 from lightning_rs.registry import split_options
 from lightning_rs.results import schema
 from lightning_rs.results.check_sums import FILE
+from lightning_rs.results.environment import Environment
 from lightning_rs.results.schema import Classes, Count, Finite, NotNegative, Positive, Share, Word
+from lightning_rs.results.shard import Shard
 
 # Of some fields None is an answer, null in run.json: no normalisation, say. This stands for no answer there.
 _UNSAID: Any = ()
 
-# What stands for a value that is found or drawn when a certification begins, in settings.
-_FOUND = ("auto", "random")
-# What follows from the other fields, so that a difference in it would be told twice.
-_FOLLOWS = ("sampling_error", "input_shape")
+# What stands for a value that is drawn when a certification begins, in settings.
+_DRAWN = "random"
+# What follows from the other fields, so that a difference in it would be told twice; and what need not agree.
+_LEFT_OUT = ("sampling_error", "input_shape", *(field.name for field in fields(Environment)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +41,7 @@ class RunDescription:
     Attributes:
         data, split: data set and its part.
         indices: of the examples that were asked for.
+        shard: which part of these this is, as `i/N`, see `Shard`; None of all of them.
         architecture: of the base classifier.
         denoiser: what stands before it, as it is run.
         num_classes: K.
@@ -56,18 +59,17 @@ class RunDescription:
         mechanisms: their labels.
         seed: of the noise, or `random`, which draws one.
         seed_drawn: whether it was drawn when the certification began, and known to nobody before.
-        batch_size: noisy copies per call of the base classifier, or `auto`, which tries sizes.
         radii: those that decide where sequential mechanisms stop.
         weights: dtype of the parameters.
-        precision, channels_last, fold_batch_norm, compile, device: how and where the base classifier was run.
+        precision, channels_last, fold_batch_norm, compile: how the base classifier was run.
         stochastic: whether it answers at random, to each noisy copy by itself, whatever the seed.
-        versions: of the packages that the numbers depend on.
-        commit: of this package's own checkout.
+        batch_size, device, versions, commit: as older versions wrote them; see `environment`.
     """
 
     data: Word
     split: Word
     indices: Annotated[tuple[Count, ...], Meta(min_length=1)] | None = None
+    shard: Word | None = None
     architecture: Word | None = None
     denoiser: Word | None = None
     num_classes: Classes | None = None
@@ -113,6 +115,8 @@ class RunDescription:
             check_word("seed", self.seed)
         if self.radii:
             check_radii(self.radii)
+        if self.shard is not None:
+            Shard.parse(self.shard)
         for name in ("indices", "mechanisms"):
             values = getattr(self, name) or ()
             if len(set(values)) < len(values):
@@ -211,6 +215,26 @@ class RunDescription:
         return f"{noise}{sigma}, assuming real arithmetic"
 
     @property
+    def asked(self) -> tuple[int, ...] | None:
+        """Indices of the examples that were asked for of this shard; of all, if it is none."""
+        return self.indices if None in (self.shard, self.indices) else Shard.parse(self.shard).of(self.indices)
+
+    @property
+    def whole(self) -> RunDescription:
+        """The run of which this is a shard, whatever environments its records are made in."""
+        return replace(self, shard=None, batch_size=None, device=None, versions=None, commit=_UNSAID)
+
+    @property
+    def environment(self) -> Environment:
+        """Where its records were made unless they say it themselves; only older versions wrote it here."""
+        return Environment(
+            device=self.device,
+            batch_size=self.batch_size if self.batch_size != "auto" else None,
+            versions=self.versions or {},
+            commit=self.commit or None,
+        )
+
+    @property
     def digest(self) -> str:
         """SHA-256 of what it says, by which directories are named."""
         return hashlib.sha256(json.dumps(self.to_dict(), sort_keys=True).encode()).hexdigest()
@@ -231,12 +255,12 @@ class RunDescription:
     def differences(self, other: RunDescription) -> dict[str, tuple[Any, Any]]:
         """Key to this value and the other's, of the keys with different ones, sorted; None for what is not said.
 
-        `auto` and `random` in the other stand for whatever is found here.
+        `random` in the other stands for whatever is found here. Environments need not agree.
         """
         silent = {f.name: None if f.default in (MISSING, _UNSAID) else f.default for f in fields(self)}
         own, others = silent | self.to_dict(), silent | other.to_dict()
-        pairs = {key: (own[key], others[key]) for key in sorted(own) if key not in _FOLLOWS}
-        return {key: (a, b) for key, (a, b) in pairs.items() if a != b and b not in _FOUND}
+        pairs = {key: (own[key], others[key]) for key in sorted(own) if key not in _LEFT_OUT}
+        return {key: (a, b) for key, (a, b) in pairs.items() if a != b and b != _DRAWN}
 
 
 def alpha_title(alpha: float, attempts: int = 1) -> str:
@@ -244,9 +268,9 @@ def alpha_title(alpha: float, attempts: int = 1) -> str:
     return f"α = {alpha:g}" + (f" over {attempts:,} attempts" if attempts > 1 else "")
 
 
-def told(differences: Mapping[str, tuple[Any, Any]]) -> str:
-    """What `RunDescription.differences` gave, in words: of what is there and what has come now."""
-    return ", ".join(f"{key} ({_shown(there)} there, {_shown(now)} now)" for key, (there, now) in differences.items())
+def told(differences: Mapping[str, tuple[Any, Any]], first: str = "there", second: str = "now") -> str:
+    """What `RunDescription.differences` gave, in words: of what is there and what has come now, or other places."""
+    return ", ".join(f"{key} ({_shown(a)} {first}, {_shown(b)} {second})" for key, (a, b) in differences.items())
 
 
 def _shown(value: Any) -> str:

@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
 from pathlib import Path
 
-from lightning_rs.files import check_own_directory, lock, only_writer, remove_parts, write_whole
+from lightning_rs.files import check_own_directory, lock, only_writer, remove_parts, replacing, write_whole
 from lightning_rs.results.description import RunDescription, told
-from lightning_rs.results.lines import LineAppender, read_lines, whole_line
+from lightning_rs.results.environment import Environment
+from lightning_rs.results.lines import LineAppender, whole_line
 from lightning_rs.results.records import Record
-from lightning_rs.results.verification import Contradiction, check_record, verify
+from lightning_rs.results.shard import FOLDERS
+from lightning_rs.results.stored_records import StoredRecords, find_records, read_records
+from lightning_rs.results.verification import check_record
 
 
 class RunDirectory:
     """A certification on disk.
 
     `run.json` says everything that makes the run comparable, and is written once; `records-<process>.jsonl` holds one
-    line per finished example, on the disk when it is finished. Opening the directory again with the same run goes on
-    where it stopped.
+    line per finished example, on the disk when it is finished, below a line of the `Environment` it was made in.
+    Opening the directory again with the same run goes on where it stopped.
 
     Args:
         path: the directory; made when the first process opens it.
@@ -37,15 +39,25 @@ class RunDirectory:
         """
         return RunDescription.read(self._description) if self._description.exists() else None
 
+    def existing_run(self) -> RunDescription:
+        """The content of `run.json`, which has to be there.
+
+        Raises:
+            OSError, ValueError: as `RunDescription.read`; or there is none.
+        """
+        if (run := self.run()) is None:
+            raise ValueError(f"{self.path} is not the directory of a certification: it holds no run.json")
+        return run
+
     def check(self, run: RunDescription) -> None:
         """Refuse a directory that belongs to another run, or to something else than a certification.
 
-        `auto` stands for whatever was found then.
+        A seed `random` stands for whatever was drawn then.
 
         Raises:
             ValueError: names what differs.
         """
-        check_own_directory(self.path, self._description.name, "a certification")
+        check_own_directory(self.path, self._description.name, "a certification", beside=FOLDERS)
         known = self.run()
         if known is not None and (differing := known.differences(run)):
             raise ValueError(f"{self.path} holds another run; it differs in {told(differing)}")
@@ -91,48 +103,65 @@ class RunDirectory:
 
     def examine(self) -> tuple[list[Record], list[str]]:
         """As `read`, and what could not be examined, in words."""
+        stored = self.stored()
+        return ([], []) if stored is None else (list(stored), stored.notes)
+
+    def stored(self) -> StoredRecords | None:
+        """What `read` gives, read and examined part by part as it is gone through; None without any file of records.
+
+        Raises:
+            OSError, ValueError: see `find_records`.
+        """
         files = self._files()
         if not files:
-            return [], []
+            return None
         if not self._description.exists():
             raise ValueError(f"{self.path} holds records but no run.json that says what they are of")
-        run, checked = RunDescription.examine(self._description)
-        asked = None if run.indices is None else frozenset(run.indices)
-        found: dict[int, _Line] = {}
-        unchecked = 0
-        for file in files:
-            for place, text, has_sum in read_lines(file, run.number, "another run than run.json says"):
-                line = _Line(_record(text, run, place), place, has_sum)
-                if checked and not line.checked:
-                    raise ValueError(f"{place}: it has no check sum, and run.json has one: the line was changed")
-                index = line.record.index
-                if asked is not None and index not in asked:
-                    raise ValueError(f"{place}: image {index} is none of those that run.json names")
-                known = found.setdefault(index, line)
-                if known is not line and replace(known.record, seconds=line.record.seconds) != line.record:
-                    raise ValueError(f"{place}: another record of image {index} than {known.place}")
-                unchecked += not line.checked
-        lines = [found[index] for index in sorted(found)]
-        records = [line.record for line in lines]
-        try:
-            notes = verify(records, run)
-        except Contradiction as error:
-            raise ValueError(f"{lines[error.position].place}: {error}") from None
-        if unchecked or not checked:
-            silent = [f"{unchecked:,} of {len(lines):,} records"] * bool(unchecked) + ["run.json"] * (not checked)
-            notes.insert(0, f"no check sum in {' and '.join(silent)}, as older versions wrote them")
-        return records, notes
+        return find_records(files, *RunDescription.examine(self._description))
 
-    def replace(self, records: Sequence[Record]) -> None:
-        """Write these records instead of all that are there; if it fails, those that were there stay.
+    def origins(self) -> dict[int, Environment]:
+        """Index of every finished example to where it was made, in the order of the files.
+
+        Raises:
+            OSError, ValueError: see `find_records`.
+        """
+        stored = self.stored()
+        return {} if stored is None else stored.origins
+
+    def place(self, index: int) -> str:
+        """File and line of the record of a finished example."""
+        return str(self.stored().places[index])
+
+    def environments(self) -> dict[Environment, int]:
+        """Where the finished examples were made, each with their number.
+
+        Raises:
+            OSError, ValueError: see `find_records`.
+        """
+        stored = self.stored()
+        return {} if stored is None else stored.environments
+
+    def replace(self, records: Iterable[Record], origins: Mapping[int, Environment] | None = None) -> None:
+        """Write these records instead of all that are there, one by one; if it fails, those that were there stay.
 
         The directory has to be `locked`.
+
+        Args:
+            records: each of another example.
+            origins: index to where the draws were made; what `run.json` says where it is not said.
 
         Raises:
             OSError, ValueError: see `RecordAppender.append`.
         """
         run = self._known()
-        write_whole(self._file(0), b"".join(whole_line(_text(record, run), run.number) for record in records))
+        said = run.environment  # Needs no line of its own.
+        with replacing(self._file(0)) as part, part.open("wb") as file:
+            for record in records:
+                environment = (origins or {}).get(record.index, run.environment)
+                if environment != said:
+                    file.write(whole_line(environment.to_json().encode(), run.number))
+                    said = environment
+                file.write(whole_line(_text(record, run), run.number))
         for file in self._files():
             if file != self._file(0):
                 file.unlink()
@@ -143,9 +172,9 @@ class RunDirectory:
             for file in (*self._files(), self._description):
                 file.unlink(missing_ok=True)
 
-    def appender(self, process: int) -> RecordAppender:
+    def appender(self, process: int, environment: Environment | None = None) -> RecordAppender:
         """The records file of one process, open for appending; `run.json` has to be there."""
-        return RecordAppender(self._file(process), self._known())
+        return RecordAppender(self._file(process), self._known(), environment)
 
     @property
     def _description(self) -> Path:
@@ -167,14 +196,16 @@ class RecordAppender(LineAppender):
     Args:
         path: the file.
         run: the content of the `run.json` beside it.
+        environment: where the records are made; said in a line before the first, unless the file says it already. None
+            says nothing.
 
     Raises:
         ValueError: another program is writing to it.
     """
 
-    def __init__(self, path: Path, run: RunDescription) -> None:
+    def __init__(self, path: Path, run: RunDescription, environment: Environment | None = None) -> None:
         super().__init__(path, run.number, "certification")
-        self._run = run
+        self._run, self._unsaid = run, environment
 
     def append(self, record: Record) -> None:
         """Write a record.
@@ -183,16 +214,18 @@ class RecordAppender(LineAppender):
             ValueError: it would not be read again, with the reason; nothing is written.
             OSError: the disk is full, or fails; the records before it are kept.
         """
-        self.append_text(_text(record, self._run))
+        text = _text(record, self._run)
+        # Not before there is a record: a file without any is empty.
+        if self._unsaid is not None and self._unsaid != _last_environment(self._path, self._run):
+            self.append_text(self._unsaid.to_json().encode())
+        self._unsaid = None
+        self.append_text(text)
 
 
-@dataclass(frozen=True)
-class _Line:
-    """A record, its file and line, and whether that carries a check sum."""
-
-    record: Record
-    place: str
-    checked: bool
+def _last_environment(path: Path, run: RunDescription) -> Environment:
+    """Where the last record of a file was made."""
+    made = [environment for *_, environment in read_records(path, run)]
+    return made[-1] if made else run.environment
 
 
 def _text(record: Record, run: RunDescription) -> bytes:
@@ -203,16 +236,3 @@ def _text(record: Record, run: RunDescription) -> bytes:
     except ValueError as error:
         raise ValueError(f"image {record.index} has no record that can be kept: {error}") from None
     return text
-
-
-def _record(text: bytes, run: RunDescription, place: str) -> Record:
-    """The record in a line."""
-    try:
-        record = Record.from_json(text)
-    except ValueError as error:
-        raise ValueError(f"{place}: not a record ({error})") from None
-    try:
-        check_record(record, run)
-    except ValueError as error:
-        raise ValueError(f"{place}: {error}") from None
-    return record

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from lightning_rs.files import lock, sync_folder
 from lightning_rs.results.check_sums import LINE
 
 Self = TypeVar("Self", bound="LineAppender")
+
+_BLOCK = 2**16
+
+
+class Place(NamedTuple):
+    """Where a line stands: its file, its number there, and the byte at which it begins. As text, for messages."""
+
+    path: Path
+    number: int
+    start: int
+
+    def __str__(self) -> str:
+        return f"{self.path}, line {self.number}"
 
 
 class LineAppender:
@@ -72,8 +85,8 @@ def whole_line(text: bytes, number: int) -> bytes:
     return LINE.add(text, number) + b"\n"
 
 
-def read_lines(path: Path, number: int, other: str) -> Iterator[tuple[str, bytes, bool]]:
-    """Of every line its place, the object without its check sum, and whether it has one.
+def read_lines(path: Path, number: int, other: str) -> Iterator[tuple[Place, bytes, bool]]:
+    """Of every line its place, the object without its check sum, and whether it has one; one line is in memory.
 
     What follows the last line feed was torn, and is left out.
 
@@ -86,16 +99,51 @@ def read_lines(path: Path, number: int, other: str) -> Iterator[tuple[str, bytes
         OSError: the file cannot be read.
         ValueError: a check sum that does not fit, with the file and the line.
     """
-    for place, text in enumerate(path.read_bytes().split(b"\n")[:-1], start=1):
-        where = f"{path}, line {place}"
-        try:
-            text, checked = LINE.take(text, number)
-        except ValueError as error:
-            raise ValueError(f"{where}: {error}: the line was changed, or is of {other}") from None
-        yield where, text, checked
+    start = 0
+    with path.open("rb") as file:
+        for count, line in enumerate(file, start=1):
+            if not line.endswith(b"\n"):
+                return
+            place = Place(path, count, start)
+            yield place, *_taken(line, place, number, other)
+            start += len(line)
+
+
+def lines_at(places: Sequence[Place], number: int, other: str) -> list[bytes]:
+    """The objects at these places, in their order, without their check sums. Each file is opened once.
+
+    Args:
+        places: as `read_lines` gave them.
+        number, other: as for `read_lines`.
+
+    Raises:
+        OSError, ValueError: as `read_lines`.
+    """
+    found: dict[Place, bytes] = {}
+    for path in dict.fromkeys(place.path for place in places):
+        with path.open("rb") as file:
+            for place in (place for place in places if place.path == path):
+                file.seek(place.start)
+                found[place] = _taken(file.readline(), place, number, other)[0]
+    return [found[place] for place in places]
+
+
+def _taken(line: bytes, place: Place, number: int, other: str) -> tuple[bytes, bool]:
+    """The object in a line, and whether it has a check sum."""
+    try:
+        return LINE.take(line.removesuffix(b"\n"), number)
+    except ValueError as error:
+        raise ValueError(f"{place}: {error}: the line was changed, or is of {other}") from None
 
 
 def _drop_torn_line(path: Path) -> None:
     with path.open("rb+") as file:
-        content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
+        end = file.seek(0, os.SEEK_END)
+        while end:  # A block at a time, from the end: files may be larger than memory.
+            begin = max(end - _BLOCK, 0)
+            file.seek(begin)
+            if (last := file.read(end - begin).rfind(b"\n")) >= 0:
+                end = begin + last + 1
+                break
+            end = begin
+        file.truncate(end)

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from lightning_rs.mechanisms import PAIR_RADII, list_mechanisms, parse_mechanism
 from lightning_rs.results.plots import finish, new_figure
-from lightning_rs.results.records import Record
+from lightning_rs.results.runs import Run
 
 NO_JOINT_GUARANTEE = (
     "the largest of several mechanisms' radii has no joint guarantee at α; that of --mechanisms "
@@ -76,16 +76,16 @@ def leads_on_simplex(mechanisms: Sequence[str] = tuple(PAIR_RADII), points: int 
     return leads({name: PAIR_RADII[name](e0[inside], e1[inside], 1.0) for name in mechanisms})
 
 
-def leads_on_records(records: Sequence[Record], smoothing: str = "hard") -> list[Lead]:
+def leads_on_run(run: Run, smoothing: str = "hard") -> list[Lead]:
     """`leads` over the examples of a run, among the mechanisms that certify the same smoothed classifier in l2.
 
     Mechanisms that keep a confidence make another promise and are left out, as are labels of no registered mechanism.
     Empty with fewer than two mechanisms.
     """
-    comparable = [label for label in records[0].certificates if _comparable(label, smoothing)] if records else []
+    comparable = [label for label in run.certificates if _comparable(label, smoothing)]
     if len(comparable) < 2:
         return []
-    return leads({label: [r.certificates[label].radius for r in records] for label in comparable})
+    return leads({label: run.certificates[label][1] for label in comparable})
 
 
 def draw_simplex(
@@ -129,16 +129,6 @@ def draw_simplex(
         axes[row][0].set_ylabel("E1, strongest rival")
         figure.colorbar(image, ax=list(axes[row]), label=labels[row])
     finish(figure, title or "All pairs of class probabilities", Path(path))
-
-
-def pairs_of(records: Sequence[Record]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Shares of votes of the selected class and of its strongest rival, (B,) each."""
-    top, rival = [], []
-    for record in records:
-        total = sum(record.counts.values())
-        top.append(record.counts.get(record.selected, 0) / total)
-        rival.append(max((v for c, v in record.counts.items() if c != record.selected), default=0) / total)
-    return np.array(top), np.array(rival)
 
 
 def _comparable(label: str, smoothing: str) -> bool:

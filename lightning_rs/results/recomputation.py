@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import groupby, islice
 from typing import Any
 
 from lightning_rs.data import DATASETS
 from lightning_rs.mechanisms import Mechanism
 from lightning_rs.results.description import RunDescription
 from lightning_rs.results.records import Record, certificates_in
-from lightning_rs.statistics import Statistics
+from lightning_rs.statistics import Statistics, readable_fields
 
-# Bounds the memory: 1,000 classes and two histograms of 1,001 bins take some 60 MB.
-_ROWS, _ENTRIES = 1000, 10**7
+# Bounds the memory: sums over 1,000 classes take some 32 MB as records hold them, and less as arrays.
+_ROWS, _ENTRIES = 1000, 5 * 10**5
 
 
 def recompute(
     records: Sequence[Record], run: RunDescription, alpha: float, mechanisms: Mapping[str, Mechanism]
 ) -> Iterator[Record]:
-    """The records with the certificates that follow from their statistics.
+    """The records with the certificates that follow from their statistics; a part of them is in memory at a time.
 
     Args:
         records: they hold what the mechanisms require.
@@ -48,16 +50,29 @@ def statistics_of(records: Sequence[Record], run: RunDescription, num_classes: i
     return Statistics.from_plain(plain, run.sigma, num_classes, run.noise_name, run.sampling_error)
 
 
-def chunks(records: Sequence[Record], num_classes: int) -> Iterator[Sequence[Record]]:
-    """The records in parts whose statistics fit into memory."""
-    size = max(1, min(_ROWS, _ENTRIES // num_classes))
-    for start in range(0, len(records), size):
-        yield records[start : start + size]
+def chunks(records: Iterable[Record], num_classes: int) -> Iterator[list[Record]]:
+    """The records in parts whose statistics fit into memory. Those of a part hold the sums of every pixel, or none do:
+    older versions kept them where what is known of a region is kept now."""
+    for shape, alike in groupby(records, _shape_of_sums):
+        size = max(1, min(_ROWS, _ENTRIES // max(num_classes, 4 * math.prod(shape) if shape else 0)))
+        while part := list(islice(alike, size)):
+            yield part
+
+
+def _shape_of_sums(record: Record) -> tuple[int, ...]:
+    """The shape of inputs whose every pixel has sums in the record; empty if none does."""
+    return tuple(record.statistics.get("input_shape", ())) if "gradient_sums" in record.statistics else ()
 
 
 def held_fields(records: Sequence[Record], run: RunDescription) -> frozenset[str]:
     """Fields of `Statistics` that every record holds, or its run says."""
-    return frozenset(set.intersection(*(set(_plain(record, run)) for record in records)))
+    named = {region for record in records for region in record.statistics.get("regions", ())}
+    held = []
+    for row in (_plain(record, run) for record in records):
+        # From the sums of every pixel follows what is needed of any region.
+        regions = named if "gradient_sums" in row else row.get("regions", ())
+        held.append(readable_fields(row.keys() - {"regions"}, regions))
+    return frozenset.intersection(*held)
 
 
 def _plain(record: Record, run: RunDescription) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,14 @@ from lightning_rs.mechanisms import PAIR_RADII
 from lightning_rs.results import plots
 from lightning_rs.results.comparability import comparable_groups, merged, remarks
 from lightning_rs.results.description import RunDescription, alpha_title
+from lightning_rs.results.directory import RunDirectory
 from lightning_rs.results.escaping import markdown, one_line, tex_comment
 from lightning_rs.results.figures import clean_accuracy, default_radii, envelopes, figures, noisy_accuracy
 from lightning_rs.results.mechanism_comparison import (
     NO_JOINT_GUARANTEE,
     Lead,
     draw_simplex,
-    leads_on_records,
-    pairs_of,
+    leads_on_run,
 )
 from lightning_rs.results.radius_text import radius_texts
 from lightning_rs.results.records import Record
@@ -49,23 +49,32 @@ LEGACY = "ACR, the average certified radius, is kept for comparison with older w
 
 
 def write_report(
-    records: Sequence[Record], description: RunDescription, radii: Sequence[float], directory: str | Path
+    records: Iterable[Record], description: RunDescription, radii: Sequence[float], directory: str | Path
 ) -> None:
+    """The report of one run, see `report_run`; nothing without records.
+
+    Where the records were made is told if they are in the directory.
+    """
+    directory = Path(directory)
+    environments = RunDirectory(directory).environments()
+    report_run(run_of_records(records, description, directory.name, environments), radii, directory)
+
+
+def report_run(run: Run, radii: Sequence[float], directory: str | Path) -> None:
     """Print the table of certified accuracy, and write tables, plots and the field's files into `directory`."""
     directory = Path(directory)
-    if not records:
+    if not len(run):
         return
-    for mechanism in records[0].certificates:
-        write_tsv(records, mechanism, directory / "tsv" / file_name(mechanism))
-    run = run_of_records(records, description, directory.name)
-    _write_tables([run], radii, directory, description.title)
+    for mechanism in run.certificates:
+        write_tsv(run, mechanism, directory / "tsv" / file_name(mechanism))
+    _write_tables([run], radii, directory, run.description.title)
     _plot_run(run, list(run.certificates), directory)
     print_table(run, radii)
     for smoothing in ("hard", "soft"):
-        print_leads(leads_on_records(records, smoothing), smoothing)
+        print_leads(leads_on_run(run, smoothing), smoothing)
     drawn = [name for name in PAIR_RADII if name in run.certificates]
     if len(drawn) > 2:
-        draw_simplex(directory / "simplex.png", drawn, examples=pairs_of(records), title=description.title)
+        draw_simplex(directory / "simplex.png", drawn, examples=(run.share, run.rival), title=run.description.title)
     show_directory("Records, table and plots", directory)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -10,14 +10,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lightning_rs.results.columns import Columns
 from lightning_rs.results.description import RunDescription
 from lightning_rs.results.directory import RunDirectory
-from lightning_rs.results.records import Record, certificates_of
+from lightning_rs.results.environment import Environment, note_of
+from lightning_rs.results.records import Record
+from lightning_rs.results.stored_records import StoredRecords
 
 REAL_ARITHMETIC = (
     "noise was added in floating point, so its certificates assume real arithmetic; those under grid_gaussian noise "
     "hold for the program as it runs"
 )
+
+
+_COLUMNS = ("index", "label", "clean", "noisy", "share", "votes", "rival", "seconds")
 
 
 @dataclass(frozen=True)
@@ -35,6 +41,8 @@ class Run:
         noisy: (B,) float64, share of noisy copies that it gets right; None where it is not known.
         share: (B,) float64, share of votes of the selected class, the estimate of p_A; None where it is not known.
         votes: (B,) number of estimation draws; None where it is not known.
+        rival: (B,) float64, share of votes of the strongest other class; None where it is not known.
+        seconds: (B,) float64, time that sampling and certifying took; None where it is not known.
         norms: mechanism to the norm of its radii, where that is not l2.
         notes: what a reader of its figures has to know; they go on from the run's name.
     """
@@ -48,6 +56,8 @@ class Run:
     noisy: NDArray[np.float64] | None = None
     share: NDArray[np.float64] | None = None
     votes: NDArray[np.float64] | None = None
+    rival: NDArray[np.float64] | None = None
+    seconds: NDArray[np.float64] | None = None
     norms: dict[str, str] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     stated: Mapping[str, Any] = field(default_factory=dict)
@@ -76,7 +86,7 @@ class Run:
     @property
     def missing(self) -> int:
         """How many of the examples that were asked for are not there."""
-        asked = self.description.indices if self.description else None
+        asked = self.description.asked if self.description else None
         return len(set(asked or ()).difference(self.index.tolist()))
 
     @property
@@ -100,28 +110,41 @@ class Run:
         """The run with the examples of these indices only."""
         kept = np.isin(self.index, indices)
         examples = {name: None if (values := getattr(self, name)) is None else values[kept]
-                    for name in ("index", "label", "clean", "noisy", "share", "votes")}  # fmt: skip
+                    for name in _COLUMNS}
         certificates = {m: (prediction[kept], radius[kept]) for m, (prediction, radius) in self.certificates.items()}
         return replace(self, certificates=certificates, **examples)
 
 
-def run_of_records(records: Sequence[Record], description: RunDescription, name: str) -> Run:
-    """The run of these records; without any, a run without mechanisms."""
-    records = sorted(records, key=lambda record: record.index)
-    votes = np.array([sum(r.counts.values()) for r in records], dtype=np.float64)
-    first = records[0].certificates if records else {}
-    run = Run(
-        name=name,
-        description=description,
-        index=np.array([r.index for r in records], dtype=np.int64),
-        label=np.array([r.label for r in records], dtype=np.int64),
-        certificates={m: certificates_of(records, m)[:2] for m in first},
-        clean=np.array([r.clean_prediction == r.label for r in records], dtype=np.bool_),
-        noisy=np.array([r.counts.get(r.label, 0) for r in records]) / votes,
-        share=np.array([r.counts.get(r.selected, 0) for r in records]) / votes,
-        votes=votes,
-        norms={m: c.norm for m, c in first.items() if c.norm != "l2"},
-    )
+def run_of_records(
+    records: Iterable[Record],
+    description: RunDescription,
+    name: str,
+    environments: Mapping[Environment, int] | None = None,
+) -> Run:
+    """The run of these records; without any, a run without mechanisms.
+
+    Args:
+        records: of different examples.
+        description: what they are of.
+        name: what the run is called.
+        environments: where they were made, see `RunDirectory.environments`; None where that is not known.
+    """
+    columns = Columns()
+    for record in records:
+        columns.add(record)
+    return run_of_columns(columns, description, name, environments)
+
+
+def run_of_columns(
+    columns: Columns,
+    description: RunDescription,
+    name: str,
+    environments: Mapping[Environment, int] | None = None,
+) -> Run:
+    """The run of the records that were gathered, see `run_of_records`."""
+    values, certificates = columns.by_index()
+    norms = {mechanism: norm for mechanism, norm in columns.norms.items() if norm != "l2"}
+    run = Run(name=name, description=description, certificates=certificates, norms=norms, **values)
     notes = []
     if description.assumes_real_arithmetic:
         notes.append(REAL_ARITHMETIC)
@@ -132,11 +155,14 @@ def run_of_records(records: Sequence[Record], description: RunDescription, name:
             "its base classifier is random: what is certified is its answer over noise and randomness, and base clean "
             "is of one answer an image"
         )
+    if description.shard is not None:
+        notes.append(f"only shard {description.shard} of the images of its run")
     if run.missing:
-        notes.append(f"not finished, {run.missing} of {len(description.indices)} examples are missing")
-    failures = sum(bool(c.fallback) for record in records for c in record.certificates.values())
-    if failures:
-        notes.append(f"{failures} radii fell back to simpler ones, because their solver failed")
+        notes.append(f"not finished, {run.missing} of {len(description.asked)} examples are missing")
+    if columns.fallbacks:
+        notes.append(f"{columns.fallbacks} radii fell back to simpler ones, because their solver failed")
+    if made := note_of(environments or {}):
+        notes.append(made)
     return replace(run, notes=tuple(notes))
 
 
@@ -144,14 +170,21 @@ def read_directory(path: str | Path) -> tuple[list[Record], RunDescription, list
     """Records and description of a directory, and what could not be examined, in words.
 
     Raises:
-        ValueError: not the directory of a run, one without records, or see `RunDirectory.read`.
+        ValueError: see `open_directory` and `RunDirectory.read`.
+    """
+    stored = open_directory(path)
+    return list(stored), stored.run, stored.notes
+
+
+def open_directory(path: str | Path) -> StoredRecords:
+    """The records of a directory, read as they are gone through.
+
+    Raises:
+        ValueError: not the directory of a run, one without records, or see `RunDirectory.stored`.
     """
     directory = RunDirectory(path)
-    description = directory.run()
-    if description is None:
-        raise ValueError(f"{directory.path} is not the directory of a certification: it holds no run.json")
-    records, notes = directory.examine()
-    if not records:
+    directory.existing_run()
+    stored = directory.stored()
+    if not stored:
         raise ValueError(f"{directory.path} holds no finished examples")
-    return records, description, notes
-
+    return stored

@@ -15,7 +15,7 @@ import numpy as np
 from lightning_rs.checks import check_alpha, check_at_least, check_known, check_sigma
 from lightning_rs.results.comparability import merged
 from lightning_rs.results.plots import NORMS
-from lightning_rs.results.runs import Run, read_directory, run_of_records
+from lightning_rs.results.runs import Run, open_directory, run_of_records
 from lightning_rs.results.tsv import COLUMNS, NoResultsError, is_log, read_tsv
 
 UNNAMED = "as published"
@@ -103,9 +103,9 @@ def load_run(
     (stated,) = _of_each(stated or {}, 1)
     if not path.is_dir():
         return _published(path, name, stated, columns)
-    records, description, notes = read_directory(path)
-    run = run_of_records(records, description, name)
-    run = replace(run, notes=(*run.notes, *notes))
+    stored = open_directory(path)
+    run = run_of_records(stored, stored.run, name, stored.environments)
+    run = replace(run, notes=(*run.notes, *stored.notes))
     for key, value in stated.items():
         said = {run.norm(m) for m in run.certificates} if key == "norm" else {run.said(key)}
         if said != {value}:

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from lightning_rs.checks import shown
 from lightning_rs.files import write_whole
 from lightning_rs.mechanisms import ABSTAIN
-from lightning_rs.results.records import Record
+from lightning_rs.results.runs import Run
 
 COLUMNS = ("idx", "label", "predict", "radius", "correct", "time")
 _REQUIRED = COLUMNS[:4]
@@ -159,16 +159,15 @@ def is_log(path: Path) -> bool:
     return named or _is_row(cells)
 
 
-def write_tsv(records: Sequence[Record], mechanism: str, path: str | Path) -> None:
+def write_tsv(run: Run, mechanism: str, path: str | Path) -> None:
     """Write what one mechanism certified, with six digits of the radius, rounded down; a radius never becomes 0."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     lines = ["\t".join(COLUMNS)]
-    for record in records:
-        certificate = record.certificates[mechanism]
-        time = datetime.timedelta(seconds=record.seconds)
-        cells = (record.index, record.label, certificate.prediction, rounded_down(certificate.radius))
-        lines.append("\t".join(map(str, (*cells, int(certificate.prediction == record.label), time))))
+    columns = (run.index, run.label, *run.certificates[mechanism], run.seconds)
+    for index, label, prediction, radius, seconds in zip(*(column.tolist() for column in columns), strict=True):
+        cells = (index, label, prediction, rounded_down(radius), int(prediction == label))
+        lines.append("\t".join(map(str, (*cells, datetime.timedelta(seconds=seconds)))))
     write_whole(path, "\n".join(lines) + "\n")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,8 @@ from lightning_rs.results.records import ExampleCertificate, Record, certificate
 _RELATIVE = 1e-9
 # Of mechanisms that take long, so many certificates are computed again, evenly spread.
 COSTLY_EXAMPLES = 200
+# Sums of every pixel, as older versions kept them, and what is kept of them now: a run may have been resumed.
+_OF_REGIONS = {"gradient_sums", "region_moments", "regions"}
 
 
 class Contradiction(ValueError):
@@ -65,8 +68,6 @@ def check_record(record: Record, run: RunDescription) -> None:
 def verify(records: Sequence[Record], run: RunDescription) -> list[str]:
     """Compute the certificates of records again from their statistics, where these are stored.
 
-    Of mechanisms that take long (`Mechanism.costly`), `COSTLY_EXAMPLES` are.
-
     Args:
         records: each passes `check_record`.
         run: what they are of.
@@ -77,30 +78,78 @@ def verify(records: Sequence[Record], run: RunDescription) -> list[str]:
     Raises:
         Contradiction: of the first record with another prediction, radius or bound than follows.
     """
+    for _ in verified(records, len(records), run):
+        pass
+    return not_verified(records, run)
+
+
+def verified(records: Iterable[Record], count: int, run: RunDescription) -> Iterator[Record]:
+    """The records, each once its certificates have been computed again; a part of them is in memory at a time.
+
+    Of mechanisms that take long (`Mechanism.costly`), those of `COSTLY_EXAMPLES` are.
+
+    Args:
+        records: each passes `check_record`.
+        count: how many there are.
+        run: what they are of.
+
+    Raises:
+        Contradiction: as `verify`.
+    """
+    remaining = iter(records)
+    first = next(remaining, None)
+    if first is None:
+        return
+    try:
+        num_classes = num_classes_of([first], run)
+        mechanisms, _ = _computable(first, run)
+    except ValueError:  # `not_verified` tells it.
+        num_classes, mechanisms = 1, {}
+    costly = {label: mechanism for label, mechanism in mechanisms.items() if mechanism.costly}
+    cheap = {label: mechanism for label, mechanism in mechanisms.items() if label not in costly}
+    some = np.unique(np.linspace(0, count - 1, COSTLY_EXAMPLES).astype(int))
+    start = 0
+    for part in chunks(chain([first], remaining), num_classes):
+        places = np.arange(start, start + len(part))
+        for record, place in zip(part, places, strict=True):
+            _check_alike(record, first, place)
+        if cheap:
+            _compare(part, places, run, num_classes, cheap)
+        chosen = np.flatnonzero(np.isin(places, some)) if costly else []
+        if len(chosen):
+            _compare([part[row] for row in chosen], places[chosen], run, num_classes, costly)
+        yield from part
+        start += len(part)
+
+
+def not_verified(records: Sequence[Record], run: RunDescription) -> list[str]:
+    """What of the certificates `verified` cannot compute again, in words."""
     if not records:
         return []
     first = records[0]
-    for position, record in enumerate(records):
-        if record.plain_statistics.keys() != first.plain_statistics.keys():
-            raise Contradiction(position, "it holds other statistics than the first record")
-        if record.statistics.get("input_shape") != first.statistics.get("input_shape"):
-            raise Contradiction(position, "its input has another shape than that of the first record")
-        if record.certificates.keys() != first.certificates.keys():
-            raise Contradiction(position, "it holds other mechanisms than the first record")
     mechanisms, notes = _computable(first, run)
     try:
-        num_classes = num_classes_of(records, run)
+        num_classes_of([first], run)
     except ValueError as error:
         return [f"certificates were not computed again: {error}"]
-    costly = {label: mechanism for label, mechanism in mechanisms.items() if mechanism.costly}
-    cheap = {label: mechanism for label, mechanism in mechanisms.items() if label not in costly}
-    _compare(records, np.arange(len(records)), run, num_classes, cheap)
-    some = np.unique(np.linspace(0, len(records) - 1, COSTLY_EXAMPLES).astype(int))
-    if costly:
-        _compare(records, some, run, num_classes, costly)
-    if costly and len(some) < len(records):
-        notes.append(f"of {_list(costly)} {len(some)} of {len(records):,} certificates were computed again")
+    costly = [label for label, mechanism in mechanisms.items() if mechanism.costly]
+    if costly and len(records) > COSTLY_EXAMPLES:
+        notes.append(f"of {_list(costly)} {COSTLY_EXAMPLES} of {len(records):,} certificates were computed again")
     return notes
+
+
+def _check_alike(record: Record, first: Record, position: int) -> None:
+    """Refuse a record that holds other things than the first one."""
+    reason = None
+    held, expected = (one.plain_statistics.keys() - _OF_REGIONS for one in (record, first))
+    if held != expected:
+        reason = "it holds other statistics than the first record"
+    elif record.statistics.get("input_shape") != first.statistics.get("input_shape"):
+        reason = "its input has another shape than that of the first record"
+    elif record.certificates.keys() != first.certificates.keys():
+        reason = "it holds other mechanisms than the first record"
+    if reason:
+        raise Contradiction(int(position), reason)
 
 
 def _computable(record: Record, run: RunDescription) -> tuple[dict[str, Mechanism], list[str]]:
@@ -113,7 +162,7 @@ def _computable(record: Record, run: RunDescription) -> tuple[dict[str, Mechanis
         except ValueError:
             unknown.append(label)
             continue
-        if mechanism.requires <= held:
+        if not mechanism.missing(held):
             mechanisms[label] = mechanism
         else:
             unstored.append(label)
@@ -130,17 +179,15 @@ def _compare(
     num_classes: int,
     mechanisms: dict[str, Mechanism],
 ) -> None:
-    for places in chunks(positions, num_classes):
-        part = [records[place] for place in places]
-        try:
-            fault = _fault(part, run, num_classes, mechanisms)
-        except (ValueError, ArithmeticError) as error:
-            if len(part) > 1:  # Which of them it is.
-                for place in places:
-                    _compare(records, np.array([place]), run, num_classes, mechanisms)
-            raise Contradiction(int(places[0]), str(error)) from None
-        if fault is not None:
-            raise Contradiction(int(places[fault[0]]), fault[1])
+    try:
+        fault = _fault(records, run, num_classes, mechanisms)
+    except (ValueError, ArithmeticError) as error:
+        if len(records) > 1:  # Which of them it is.
+            for row in range(len(records)):
+                _compare(records[row : row + 1], positions[row : row + 1], run, num_classes, mechanisms)
+        raise Contradiction(int(positions[0]), str(error)) from None
+    if fault is not None:
+        raise Contradiction(int(positions[fault[0]]), fault[1])
 
 
 def _fault(

@@ -11,6 +11,7 @@ from torch.utils.data import Dataset
 
 from lightning_rs.metrics import certified_accuracy
 from lightning_rs.results.description import RunDescription
+from lightning_rs.results.directory import RunDirectory
 from lightning_rs.results.records import Record
 from lightning_rs.results.runs import Run
 
@@ -90,8 +91,9 @@ def records_artifact(directory: str | Path, name: str, description: RunDescripti
     """W&B artifact with everything that recertifying and reporting need."""
     import wandb
 
-    artifact = wandb.Artifact(name, type="certification", metadata=_settings(description))
     directory = Path(directory)
+    made = [vars(said) | {"images": count} for said, count in RunDirectory(directory).environments().items()]
+    artifact = wandb.Artifact(name, type="certification", metadata=_settings(description) | {"environments": made})
     for pattern in ("run.json", "records-*.jsonl", "table.csv", "tsv/*.tsv"):
         for path in sorted(directory.glob(pattern)):
             artifact.add_file(str(path), name=str(path.relative_to(directory)))

@@ -27,10 +27,10 @@ from lightning_rs.smoothing.prediction import SELECTION_DRAWS, prediction, predi
 from lightning_rs.smoothing.sample import Sample
 from lightning_rs.smoothing.sampler import Sampler
 from lightning_rs.statistics import FIELDS as ARRAYS
-from lightning_rs.statistics import Statistics
-from lightning_rs.statistics.fields import Sizes
+from lightning_rs.statistics import Statistics, fields_from
+from lightning_rs.statistics.fields import Sizes, Source
 
-FIELDS = frozenset({*ARRAYS, "input_shape"})
+FIELDS = frozenset({*ARRAYS, "input_shape"}) - fields_from(Source.REGIONS)
 """What `SmoothedClassifier.sample` can collect."""
 
 

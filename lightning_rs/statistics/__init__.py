@@ -1,7 +1,7 @@
 """What the noisy draws said: the one thing that a mechanism sees of a classifier."""
 
 from lightning_rs.statistics.gradient_moments import gradient_channels, gradient_moments
-from lightning_rs.statistics.statistics import FIELDS, Statistics, fields_from
+from lightning_rs.statistics.statistics import FIELDS, Statistics, fields_from, readable_fields, region_field
 from lightning_rs.statistics.thresholds import MARGIN_THRESHOLDS, SCORE_THRESHOLDS
 
 __all__ = [
@@ -12,4 +12,6 @@ __all__ = [
     "fields_from",
     "gradient_channels",
     "gradient_moments",
+    "readable_fields",
+    "region_field",
 ]

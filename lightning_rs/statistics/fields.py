@@ -26,6 +26,7 @@ class Source(Enum):
     NOISE = "noise"
     LOOKS = "looks"
     INDEX = "index"
+    REGIONS = "regions"
 
 
 @dataclass(frozen=True)
@@ -36,6 +37,7 @@ class Sizes:
     draws: int = 0
     looks: int = 0
     input_shape: tuple[int, ...] = ()
+    regions: int = 0
 
     @property
     def channels(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -63,9 +63,12 @@ class Statistics:
             `lightning_rs.statistics.gradient_moments`. They suffice for whole channels, but do not add over draws.
         gradient_sums: (B, 2, 2, *input_shape) float64, over the draws u ~ N(0, I) of even and of odd number: sums of
             u (F - 1/2) and of u (1 - F), F = 1 where the draw voted for the selected class and 0 elsewhere.
+        region_moments: (B, R, 2, 2, C, 4) float64, of each of R regions of the input the `gradient_moments` within and
+            outside of it: what `collapsed` leaves of the sums of every coordinate.
         look_counts: (B, L, 2) int64, votes for the selected class, and draws, at each of L looks during sampling that
             may stop early; looks after the stop repeat the last one.
         input_shape: shape of one input, where a field or a mechanism needs it.
+        regions: names of the R regions.
         noise: name of the noise's distribution.
         sampling_error: probability, at most, that any of an example's draws is not an exact one of that distribution.
 
@@ -97,10 +100,14 @@ class Statistics:
     )
     gradient_moments: Floats | None = statistic(lambda sizes: (2, sizes.channels, 4), float, Source.NOISE, add=None)
     gradient_sums: Floats | None = statistic(lambda sizes: (2, 2, *sizes.input_shape), float, Source.NOISE)
+    region_moments: Floats | None = statistic(
+        lambda sizes: (sizes.regions, 2, 2, sizes.channels, 4), float, Source.REGIONS, add=None
+    )
     look_counts: Integers | None = statistic(
         lambda sizes: (sizes.looks, 2), int, Source.LOOKS, Looks, add=None, unanimous=lambda n: [[n, n]]
     )
     input_shape: tuple[int, ...] | None = None
+    regions: tuple[str, ...] = ()
     noise: str = "gaussian"
     sampling_error: float = 0.0
 
@@ -113,6 +120,7 @@ class Statistics:
             )
         if self.input_shape is not None:
             object.__setattr__(self, "input_shape", tuple(int(length) for length in self.input_shape))
+        object.__setattr__(self, "regions", tuple(self.regions))
         for name in self.held:
             values = np.asarray(getattr(self, name))
             object.__setattr__(self, name, _counts(name, values) if FIELDS[name].dtype is int else values)
@@ -175,21 +183,46 @@ class Statistics:
         sampling_error: float = 0.0,
     ) -> Statistics:
         """From what `to_plain` gave for each of the examples: the fields that all of them hold."""
+        if any(row.get("regions") != rows[0].get("regions") for row in rows):
+            raise ValueError("the examples hold sums over different regions")
         held = [name for name in FIELDS if all(name in row for row in rows)]
         decoded = {}
         for name in held:
             # The width matters to what is stored sparsely alone.
             width = (*FIELDS[name].shape(Sizes(num_classes)), 0)[0] if FIELDS[name].storage is Sparse else 0
             decoded[name] = FIELDS[name].storage.decode([row[name] for row in rows], width)
-        shape = rows[0].get("input_shape")
-        return cls(sigma, **decoded, input_shape=shape, noise=noise, sampling_error=sampling_error)
+        about = {name: rows[0][name] for name in ("input_shape", "regions") if name in rows[0]}
+        return cls(sigma, **decoded, **about, noise=noise, sampling_error=sampling_error)
 
     def to_plain(self, row: int = 0) -> dict[str, Any]:
         """One example's fields in plain values, but for those that are too large to keep."""
         stored = {
             name: FIELDS[name].storage.encode(getattr(self, name)[row]) for name in self.held if FIELDS[name].storage
         }
+        if self.regions:
+            stored["regions"] = list(self.regions)
         return stored | ({} if self.input_shape is None else {"input_shape": list(self.input_shape)})
+
+    def collapsed(self, regions: Mapping[str, NDArray[np.bool_]]) -> Statistics:
+        """The same without the sums of every coordinate, but for what bounds within and outside of regions need.
+
+        It is computed as mechanisms compute it from the sums: their certificates are the same to the bit.
+
+        Args:
+            regions: name to the coordinates of the input that belong to it.
+        """
+        moments = [
+            [gradient_moments(np.where(part, self.gradient_sums, 0.0)) for part in (mask, ~mask)]
+            for mask in regions.values()
+        ]
+        return replace(
+            self, gradient_sums=None, region_moments=np.moveaxis(np.array(moments), 2, 0), regions=tuple(regions)
+        )
+
+    def moments_of(self, region: str) -> tuple[Floats, Floats]:
+        """`gradient_moments` within and outside of one of the regions, (B, 2, C, 4) each."""
+        moments = self.region_moments[:, self.regions.index(region)]
+        return moments[:, 0], moments[:, 1]
 
     def __add__(self, other: Statistics) -> Statistics:
         """The draws of both, of the same examples with the same selected classes; those of `self` come first."""
@@ -201,7 +234,7 @@ class Statistics:
         # Even counts depend on the selected class: draws with NaN scores were counted against it.
         if not self.same_sample_selection and not np.array_equal(self.selected, other.selected):
             raise ValueError("statistics to add must have the same selected classes")
-        if self.gradient_moments is not None and self.gradient_sums is None:
+        if self.gradient_sums is None and (self.gradient_moments is not None or self.regions):
             raise ValueError("gradient_moments do not add over draws: the statistics to add must hold gradient_sums")
         added = {
             name: FIELDS[name].add(getattr(self, name), getattr(other, name)) for name in self.held if FIELDS[name].add
@@ -220,8 +253,13 @@ class Statistics:
         return tuple(name for name in FIELDS if getattr(self, name) is not None)
 
     @property
+    def readable(self) -> frozenset[str]:
+        """What a mechanism may read: see `readable_fields`."""
+        return readable_fields({*self.held, *(["input_shape"] if self.input_shape else [])}, self.regions)
+
+    @property
     def _about(self) -> dict[str, Any]:
-        return {"input_shape": self.input_shape, "noise": self.noise, "sampling_error": self.sampling_error}
+        return {name: getattr(self, name) for name in ("input_shape", "regions", "noise", "sampling_error")}
 
     @property
     def trials(self) -> NDArray[np.int64]:
@@ -239,12 +277,12 @@ class Statistics:
         return self.selection_counts is None
 
     def _check_shapes(self) -> None:
-        gradients = fields_from(Source.NOISE).intersection(self.held)
+        gradients = (fields_from(Source.NOISE) | fields_from(Source.REGIONS)).intersection(self.held)
         if gradients and (self.input_shape is None or "gradient_counts" not in gradients):
             raise ValueError("gradient statistics need gradient_counts and input_shape beside them")
         examples, classes = self.counts.shape
         looks, draws = (0 if a is None else (*a.shape, 0, 0)[1] for a in (self.look_counts, self.scores))
-        sizes = Sizes(classes, draws, looks, self.input_shape or ())
+        sizes = Sizes(classes, draws, looks, self.input_shape or (), len(self.regions))
         for name in self.held:
             expected, shape = (examples, *FIELDS[name].shape(sizes)), getattr(self, name).shape
             if shape != expected:
@@ -297,6 +335,16 @@ FIELDS: dict[str, Field] = {f.name: f.metadata["field"] for f in fields(Statisti
 def fields_from(source: Source) -> frozenset[str]:
     """Names of the fields that are collected from `source`."""
     return frozenset(name for name, field in FIELDS.items() if field.source is source)
+
+
+def region_field(region: str) -> str:
+    """The name of what `region_moments` hold of one region, among what a mechanism may read."""
+    return f"region_moments of {region}"
+
+
+def readable_fields(held: Collection[str], regions: Collection[str]) -> frozenset[str]:
+    """Names of what a mechanism may read of statistics that hold these fields, of these regions."""
+    return frozenset(held).union(map(region_field, regions))
 
 
 def _counts(name: str, array: NDArray) -> NDArray[np.int64]:

@@ -121,6 +121,38 @@ def test_linf_from_votes_alone_of_a_run_that_says_the_shape():
     assert_same(recertify(stored, replace(old, input_shape=None))[0], stored)
 
 
+ROWS = "mohapatra_channel:channel=all,top=2,height=3"
+
+
+def test_a_rectangle_is_certified_again_from_what_is_kept_of_it_and_from_all_sums():
+    kept, run = certify(0.001, [ROWS])
+    assert {"region_moments", "regions"} <= kept[0].statistics.keys() and "gradient_sums" not in kept[0].statistics
+    assert verify(kept, run) == []
+    anew = certify(0.05, [ROWS])[0]
+    assert_same(recertify(kept, run, 0.05)[0], anew)
+    other = ROWS.replace("top=2", "top=1")
+    with pytest.raises(ValueError, match=r"top=1,height=3 needs gradient_sums \(which keep=all keeps\); certify anew"):
+        recertify(kept, run, mechanisms=[other])
+    whole, of_all = certify(0.001, [f"{ROWS},keep=all"])
+    assert "gradient_sums" in whole[0].statistics and verify(whole, of_all) == []
+    assert_same(recertify(whole, of_all, 0.05, [ROWS])[0], anew)
+    assert_same(recertify(whole, of_all, 0.05, [other])[0], certify(0.05, [other])[0])
+
+
+def test_a_run_of_before_that_went_on_holds_sums_and_regions():
+    """Older versions kept the sums of every pixel."""
+    kept, run = certify(0.001, [ROWS])
+    whole = certify(0.001, [f"{ROWS},keep=all"])[0]
+    old = [replace(r, certificates=k.certificates) for r, k in zip(whole, kept, strict=True)]
+    mixed = [*old[:2], kept[2], old[3], kept[4]]
+    assert verify(mixed, run) == []
+    assert_same(recertify(mixed, run, 0.05)[0], certify(0.05, [ROWS])[0])
+    wrong = {ROWS: replace(kept[2].certificates[ROWS], radius=9.0, prediction=1)}
+    with pytest.raises(Contradiction) as error:
+        verify([*mixed[:2], replace(kept[2], certificates=wrong), *mixed[3:]], run)
+    assert error.value.position == 2
+
+
 def test_each_of_several_attempts_has_its_share_of_alpha(stored):
     records, run = stored
     again, about = recertify(records, run, 0.03, HARD, attempts=3)

@@ -54,7 +54,8 @@ def run(certification):
 def test_settings_are_those_of_the_run(run):
     settings = settings_of(run)
     noise = {"noise": "grid_gaussian:levels=16"}
-    assert settings == dataclasses.replace(SETTINGS, **noise)
+    assert settings == dataclasses.replace(SETTINGS, batch_size=settings.batch_size, **noise)
+    assert settings_of(dataclasses.replace(run, batch_size=70)) == dataclasses.replace(SETTINGS, **noise)  # As it was.
     with pytest.raises(ValueError, match="unknown mechanism 'mine.Own'"):
         settings_of(dataclasses.replace(run, mechanisms=("mine.Own",)))
     with pytest.raises(ValueError, match="unknown noise 'mine.Noise'"):

@@ -8,7 +8,8 @@ from cases import make_certification
 from torch import distributed, multiprocessing
 
 from lightning_rs.certification import certify_together
-from lightning_rs.results import RunDirectory
+from lightning_rs.certification.merge import merge_directories
+from lightning_rs.results import Environment, RunDirectory, Shard
 
 
 def plain(records):
@@ -34,9 +35,9 @@ def test_processes_share_the_examples_and_agree(tmp_path, unused_port):
     assert first == second
     assert not (tmp_path / "elsewhere").exists()
     files = sorted((tmp_path / "out").glob("records-*.jsonl"))
-    assert [len(file.read_text().splitlines()) for file in files] == [3, 2]
-    size = first[0]["batch_size"]
-    alone = certify_together(make_certification(batch_size=size, limit=5), shown=False)[1]
+    assert [len(file.read_text().splitlines()) for file in files] == [1 + 3, 1 + 2]  # Each says where it was made.
+    (made,) = RunDirectory(tmp_path / "out").environments()
+    alone = certify_together(make_certification(batch_size=made.batch_size, limit=5), shown=False)[1]
     assert [record.to_json() for record in plain(alone)] == first[1]
 
 
@@ -44,9 +45,10 @@ def test_it_goes_on_where_it_stopped_and_takes_the_batch_size_of_before(tmp_path
     certification = make_certification(batch_size=40)
     run, records = certify_together(certification, tmp_path / "out", shown=False)
     path = tmp_path / "out" / "records-0.jsonl"
-    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
     again, more = certify_together(make_certification(batch_size="auto"), tmp_path / "out", shown=False)
     assert again == run and plain(more) == plain(records)
+    assert [made.batch_size for made in RunDirectory(tmp_path / "out").environments()] == [40]
     with pytest.raises(ValueError, match="holds another run; it differs in alpha"):
         certify_together(make_certification(batch_size=40, alpha=0.01), tmp_path / "out", shown=False)
 
@@ -109,3 +111,51 @@ def test_a_failure_before_the_first_record_leaves_no_run_behind(tmp_path):
     assert not (tmp_path / "out" / "run.json").exists()
     assert len(RunDirectory(tmp_path / "out").read()) == 0
     assert len(certify_together(certification, tmp_path / "out", shown=False)[1]) == 2
+
+
+def test_shards_that_are_killed_and_repeated_are_together_one_run(tmp_path):
+    certification = make_certification(limit=7)
+    run, whole = certify_together(certification, tmp_path / "whole", shown=False)
+    paths = [tmp_path / "whole" / Shard(number, 3).folder for number in (1, 2, 3)]  # As the command line has them.
+    for number, path in enumerate(paths, start=1):
+        part = dataclasses.replace(certification, shard=Shard(number, 3))
+        _, first = certify_together(part, path, shown=False)
+        assert [record.index for record in first] == list(range(number - 1, 7, 3))
+        file = path / "records-0.jsonl"
+        file.write_bytes(file.read_bytes()[:-40])  # It was killed while it wrote the last record.
+        assert plain(certify_together(part, path, shown=False)[1]) == plain(first)
+        with pytest.raises(ValueError, match=f'holds another run; it differs in shard .*"{number}/3" there, "1/4" now'):
+            certify_together(dataclasses.replace(part, shard=Shard(1, 4)), path, shown=False)
+    merged = merge_directories(paths)
+    assert merged.run == run and plain(merged.records) == plain(whole) and merged.missing is None
+    assert RunDirectory(tmp_path / "whole").read() == whole
+
+
+def test_a_shard_without_images_is_finished_at_once(tmp_path):
+    part = dataclasses.replace(make_certification(limit=5), shard=Shard(7, 10))
+    run, records = certify_together(part, tmp_path / "out", shown=False)
+    assert records == [] and run.shard == "7/10" and run.indices == (0, 1, 2, 3, 4)
+    assert RunDirectory(tmp_path / "out").run() == run
+
+
+def test_shards_draw_no_seeds_of_their_own():
+    with pytest.raises(ValueError, match="every shard would draw a seed of its own, .*: draw one, and give --seed NUM"):
+        dataclasses.replace(make_certification(seed="random"), shard=Shard(1, 2))
+
+
+def test_another_environment_goes_on_with_a_line(tmp_path):
+    path = tmp_path / "out" / "records-0.jsonl"
+    certify_together(make_certification(batch_size=40), tmp_path / "out", shown=False)
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:3]))
+    with pytest.warns(UserWarning, match=f"^{tmp_path}/out goes on with batch_size 50; 2 records were made with "):
+        certify_together(make_certification(batch_size=50), tmp_path / "out", shown=False)
+    counts = {made.batch_size: count for made, count in RunDirectory(tmp_path / "out").environments().items()}
+    assert counts == {40: 2, 50: 4}
+    # Of another device no batch size is taken over.
+    directory = RunDirectory(tmp_path / "gpu")
+    directory.create(RunDirectory(tmp_path / "out").run())
+    with directory.appender(0, Environment(device="NVIDIA H200", batch_size=41)) as file:
+        file.append(RunDirectory(tmp_path / "out").read()[0])
+    with pytest.warns(UserWarning, match="1 records were made with device NVIDIA H200, batch_size 41"):
+        certify_together(make_certification(batch_size="auto"), tmp_path / "gpu", shown=False)
+    assert [made.batch_size == 41 for made in directory.environments()] == [True, False]

@@ -1,6 +1,5 @@
 """Folders of classes: what is learnt from them, how they are split, and what is refused before a run."""
 
-import json
 import shutil
 
 import numpy as np
@@ -12,6 +11,7 @@ from PIL import Image
 
 from lightning_rs.certify import main as certify
 from lightning_rs.data import ImageError, ImageFolder, image_folder
+from lightning_rs.results import RunDirectory
 from lightning_rs.train import main as train
 
 QUICK = ("--trainer.max_epochs=1", "--live_certification.every_n_epochs=0", "--certification.limit=2")
@@ -206,11 +206,11 @@ def test_certifying_takes_the_test_images_alone(run, tmp_path):
     shutil.rmtree(tmp_path / "there" / "test" / "nought")
     options = (f"--checkpoint={run / CHECKPOINT}", *CERTIFY)
     run_script("certify.py", *options, "--data.root", "there", cwd=tmp_path)
-    records = [json.loads(line) for line in (tmp_path / "out" / "records-0.jsonl").read_text().splitlines()]
-    assert {record["label"] for record in records} == {1, 2}
+    records = RunDirectory(tmp_path / "out").read()
+    assert {record.label for record in records} == {1, 2}
     run_script("certify.py", *options[:1], "--output=b", *CERTIFY[:4], "--data=ImageFolder:root=there", cwd=tmp_path)
-    again = [json.loads(line) for line in (tmp_path / "b" / "records-0.jsonl").read_text().splitlines()]
-    assert [record["counts"] for record in again] == [record["counts"] for record in records]
+    again = RunDirectory(tmp_path / "b").read()
+    assert [record.counts for record in again] == [record.counts for record in records]
 
 
 @pytest.mark.parametrize(

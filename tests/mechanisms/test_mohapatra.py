@@ -1,5 +1,7 @@
 """First-order mechanisms on classifiers whose robust radius is known in every norm."""
 
+import json
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from lightning_rs import SmoothedClassifier, Statistics
 from lightning_rs.bounds import clopper_pearson_lower
 from lightning_rs.mechanisms import (
     ABSTAIN,
+    MechanismSet,
     check_inputs,
     first_order_l2_radius,
     first_order_subspace_l2_radius,
@@ -215,6 +218,48 @@ def test_what_is_stored_says_the_norm_and_suffices_to_certify_again():
     again = Statistics.from_plain([s.to_plain()], SIGMA, 2)
     for alpha in (0.001, 0.05):
         assert mechanism.certify(again, alpha).radius == mechanism.certify(s, alpha).radius
+
+
+RECTANGLES = (
+    "mohapatra_channel:top=1,height=2",
+    "mohapatra_channel:channel=all,left=1,width=2",
+    "mohapatra_channel:channel=2,top=3",
+)
+
+
+def test_what_is_stored_of_rectangles_gives_their_certificates_to_the_bit_at_any_alpha():
+    mechanisms = MechanismSet(RECTANGLES)
+    smoothed = SmoothedClassifier(classifier("slab", 0.5), 2, SIGMA)
+    s = smoothed.sample(torch.zeros(3, *SHAPE), n0=100, n=5000, fields=mechanisms.fields)
+    kept = mechanisms.kept(s)
+    assert "gradient_sums" not in kept.held and kept.region_moments.shape == (3, 3, 2, 2, 3, 4)
+    again = Statistics.from_plain([json.loads(json.dumps(kept.to_plain(row))) for row in range(3)], SIGMA, 2)
+    assert again.regions == tuple(m.region for m in mechanisms.values())
+    for alpha in (0.001, 0.05):
+        for mechanism in mechanisms.values():
+            whole, part = mechanism.certify(s, alpha), mechanism.certify(again, alpha)
+            assert np.array_equal(whole.radius, part.radius) and np.array_equal(whole.prediction, part.prediction)
+            assert whole.radius.min() > 0
+    other = parse_mechanism("mohapatra_channel:height=2")
+    with pytest.raises(ValueError, match=r"channel needs gradient_sums \(which keep=all keeps\), which these"):
+        other.certify(again, 0.01)
+    assert other.certify(s, 0.01).radius.min() > 0
+    with pytest.raises(ValueError, match="to add must hold gradient_sums"):
+        again + again
+    with pytest.raises(ValueError, match="sums over different regions"):
+        Statistics.from_plain([kept.to_plain(), MechanismSet(RECTANGLES[:1]).kept(s).to_plain()], SIGMA, 2)
+
+
+@pytest.mark.parametrize("beside", ["mohapatra_channel:height=2,keep=all", "mohapatra_channel:keep=all"])
+def test_all_sums_are_kept_when_asked_for(beside):
+    mechanisms = MechanismSet([RECTANGLES[0], beside])
+    smoothed = SmoothedClassifier(classifier("slab", 0.5), 2, SIGMA)
+    s = smoothed.sample(torch.zeros(1, *SHAPE), n0=100, n=500, fields=mechanisms.fields)
+    assert mechanisms.kept(s) is s and "gradient_sums" in s.held
+    plain = parse_mechanism(beside.removesuffix("keep=all").rstrip(",:"))
+    assert mechanisms[beside].certify(s, 0.05).radius == pytest.approx(plain.certify(s, 0.05).radius, rel=1e-9)
+    with pytest.raises(ValueError, match="keep"):
+        parse_mechanism("mohapatra_channel:keep=some")
 
 
 @pytest.mark.parametrize(

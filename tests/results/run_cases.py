@@ -3,8 +3,9 @@
 from dataclasses import replace
 
 from lightning_rs.mechanisms import list_mechanisms, parse_mechanism
-from lightning_rs.results import ExampleCertificate, Record, RunDescription, RunDirectory
+from lightning_rs.results import ExampleCertificate, Record, RunDescription, RunDirectory, run_of_records
 from lightning_rs.results.recomputation import recompute
+from lightning_rs.results.tsv import write_tsv
 
 ABOUT = {
     "data": "Digits",
@@ -57,4 +58,10 @@ def write_run(path, records=RECORDS, **changes):
     with directory.appender(0) as file:
         for r in possible(records, run) if records else []:
             file.append(r)
+    return path
+
+
+def write_log(path, records=RECORDS):
+    """The field's results file of these records."""
+    write_tsv(run_of_records(records, DESCRIPTION, "log"), "cohen", path)
     return path

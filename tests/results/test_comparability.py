@@ -4,13 +4,12 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from run_cases import BETTER, DESCRIPTION, RECORDS, possible, record, write_run
+from run_cases import BETTER, DESCRIPTION, RECORDS, possible, record, write_log, write_run
 
 from lightning_rs.results.comparability import comparable_groups, differences, merged, remarks, with_common_images
 from lightning_rs.results.figures import figures
 from lightning_rs.results.runs import run_of_records
 from lightning_rs.results.sources import load_runs
-from lightning_rs.results.tsv import write_tsv
 
 
 @pytest.mark.parametrize(
@@ -46,7 +45,7 @@ def test_sigma_weights_and_seeds_may_differ():
 
 
 def test_a_results_file_beside_a_run(tmp_path):
-    write_tsv(possible(RECORDS, DESCRIPTION), "cohen", tmp_path / "theirs.tsv")
+    write_log(tmp_path / "theirs.tsv", possible(RECORDS, DESCRIPTION))
     (ours, theirs), _ = load_runs([write_run(tmp_path / "ours"), tmp_path / "theirs.tsv"])
     assert (ours.name, theirs.name) == ("ours", "theirs")
     assert comparable_groups([ours, theirs]) == [[ours, theirs]]
@@ -60,7 +59,7 @@ def test_a_results_file_beside_a_run(tmp_path):
 
 
 def test_what_is_stated_is_compared(tmp_path):
-    write_tsv(RECORDS, "cohen", tmp_path / "theirs.tsv")
+    write_log(tmp_path / "theirs.tsv")
     sources = [write_run(tmp_path / "ours"), tmp_path / "theirs.tsv"]
     (ours, theirs), _ = load_runs(sources, stated={"n": [None, 1000], "alpha": 0.01})
     assert differences(ours, theirs) == ["n: 10 in ours, 1,000 in theirs"]

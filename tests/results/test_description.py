@@ -61,10 +61,12 @@ def test_differences():
     grid = replace(DESCRIPTION, noise="grid_gaussian:levels=16", sampling_error=1e-12)
     assert DESCRIPTION.differences(grid) == {"noise": ("gaussian", "grid_gaussian:levels=16")}
     assert replace(grid, seed=7).differences(replace(grid, seed="random")) == {}
-    found = replace(DESCRIPTION, batch_size=400)
-    assert found.differences(replace(found, batch_size="auto")) == {}
-    assert found.differences(replace(found, batch_size=100)) == {"batch_size": (400, 100)}
-    assert replace(found, batch_size="auto").differences(found) == {"batch_size": ("auto", 400)}
+    found = replace(DESCRIPTION, seed=400)
+    assert found.differences(replace(found, seed="random")) == {}
+    assert found.differences(replace(found, seed=100)) == {"seed": (400, 100)}
+    assert replace(found, seed="random").differences(found) == {"seed": ("random", 400)}
+    elsewhere = replace(DESCRIPTION, batch_size=400, device="cuda", versions={"torch": "2"}, commit=None)
+    assert elsewhere.differences(DESCRIPTION) == DESCRIPTION.differences(elsewhere) == {}
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from run_cases import DESCRIPTION, RECORDS, possible, write_run
 from test_records import RUN, record
 
-from lightning_rs.results import ExampleCertificate, RunDirectory
+from lightning_rs.results import Environment, ExampleCertificate, RunDirectory
 from lightning_rs.results.check_sums import FILE, LINE
 from lightning_rs.results.sources import load_run
 
@@ -274,3 +274,80 @@ def test_a_lock_leaves_no_empty_directory(tmp_path):
     with RunDirectory(tmp_path / "a").locked():
         pass
     assert not (tmp_path / "a").exists()
+
+
+CPU, GPU = Environment(device="cpu", batch_size=100), Environment(device="NVIDIA H200", driver="1", batch_size=512)
+
+
+def test_records_say_where_they_were_made(tmp_path):
+    directory = RunDirectory(tmp_path)
+    assert directory.environments() == {}
+    directory.create(RUN)
+    with directory.appender(0, CPU):
+        assert not (tmp_path / "records-0.jsonl").stat().st_size  # Nothing is finished.
+    for process, environment, index in ((0, CPU, 0), (0, GPU, 2), (1, GPU, 1)):
+        with directory.appender(process, environment) as file:
+            file.append(record(index))
+    assert directory.read() == [record(index) for index in range(3)]
+    assert directory.origins() == {0: CPU, 2: GPU, 1: GPU}
+    assert directory.environments() == {CPU: 1, GPU: 2}
+    before = (tmp_path / "records-0.jsonl").read_bytes()
+    assert [line.startswith(b'{"environment"') for line in before.splitlines()] == [True, False, True, False]
+    with directory.appender(0, GPU) as file:  # It holds for what follows, and is not said again.
+        file.append(record(1))
+    assert (tmp_path / "records-0.jsonl").read_bytes().removeprefix(before).startswith(b'{"index":1,')
+    assert "made in 2 environments" in " ".join(load_run(tmp_path).notes)
+
+
+def test_replaced_records_keep_where_they_were_made(tmp_path):
+    directory = RunDirectory(tmp_path)
+    directory.create(RUN)
+    origins = {0: CPU, 1: GPU, 2: CPU}
+    with directory.locked():
+        directory.replace([record(index) for index in range(3)], origins)
+    assert directory.origins() == origins and len(directory.read()) == 3
+    with directory.locked():
+        directory.replace([record(0)])
+    assert directory.environments() == {Environment(): 1}
+
+
+def test_records_of_older_versions_were_made_as_run_json_says_until_others_follow(tmp_path):
+    old = RunDirectory(ROOT / "tests" / "golden" / "fixed")
+    (made,) = old.environments()
+    assert (made.device, made.driver, made.versions, made.commit) == (
+        "cpu", None, old.run().versions, old.run().commit,
+    )  # fmt: skip
+    directory = RunDirectory(tmp_path)
+    directory.create(old.run())
+    first, second, third, *_ = old.read()
+    for one, environment in ((first, made), (second, GPU), (third, made)):
+        with directory.appender(0, environment) as file:
+            file.append(one)
+    assert directory.origins() == {first.index: made, second.index: GPU, third.index: made}
+    assert directory.run() == old.run()
+
+
+def test_the_same_image_of_two_environments_is_refused(tmp_path):
+    directory = RunDirectory(tmp_path)
+    directory.create(RUN)
+    other = replace(record(1), clean_prediction=0)
+    for environment, one in ((CPU, record(1)), (GPU, other)):
+        with directory.appender(0, environment) as file:
+            file.append(one)
+    with pytest.raises(ValueError, match=r"line 4: another record of image 1 than .*records-0.jsonl, line 2$"):
+        directory.read()
+
+
+def test_what_is_no_environment_is_named_with_its_line(tmp_path):
+    directory = RunDirectory(tmp_path)
+    directory.create(RUN)
+    path = tmp_path / "records-0.jsonl"
+    for line, message in (
+        (b'{"environment":{"device":"cpu"}}', "it has no check sum: the line was changed"),
+        (LINE.add(b'{"environment":{"device":3}}', RUN.number), "not an environment (Expected `str | null`, got `int`"),
+        (LINE.add(b'{"environment":{"device":"cpu"}}', 1), "its check sum does not fit: the line was changed, or"),
+    ):
+        path.write_bytes(line + b"\n")
+        with pytest.raises(ValueError) as error:
+            directory.read()
+        assert str(error.value).startswith(f"{path}, line 1: {message}")

@@ -1,11 +1,11 @@
 import numpy as np
 import pytest
 from PIL import Image
-from run_cases import record
+from run_cases import DESCRIPTION, record
 
 from lightning_rs.mechanisms import PAIR_RADII
-from lightning_rs.results import ExampleCertificate
-from lightning_rs.results.mechanism_comparison import draw_simplex, leads, leads_on_records, leads_on_simplex, pairs_of
+from lightning_rs.results import ExampleCertificate, run_of_records
+from lightning_rs.results.mechanism_comparison import draw_simplex, leads, leads_on_run, leads_on_simplex
 
 
 def test_leads_by_hand():
@@ -35,26 +35,27 @@ def test_over_the_simplex_cullen_beats_the_one_sided_radius_in_places():
     assert rows["cohen"].alone > 0.05
 
 
+def run_of(records):
+    return run_of_records(records, DESCRIPTION, "a")
+
+
 def test_hard_and_soft_are_never_compared():
     records = [record(0, 1, 1, {1: 10}, 1, 0.5), record(1, 1, 1, {1: 8, 2: 2}, 1, 0.2)]
     for r in records:
         for label, radius in (("cohen_two_sided", 0.6), ("salman", 0.9), ("kumar_score:confidence=0.7", 2.0)):
             r.certificates[label] = ExampleCertificate(1, radius)
-    assert [row.mechanism for row in leads_on_records(records)] == ["cohen", "cohen_two_sided"]
-    assert leads_on_records(records, "soft") == []
-    assert leads_on_records([]) == []
-    top, rival = pairs_of(records)
-    assert np.array_equal(top, [1.0, 0.8])
-    assert np.array_equal(rival, [0.0, 0.2])
+    assert [row.mechanism for row in leads_on_run(run_of(records))] == ["cohen", "cohen_two_sided"]
+    assert leads_on_run(run_of(records), "soft") == []
+    assert leads_on_run(run_of([])) == []
 
 
 @pytest.mark.parametrize("label", ["mine", "my_package.Mine:top=2", "cohen:top=2"])
 def test_labels_of_no_registered_mechanism_are_left_out(label):
     r = record(0, 1, 1, {1: 10}, 1, 0.5)
     r.certificates.update({label: ExampleCertificate(1, 9.0)})
-    assert leads_on_records([r]) == []
+    assert leads_on_run(run_of([r])) == []
     r.certificates.update({"cohen_two_sided": ExampleCertificate(1, 0.4)})
-    rows = {row.mechanism: row for row in leads_on_records([r])}
+    rows = {row.mechanism: row for row in leads_on_run(run_of([r]))}
     assert set(rows) == {"cohen", "cohen_two_sided"}
     assert rows["cohen"].alone == 1.0
 

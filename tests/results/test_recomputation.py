@@ -21,9 +21,11 @@ def test_certificates_follow_from_the_votes_alone():
 
 
 def test_chunks_hold_as_many_rows_as_fit_into_memory():
-    assert [len(part) for part in chunks(range(2500), 10)] == [1000, 1000, 500]
-    assert [len(part) for part in chunks(range(25), 10**6)] == [10, 10, 5]
-    assert [len(part) for part in chunks(range(2), 10**9)] == [1, 1]
+    assert [len(part) for part in chunks(RECORDS * 625, 10)] == [1000, 1000, 500]
+    assert [len(part) for part in chunks(iter(RECORDS * 6), 50_000)] == [10, 10, 4]
+    assert [len(part) for part in chunks(RECORDS[:2], 10**9)] == [1, 1]
+    summed = [replace(r, statistics={"gradient_sums": [], "input_shape": [3, 100, 100]}) for r in RECORDS]
+    assert [len(part) for part in chunks(RECORDS * 2 + summed * 2 + RECORDS, 10)] == [8, 4, 4, 4]
 
 
 def test_held_fields_are_those_of_all_records():

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 from conftest import ROOT
-from run_cases import ABOUT, BETTER, RECORDS, UNANIMOUS, write_run
+from run_cases import ABOUT, BETTER, RECORDS, UNANIMOUS, write_log, write_run
 
 from lightning_rs import SmoothedClassifier
 from lightning_rs.cli.commands import run_command
@@ -20,7 +20,6 @@ from lightning_rs.results.report import print_leads, print_table, report_runs
 from lightning_rs.results.report_directory import ReportDirectory
 from lightning_rs.results.runs import read_directory
 from lightning_rs.results.sources import load_runs
-from lightning_rs.results.tsv import write_tsv
 
 HALFSPACE = RunDescription(
     data="Digits", split="test", architecture="halfspace", sigma=0.5, n0=100, n=1000, alpha=0.001
@@ -75,7 +74,7 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["reprot", "a"], "unknown command 'reprot'; known: attack, audit, recertify, report"),
+        (["reprot", "a"], "unknown command 'reprot'; known: attack, audit, merge, recertify, report"),
         (["report"], "the following arguments are required: sources"),
         (["report", "nowhere"], "no results at nowhere"),
         (["report", "empty"], "empty is not the directory of a certification: it holds no run.json"),
@@ -120,7 +119,7 @@ def test_a_results_file_in_a_group_of_its_own(tmp_path, monkeypatch, capsys):
     """Other images than the run's: two groups of tables and no plot by mechanism of the file, instead of a crash."""
     monkeypatch.chdir(tmp_path)
     write_run(tmp_path / "a")
-    write_tsv([replace(r, index=r.index + 50) for r in RECORDS], "cohen", tmp_path / "other.tsv")
+    write_log(tmp_path / "other.tsv", [replace(r, index=r.index + 50) for r in RECORDS])
     run_command(["report", "other.tsv", "a", "--output", "both"])
     assert {path.name for path in (tmp_path / "both").iterdir()} == {"group-1", "group-2", "report.json"}
     run_command(["report", "other.tsv", "a", "--output", "some", "--mechanisms", "[cohen]"])
@@ -129,7 +128,7 @@ def test_a_results_file_in_a_group_of_its_own(tmp_path, monkeypatch, capsys):
 
 def test_images_exactly_at_a_radius_are_told_beside_published_tables(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    write_tsv(RECORDS, "cohen", tmp_path / "theirs.tsv")  # Right with .5 and .1, wrong with .3, and an abstention.
+    write_log(tmp_path / "theirs.tsv")  # Right with .5 and .1, wrong with .3, and an abstention.
     run_command(["report", "theirs.tsv", "--radii", "[0, 0.1, 0.3, 0.5]", "--output", "at"])
     line = "with a radius of exactly r: 1 at 0.1, 1 at 0.5; tables of R ≥ r count them, R > r does not"
     assert line in capsys.readouterr().out and line.replace(">", "&gt;") in (tmp_path / "at" / "table.md").read_text()
@@ -174,7 +173,7 @@ def test_the_files_of_others_side_by_side(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     logs = {"sigma_0.25": RECORDS, "sigma_0.50": BETTER, "sigma_1.00": BETTER[1:]}
     for name, records in logs.items():
-        write_tsv(records, "cohen", tmp_path / "logs" / name)
+        write_log(tmp_path / "logs" / name, records)
     (tmp_path / "logs" / "N_100").write_text("idx\tlabel\tpredict\tcorrect\ttime\n0\t1\t1\t1\t1\n")
     run_command(["report", "logs", "--common", "--n", "1000", "--alpha", "0.001", "--radii", "[0,0.2]"])
     out = capsys.readouterr().out
@@ -192,7 +191,7 @@ def test_the_files_of_others_side_by_side(tmp_path, monkeypatch, capsys):
 
 
 def test_norms_of_published_radii_do_not_mix(tmp_path):
-    write_tsv(RECORDS, "cohen", tmp_path / "file")
+    write_log(tmp_path / "file")
     stated = {"sigma": [0.25, 0.25, 0.5], "norm": ["l2", "l1", "l1"]}
     (tmp_path / "copy").write_text((tmp_path / "file").read_text())
     (tmp_path / "third").write_text((tmp_path / "file").read_text())

@@ -15,6 +15,7 @@ def test_by_hand():
     assert run.clean.tolist() == [True, False, True, True]
     assert run.noisy.tolist() == [1.0, 0.6, 0.1, 0.8]
     assert run.share.tolist() == [1.0, 0.6, 0.9, 0.8]
+    assert run.rival.tolist() == [0.0, 0.4, 0.1, 0.2] and run.seconds.tolist() == [1.0] * 4
     assert run.certified_radius("cohen").tolist() == [0.5, 0.0, 0.0, 0.1]  # Abstained, and wrong.
     assert run.norm("cohen") == "l2" and run.notes == (REAL_ARITHMETIC,)
 

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from run_cases import RECORDS, write_run
+from run_cases import RECORDS, write_log, write_run
 
 from lightning_rs.results.sources import UNNAMED, column_names, guessed_sigma, load_run, load_runs
-from lightning_rs.results.tsv import NoResultsError, write_tsv
+from lightning_rs.results.tsv import NoResultsError
 
 PREDICTIONS = "idx\tlabel\tpredict\tcorrect\ttime\n0\t1\t1\t1\t0:00:01\n"
 
@@ -17,13 +17,9 @@ def names_of(loaded):
     return [run.name for run in loaded[0]]
 
 
-def published(path, records=RECORDS):
-    write_tsv(records, "cohen", path)
-    return path
-
-
 def test_of_a_results_file_nothing_else_is_known(tmp_path):
-    write_tsv(RECORDS[::-1], "cohen", tmp_path / "theirs.tsv")
+    header, *rows = write_log(tmp_path / "theirs.tsv").read_text().splitlines(keepends=True)
+    (tmp_path / "theirs.tsv").write_text("".join([header, *rows[::-1]]))
     run = load_run(tmp_path / "theirs.tsv")
     assert run.description is run.sigma is run.clean is run.share is None
     assert run.finished and not run.sequential
@@ -49,7 +45,7 @@ def test_names(tmp_path):
 
 
 def test_what_is_stated_of_all_or_of_each(tmp_path):
-    paths = [published(tmp_path / f"{name}.tsv") for name in "ab"]
+    paths = [write_log(tmp_path / f"{name}.tsv") for name in "ab"]
     stated = {"sigma": [0.25, 0.5], "n": 1000, "n0": 100, "alpha": 0.001, "data": "CIFAR10", "norm": [None, "l1"]}
     a, b = load_runs(paths, stated=stated)[0]
     assert (a.sigma, b.sigma, a.guessed) == (0.25, 0.5, False)
@@ -75,14 +71,14 @@ def test_what_is_stated_of_all_or_of_each(tmp_path):
     ],
 )
 def test_statements_that_cannot_be_are_refused(tmp_path, stated, message):
-    paths = [published(tmp_path / f"{name}.tsv") for name in "ab"]
+    paths = [write_log(tmp_path / f"{name}.tsv") for name in "ab"]
     with pytest.raises(ValueError, match=message):
         load_runs(paths, stated=stated)
 
 
 def test_a_directory_says_it_itself(tmp_path):
     path = write_run(tmp_path / "ours")
-    theirs = published(tmp_path / "theirs.tsv")
+    theirs = write_log(tmp_path / "theirs.tsv")
     same = {"sigma": 0.25, "alpha": 0.01, "norm": "l2", "data": "Digits"}
     assert load_runs([path, theirs], stated=same)[0][0].stated == {}
     assert load_runs([path, theirs], stated={"sigma": [None, 0.5]})[0][1].sigma == 0.5
@@ -112,7 +108,7 @@ def test_what_a_path_suggests(path, sigma):
 
 
 def test_a_guess_is_said_to_be_one_and_gives_way(tmp_path):
-    path = published(tmp_path / "noise_0.25" / "sigma_0.50")
+    path = write_log(tmp_path / "noise_0.25" / "sigma_0.50")
     run = load_run(path)
     assert (run.sigma, run.guessed, run.said("sigma")) == (0.5, True, None)
     assert "σ = 0.5 is a guess from its path; --sigma says it" in run.notes
@@ -125,19 +121,19 @@ def test_a_folder_of_logs(tmp_path):
     """In folders by sigma as they are published, among files that are none, a report, and a certification."""
     logs = tmp_path / "logs"
     for sigma in ("0.25", "0.50"):
-        published(logs / f"noise_{sigma}" / f"sigma_{sigma}")
+        write_log(logs / f"noise_{sigma}" / f"sigma_{sigma}")
     (logs / "README.txt").write_text("Results\n")
     (logs / "plot.png").write_bytes(b"\x89PNG\x00")
-    published(logs / ".hidden" / "sigma_1.00")
-    published(logs / "report" / "tsv" / "cohen.tsv")
+    write_log(logs / ".hidden" / "sigma_1.00")
+    write_log(logs / "report" / "tsv" / "cohen.tsv")
     (logs / "report" / "report.json").write_text("{}")
-    published(write_run(logs / "run") / "tsv" / "cohen.tsv")
+    write_log(write_run(logs / "run") / "tsv" / "cohen.tsv")
     runs, notes = load_runs([logs])
     assert [run.name for run in runs] == ["sigma_0.25", "sigma_0.50"] and notes == []
     assert [run.sigma for run in runs] == [0.25, 0.5]
     assert names_of(load_runs([logs], ["a", "b"])) == ["a", "b"]
     broken = write_run(tmp_path / "broken")
-    published(broken / "tsv" / "cohen.tsv")
+    write_log(broken / "tsv" / "cohen.tsv")
     (broken / "run.json").unlink()  # Its files are not published ones.
     for path in (broken, tmp_path / "logs" / "report" / "none"):
         path.mkdir(exist_ok=True)
@@ -146,7 +142,7 @@ def test_a_folder_of_logs(tmp_path):
 
 
 def test_what_holds_no_results_is_left_out_among_others(tmp_path):
-    good = published(tmp_path / "good.tsv")
+    good = write_log(tmp_path / "good.tsv")
     for name in ("empty", "nothing"):
         (tmp_path / name).touch()
     (tmp_path / "predictions").write_text(PREDICTIONS)
@@ -167,7 +163,7 @@ def test_what_holds_no_results_is_left_out_among_others(tmp_path):
 def test_a_damaged_file_among_others_is_not_left_out(tmp_path):
     (tmp_path / "damaged").write_text("idx\tlabel\tpredict\tradius\n0\t1\t1\tx\n")
     with pytest.raises(ValueError, match="damaged, line 2: radius must be a number"):
-        load_runs([published(tmp_path / "good.tsv"), tmp_path / "damaged"])
+        load_runs([write_log(tmp_path / "good.tsv"), tmp_path / "damaged"])
 
 
 def test_columns_by_other_names(tmp_path):
@@ -202,5 +198,5 @@ def test_variants_are_noted(tmp_path):
 
 def test_labels_and_radii_survive_the_loading_of_a_shuffled_file(tmp_path):
     shuffled = [replace(r, index=index) for r, index in zip(RECORDS, (7, 3, 5, 1), strict=True)]
-    run = load_run(published(tmp_path / "file", shuffled))
+    run = load_run(write_log(tmp_path / "file", shuffled))
     assert run.index.tolist() == [1, 3, 5, 7] and run.label.tolist() == [2, 1, 0, 1]

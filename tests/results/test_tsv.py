@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from run_cases import RECORDS, record
+from run_cases import record, write_log
 
 from lightning_rs.metrics import average_certified_radius, certified_accuracy
 from lightning_rs.results import ExampleCertificate
-from lightning_rs.results.tsv import NoResultsError, file_name, is_log, read_tsv, rounded_down, write_tsv
+from lightning_rs.results.tsv import NoResultsError, file_name, is_log, read_tsv, rounded_down
 
 HEADER = "idx\tlabel\tpredict\tradius\tcorrect\ttime\n"
 LINES = ["0\t3\t3\t0.523\t1\t0:00:15.05", "20\t8\t-1\t0.0\t0\t0:00:14.9", "40\t0\t6\t1.02\t0\t0:00:15"]
@@ -148,7 +148,7 @@ def test_which_files_are_logs(tmp_path):
 
 
 def test_what_is_written(tmp_path):
-    write_tsv(RECORDS, "cohen", tmp_path / "tsv" / file_name("cohen"))
+    write_log(tmp_path / "tsv" / file_name("cohen"))
     assert (tmp_path / "tsv" / "cohen.tsv").read_text() == (
         HEADER
         + "0\t1\t1\t0.5\t1\t0:00:01\n"
@@ -196,7 +196,7 @@ def test_there_and_back_never_raises_a_radius(tmp_path_factory, rows):
     ]
     path = tmp_path_factory.mktemp("tsv") / "file.tsv"
     for _ in range(2):  # And once more from what was read.
-        write_tsv(records, "cohen", path)
+        write_log(path, records)
         results = read_tsv(path)
         for i, r in enumerate(records):
             certificate = r.certificates["cohen"]

@@ -57,4 +57,5 @@ def test_examples_are_evenly_spaced(logged):
 def test_records_are_an_artifact(logged):
     (artifact,) = [a for a in wandb_reader.artifacts(logged) if a.type == "certification"]
     assert {entry.path for entry in artifact.manifest.contents} == {"run.json", "records-0.jsonl"}
-    assert json.loads(artifact.metadata)["n"] == 10
+    about = json.loads(artifact.metadata)
+    assert about["n"] == 10 and [(made["device"], made["images"]) for made in about["environments"]] == [(None, 4)]
