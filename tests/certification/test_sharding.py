@@ -33,8 +33,8 @@ def test_processes_share_the_examples_and_agree(tmp_path, unused_port):
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
     assert first == second
     assert not (tmp_path / "elsewhere").exists()
-    files = sorted((tmp_path / "out").glob("records-*.jsonl"))
-    assert [len(file.read_text().splitlines()) for file in files] == [3, 2]
+    files = (tmp_path / "out").glob("records-*.jsonl")
+    assert sum(len(file.read_text().splitlines()) for file in files) == 5  # None twice.
     size = first[0]["batch_size"]
     alone = certify_together(make_certification(batch_size=size, limit=5), shown=False)[1]
     assert [record.to_json() for record in plain(alone)] == first[1]
