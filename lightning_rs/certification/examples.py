@@ -7,6 +7,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -215,22 +216,29 @@ class Certification:
             return prepare(self.base_classifier, self.settings.preparation, batch)
 
 
-def certify_examples(certification: Certification, indices: Iterable[int]) -> Iterator[Record]:
+def certify_examples(certification: Certification, indices: Iterable[int | None]) -> Iterator[Record]:
     """Certify the examples at `indices`: one record each, as soon as it is finished.
 
     They finish in the given order if their number of draws is fixed, otherwise in any. A record depends on the
     example's index, the classifier and the settings, not on the other examples or the order.
 
+    Args:
+        certification: what is certified, and how.
+        indices: of the examples. Each is asked for when there is room for one more example, after the records of those
+            before it that are finished have been taken; None, which must not come first or while none is under way, is
+            no example, and the question is asked again.
+
     Raises:
         ValueError: an image outside [0, 1], a base classifier that does not return `num_classes` scores or whose
             answers are not reproducible, or a preparation that it does not bear.
     """
-    indices = [int(index) for index in indices]
-    if not indices:
+    indices = iter(indices)
+    begin = next(indices, None)
+    if begin is None:
         return
     certification = certification.settled()
     settings, noise = certification.settings, certification.noise
-    first, _ = certification.image(indices[0])
+    first, _ = certification.image(begin)
     settings.check(noise, first.shape)
     plan = settings.plan(noise, first.shape, certification.purpose)
     device = certification.device
@@ -239,11 +247,14 @@ def certify_examples(certification: Certification, indices: Iterable[int]) -> It
     sampler = Sampler(prepared, *how, stochastic=settings.stochastic)
     labels: list[int] = []
 
-    def images() -> Iterator[tuple[int, Tensor]]:
-        for index in indices:
+    def images() -> Iterator[tuple[int, Tensor] | None]:
+        for index in chain([begin], indices):
+            if index is None:
+                yield None
+                continue
             image, label = certification.image(index)
             labels.append(label)
-            yield index, image
+            yield int(index), image
 
     with evaluating(certification.base_classifier):
         for sample in sampler.run(images(), plan):

@@ -1,9 +1,10 @@
-"""Several processes certify one data set: who takes which examples, where they left off, and what all have found."""
+"""Several processes certify one data set: where they left off, and what all have found."""
 
 from __future__ import annotations
 
 import copy
 import dataclasses
+import secrets
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, nullcontext
@@ -12,6 +13,7 @@ from typing import Any
 
 from torch import distributed, nn
 
+from lightning_rs.certification.claims import Claims
 from lightning_rs.certification.environment import device_name
 from lightning_rs.certification.examples import Certification, certify_examples
 from lightning_rs.progress import progress
@@ -28,22 +30,20 @@ def certify_together(
 ) -> tuple[RunDescription, list[Record]]:
     """Certify on all processes of this one's group; returns the run and the records of all of them, on every process.
 
-    Process r of W takes every W-th of the examples that are not finished yet, beginning with the r-th; none is padded
-    or repeated, and a process may have none. The first process's classifier is what is certified.
+    Each process claims the next of the examples that are not finished yet when it has room for one, see `Claims`; none
+    is padded or repeated, and a process may have none. The first process's classifier is what is certified.
 
     Args:
         certification: what is certified, the same on all processes.
         output: directory for the records, which goes on where it stopped; the first process's counts. None keeps none.
-        shown: whether the first process shows a bar.
+        shown: whether the first process shows a bar, of what all have finished.
         begun: called on every process once its first example is finished, or none is left: the directory is the run's
             from then on, and others may write to it what belongs to it.
 
     Raises:
         ValueError: see `certify_examples`; or a directory that holds another run, or to which another program writes.
     """
-    certification = dataclasses.replace(
-        certification, base_classifier=_of_first_process(certification.base_classifier)
-    )
+    certification = dataclasses.replace(certification, base_classifier=_of_first_process(certification.base_classifier))
     directory = RunDirectory(path) if (path := _broadcast(output)) else None
     certification = _settled_together(certification, directory)
     run = certification.describe()
@@ -54,20 +54,21 @@ def certify_together(
         finished = [] if directory is None else directory.read()
         if finished and rank() == 0 and (change := change_of(directory.environments(), environment)):
             warnings.warn(f"{directory.path} {change}", stacklevel=2)
-        _gather(None)  # All have read before any appends.
+        key = _broadcast(secrets.token_hex(8))  # And all have read before any appends.
         known = {record.index for record in finished}
-        share = [i for i in run.asked if i not in known][rank() :: world_size()]
+        missing = [index for index in run.asked if index not in known]
+        claims = Claims(missing, key, unequal=certification.settings.mechanism_set.sequential)
         with (
             nullcontext() if directory is None else directory.appender(rank(), environment) as file,
-            progress(len(share), f"Certifying {certification.split}", "img", shown, leave=False) as bar,
+            progress(len(missing), f"Certifying {certification.split}", "img", shown, leave=False) as bar,
         ):
-            for record in certify_examples(certification, share):
+            for record in certify_examples(certification, claims):
                 if file is not None:
                     file.append(record)
                 if not new:
                     begun()
                 new.append(record)
-                bar.update()
+                bar.update(claims.finish() - bar.n)
         if not new:
             begun()
         records = [record for part in _gather(new) for record in part]

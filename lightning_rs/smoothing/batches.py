@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -67,17 +68,18 @@ class Batcher:
     many places for examples as keep three batches full.
 
     Args:
-        examples: (index, input) of each, in order.
+        examples: (index, input) of each, in order; None where there is none for the moment.
         plan: the rows of every example.
         batch_size: rows of a batch.
     """
 
-    def __init__(self, examples: Iterable[tuple[int, Tensor]], plan: Plan, batch_size: int) -> None:
+    def __init__(self, examples: Iterable[tuple[int, Tensor] | None], plan: Plan, batch_size: int) -> None:
         self.plan = plan
         self.batch_size = batch_size
         self.slots = self.slots_needed(plan, batch_size)
         self.waiting = 0
-        self._source: Iterator[tuple[int, tuple[int, Tensor]]] = enumerate(examples)
+        self._source = iter(examples)
+        self._positions = itertools.count()
         self._free = deque(range(self.slots))
         self._ready: deque[Job] = deque()
         self._open = Layout()
@@ -124,8 +126,8 @@ class Batcher:
         following = next(self._source, None) if self._free else None
         if following is None:
             return False
-        position, (index, x) = following
-        job = Job(position, int(index), x, self._free.popleft())
+        index, x = following
+        job = Job(next(self._positions), int(index), x, self._free.popleft())
         self._ready.append(job)
         self._open.begun.append(job)
         return True

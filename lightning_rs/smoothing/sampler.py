@@ -73,10 +73,11 @@ class Sampler:
         self._checked = False
         self._randomness = OwnRandomness(device) if stochastic else None
 
-    def run(self, examples: Iterable[tuple[int, Tensor]], plan: Plan) -> Iterator[Sample]:
+    def run(self, examples: Iterable[tuple[int, Tensor] | None], plan: Plan) -> Iterator[Sample]:
         """Sample every (index, x) as `plan` says; yields each example when it is finished.
 
-        With one look, examples finish in the order in which they came.
+        With one look, examples finish in the order in which they came. None among them, while others are under way,
+        says that there is none for the moment.
 
         Raises:
             ValueError: inputs of different shapes, that are not finite or not on the noise's levels; memory that does
@@ -171,7 +172,7 @@ class SamplingRun:
     def __init__(
         self,
         sampler: Sampler,
-        examples: Iterable[tuple[int, Tensor]],
+        examples: Iterable[tuple[int, Tensor] | None],
         x: Tensor,
         plan: Plan,
         executor: Executor | None,
@@ -209,8 +210,12 @@ class SamplingRun:
                 yield from self._answer(*under_way.popleft())
             batch = following or self._prepare()
 
-    def _on_device(self, examples: Iterable[tuple[int, Tensor]]) -> Iterator[tuple[int, Tensor]]:
-        for index, x in examples:
+    def _on_device(self, examples: Iterable[tuple[int, Tensor] | None]) -> Iterator[tuple[int, Tensor] | None]:
+        for example in examples:
+            if example is None:
+                yield None
+                continue
+            index, x = example
             if tuple(x.shape) != self.shape or x.dtype != self.dtype:
                 raise ValueError(
                     f"all inputs must have the same shape and type, {self.shape} {self.dtype}; "

@@ -234,3 +234,37 @@ def test_to_ask_leaves_no_trace():
     certification.ask()
     assert all(torch.equal(v, before[k]) for k, v in certification.base_classifier.state_dict().items())
     assert certification.base_classifier.training and torch.equal(torch.get_rng_state(), state)
+
+
+def test_indices_are_asked_for_when_there_is_room_for_one_more():
+    certification, asked = make_certification(), []
+
+    def indices():
+        for index in range(6):
+            asked.append(index)
+            yield index
+
+    records, ahead = [], []
+    for record in certify_examples(certification, indices()):
+        records.append(record)
+        ahead.append(len(asked) - len(records))
+    assert [record.index for record in records] == list(range(6))
+    assert max(ahead) <= 1  # 351 rows of each fill more than the two batches of 100 that are on their way.
+
+
+def test_none_for_the_moment_is_asked_again_and_changes_no_record():
+    certification = make_certification(n=60, mechanisms=["cohen"], batch_size=400)
+    held = []
+
+    def one_at_a_time():
+        for index in range(6):
+            while held:
+                yield None
+            held.append(index)
+            yield index
+
+    records = []
+    for record in certify_examples(certification, one_at_a_time()):
+        records.append(record)
+        held.clear()
+    assert plain(records) == plain(certify_examples(certification, range(6)))

@@ -34,8 +34,9 @@ def test_processes_share_the_examples_and_agree(tmp_path, unused_port):
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
     assert first == second
     assert not (tmp_path / "elsewhere").exists()
-    files = sorted((tmp_path / "out").glob("records-*.jsonl"))
-    assert [len(file.read_text().splitlines()) for file in files] == [1 + 3, 1 + 2]  # Each says where it was made.
+    files = [path.read_text().splitlines() for path in (tmp_path / "out").glob("records-*.jsonl")]
+    # None twice, and whoever certified any says where it was made.
+    assert sum(len(lines) - 1 for lines in files if lines) == 5
     (made,) = RunDirectory(tmp_path / "out").environments()
     alone = certify_together(make_certification(batch_size=made.batch_size, limit=5), shown=False)[1]
     assert [record.to_json() for record in plain(alone)] == first[1]

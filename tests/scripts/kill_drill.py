@@ -32,7 +32,7 @@ run = certification.describe()
 
 
 def start(directory: RunDirectory, world: int) -> list[int]:
-    """Processes that do what those of `certify_together` do."""
+    """Processes that write as those of `certify_together` do; their shares are fixed."""
     directory.check(run)
     directory.create(run)
     # All have read before any appends: the shares are cut from one and the same list.

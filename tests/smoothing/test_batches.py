@@ -82,3 +82,12 @@ def test_places_are_used_again_but_never_by_two_at_once():
             assert taken[segment.job.slot][-1] == segment.job.index
     assert max(taken) < Batcher.slots_needed(plan, 100)
     assert sorted(i for indices in taken.values() for i in indices) == list(range(300))
+
+
+def test_a_batch_without_an_example_for_the_moment_waits_for_answers_and_asks_again():
+    batcher = Batcher(iter([(0, X), None, None, (1, X), None]), Plan((4,)), 10)
+    first = batcher.next()
+    assert first.rows == 4 and batcher.next() is None
+    batcher.end(first.reached[0])
+    second = batcher.next()
+    assert second.rows == 4 and second.reached[0].position == 1
