@@ -4,7 +4,7 @@ from lightning_rs.cli import list_commands, run_command
 
 
 def test_a_file_is_all_that_a_subcommand_takes():
-    assert list(list_commands()) == ["attack", "audit", "recertify", "report"]
+    assert list(list_commands()) == ["attack", "audit", "plan", "recertify", "report"]
 
 
 def test_an_unknown_one_ends_in_one_line(capsys):
