@@ -29,6 +29,8 @@ class Pilot:
         samples: what the draws of each image said.
         labels: of the images.
         rows_per_second: rows that the classifier answers on this device, everything included that a row costs.
+        slowest, fastest: the same in the slowest and in the fastest quarter of the pilot, which tell how busy the
+            device was with other work.
         reading: seconds to read an image.
         preparation: seconds before the first draw counts: preparation, compilation, the first batches.
     """
@@ -38,6 +40,8 @@ class Pilot:
     samples: list[Sample]
     labels: list[int]
     rows_per_second: float
+    slowest: float
+    fastest: float
     reading: float
     preparation: float
 
@@ -80,18 +84,24 @@ def run_pilot(certification: Certification, images: int, draws: int, shown: bool
         list(sampler.run(numbered[:1], plan))  # The first batches are checked, and slow.
         begun = time.perf_counter()
         with progress(len(chosen), "Pilot", "img", shown, leave=False) as bar:
-            samples = []
+            samples, times = [], [0.0]
             for sample in sampler.run(numbered, plan):
                 samples.append(sample)
+                times.append(time.perf_counter() - begun)
                 bar.update()
-    seconds = time.perf_counter() - begun
-    batches = -(-len(chosen) * (plan.before + draws) // settings.batch_size)
+    rows = plan.before + draws
+    batches = -(-len(chosen) * rows // settings.batch_size)
+    speed = batches * settings.batch_size / times[-1]
+    cuts = np.linspace(0, len(chosen), min(4, len(chosen)) + 1).astype(int)
+    quarters = np.diff(cuts) * rows / np.maximum(np.diff(np.array(times)[cuts]), 1e-9)
     return Pilot(
         certification=certification,
         plan=plan,
         samples=samples,
         labels=[label for _, label in examples],
-        rows_per_second=batches * settings.batch_size / seconds,
+        rows_per_second=speed,
+        slowest=min(speed, float(quarters.min())),
+        fastest=max(speed, float(quarters.max())),
         reading=reading,
         preparation=begun - start - reading * len(chosen),
     )

@@ -71,6 +71,7 @@ class Simulation:
         gaps = np.diff([0, *plan.looks])
         share = np.clip(probabilities[np.arange(size), selected], 0.0, 1.0)
         successes = generator.binomial(gaps, share[:, None]).cumsum(axis=1)
+        fields = self._fields(plan, outlook, standing, n, selected)
         samples = []
         for row in range(size):
             path = list(zip(successes[row].tolist(), plan.looks, strict=True))
@@ -79,7 +80,7 @@ class Simulation:
                 clean_prediction=None,
                 selection_counts=selections[row],
                 selected=int(selected[row]),
-                fields=self._fields(plan, outlook, standing[row], n, int(selected[row])),
+                fields={name: values[row] for name, values in fields.items()},
                 path=path,
             )
             stop = len(path)
@@ -123,72 +124,74 @@ class Simulation:
 
     def _share(self, outlook: Outlook, successes: NDArray | float, standing: Floats) -> Floats:
         """Of a proportion with so many successes, in the broadcast shape."""
-        successes, standing = np.broadcast_arrays(np.asarray(successes, dtype=np.float64), standing)
-        if outlook is Outlook.LOW:
-            return clopper_pearson_lower(successes, self.draws, MISS / 2.0)
-        if outlook is Outlook.HIGH:
-            return clopper_pearson_upper(successes, self.draws, MISS / 2.0)
-        return special.betaincinv(successes + 0.5, self.draws - successes + 0.5, standing)
+        if outlook is Outlook.LIKELY:
+            return special.betaincinv(successes + 0.5, self.draws - successes + 0.5, standing)
+        bound = clopper_pearson_lower if outlook is Outlook.LOW else clopper_pearson_upper
+        return bound(successes, self.draws, MISS / 2.0) + np.zeros_like(standing)
 
-    def _fields(self, plan: Plan, outlook: Outlook, standing: float, n: int, selected: int) -> dict[str, NDArray]:
-        """The fields beside the votes. Those of another class than the pilot selected say that nothing is certified."""
-        seen, fields = self.seen.fields, {}
-        known = selected == self.seen.selected
+    def _fields(
+        self, plan: Plan, outlook: Outlook, standing: Floats, n: int, selected: NDArray[np.int64]
+    ) -> dict[str, NDArray]:
+        """The fields beside the votes, a row for each sample. Those of another class than the pilot selected are not
+        known: they say that nothing is certified."""
+        seen, fields, known = self.seen.fields, {}, selected == self.seen.selected
         if "uniform" in plan.fields:
-            fields["uniform"] = np.float64(self.generator.random())
+            fields["uniform"] = self.generator.random(len(standing))
         if "score_sum" in plan.fields or "score_square_sum" in plan.fields:
             fields |= self._score_sums(outlook, standing, n)
         for name in ("score_histogram", "margin_histogram"):
             if name in plan.fields:
                 nothing = n * (np.arange(len(seen[name])) == 0)
-                fields[name] = self._histogram(seen[name], outlook, standing, n) if known else nothing
+                fields[name] = np.where(known[:, None], self._histogram(seen[name], outlook, standing, n), nothing)
         if "margin_sum" in plan.fields:
             unit = (seen["margin_sum"] / self.draws + 1.0) / 2.0
             edges = (np.concatenate([[-1.0], MARGIN_THRESHOLDS]) + 1.0) / 2.0
             square = float(seen["margin_histogram"] @ edges**2) / self.draws
-            mean = self._mean(unit, square - unit**2, outlook, standing, n) if known else 0.0
-            fields["margin_sum"] = np.float64(n * (2.0 * mean - 1.0))
+            mean = self._mean(unit, max(square - unit**2, 0.0), outlook, standing, n)
+            fields["margin_sum"] = n * (2.0 * np.where(known, mean, 0.0) - 1.0)
         return {name: values for name, values in fields.items() if name in plan.fields}
 
-    def _score_sums(self, outlook: Outlook, standing: float, n: int) -> dict[str, NDArray]:
-        """Sums of scores, and of their squares: the label's mean moves, the others share the rest as they did."""
+    def _score_sums(self, outlook: Outlook, standing: Floats, n: int) -> dict[str, NDArray]:
+        """Sums of scores, and of their squares: the label's mean moves, the others share the rest as they did. The
+        variance of each stays the same part of the largest that its mean allows."""
         means = self.seen.fields["score_sum"] / self.draws
         variances = np.maximum(self.seen.fields["score_square_sum"] / self.draws - means**2, 0.0)
         own = self._mean(means[self.label], variances[self.label], outlook, standing, n)
         others = np.delete(means, self.label)
         others = others / others.sum() if others.sum() > 0 else np.full(len(others), 1.0 / len(others))
-        moved = np.insert(others * (1.0 - own), self.label, own)
-        return {"score_sum": n * moved, "score_square_sum": n * np.minimum(variances + moved**2, moved)}
+        moved = np.insert(others * (1.0 - own[:, None]), self.label, own, axis=1)
+        part = np.clip(variances / np.maximum(means * (1.0 - means), 1e-12), 0.0, 1.0)
+        return {"score_sum": n * moved, "score_square_sum": n * (part * moved * (1.0 - moved) + moved**2)}
 
-    def _mean(self, mean: float, variance: float, outlook: Outlook, standing: float, n: int) -> float:
-        """The mean of n further draws in [0, 1]: beta variables of the variances, which are those of binomial shares
+    def _mean(self, mean: float, variance: float, outlook: Outlook, standing: Floats, n: int) -> Floats:
+        """Means of n further draws in [0, 1]: beta variables of the variances, which are those of binomial shares
         where draws are 0 or 1. To the pilot's draws half a draw of 0 and half a draw of 1 are added."""
-        m = self.draws
+        m, level = self.draws, MISS / 4.0
         centre = (m * mean + 0.5) / (m + 1.0)
         spread = (m * (variance + mean**2) + 0.5) / (m + 1.0) - centre**2
         weight = centre * (1.0 - centre) / max(spread, 1e-12)
-        level, mean = MISS / 4.0, min(max(mean, 0.0), 1.0)
+        mean = min(max(float(mean), 0.0), 1.0)
         if outlook is Outlook.LIKELY:
             strength = (m + 1.0) * weight
             expected = special.betaincinv(centre * strength, (1.0 - centre) * strength, standing)
         elif outlook is Outlook.LOW:
             bounds = hoeffding_kl_lower(mean, m, level), self._bernstein(empirical_bernstein_lower, mean, variance, 0.0)
-            expected = max(map(float, bounds))
+            expected = np.full(len(standing), max(map(float, bounds)))
         else:
             bounds = hoeffding_kl_upper(mean, m, level), self._bernstein(empirical_bernstein_upper, mean, variance, 1.0)
-            expected = min(map(float, bounds))
-        expected = min(max(float(expected), 1e-12), 1.0 - 1e-12)
-        strength = n * weight
-        return float(self.generator.beta(expected * strength, (1.0 - expected) * strength))
+            expected = np.full(len(standing), min(map(float, bounds)))
+        expected = np.clip(expected, 1e-12, 1.0 - 1e-12)
+        return self.generator.beta(expected * n * weight, (1.0 - expected) * n * weight)
 
     def _bernstein(self, bound: Callable[..., Floats], mean: float, variance: float, trivial: float) -> float:
         """Empirical Bernstein's bound, of the unbiased variance; the trivial one of a single draw."""
         m = self.draws
         return trivial if m < 2 else float(bound(mean, max(variance, 0.0) * m / (m - 1), m, MISS / 4.0))
 
-    def _histogram(self, seen: NDArray, outlook: Outlook, standing: float, n: int) -> NDArray[np.int64]:
+    def _histogram(self, seen: NDArray, outlook: Outlook, standing: Floats, n: int) -> NDArray[np.int64]:
         """Of n draws: the share that reaches each threshold is a proportion like that of votes."""
-        reached = np.cumsum(seen[::-1])[::-1].astype(np.float64)[1:]
-        survival = np.minimum.accumulate(self._share(outlook, reached, np.asarray(standing)))
-        shares = np.maximum(-np.diff(np.concatenate([[1.0], survival, [0.0]])), 0.0)
-        return self.generator.multinomial(n, shares / shares.sum())
+        reached, place = np.unique(np.cumsum(seen[::-1])[::-1][1:], return_inverse=True)
+        survival = self._share(outlook, reached, standing[:, None])[:, place]
+        edges = np.pad(np.minimum.accumulate(survival, axis=1), ((0, 0), (1, 1)), constant_values=((0, 0), (1, 0)))
+        shares = np.maximum(-np.diff(edges, axis=1), 0.0)
+        return self.generator.multinomial(n, shares / shares.sum(axis=1, keepdims=True))
