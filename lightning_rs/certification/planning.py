@@ -25,7 +25,7 @@ from lightning_rs.smoothing.sample import Sample
 from lightning_rs.statistics import Statistics
 
 # Simulated samples of each image of the pilot, and of how many images the mechanisms are timed.
-_SIZE, _TIMED = 32, 8
+_SIZE, _TIMED = 16, 8
 
 _MOST_DRAWS = 2**31 - 1
 

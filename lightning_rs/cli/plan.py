@@ -83,6 +83,7 @@ def plan(
     chosen = CertificationSettings(**settings)
     data_args = ({} if data_dir is None else {"data_dir": data_dir}) | (data_args or {})
     subject = load_subject(checkpoint, arch, weights, normalization, denoiser, data, data_args, stages)
+    subject.data.prepare_data()
     certification = subject.certification(chosen, fabric_on(accelerator).device, sigma)
     certification.check()
     certification.ask()

@@ -7,7 +7,8 @@ from scipy import stats
 from lightning_rs.certification import Certification, CertificationSettings
 from lightning_rs.noise import Gaussian
 
-SIGMA = 0.25
+SIGMA = 0.1
+RADII = [0.0, 0.1, 0.16]
 
 
 class Pixels(torch.utils.data.Dataset):
@@ -34,7 +35,7 @@ def half_space():
 
 def certification_of(shares, **settings):
     """Of images with these shares of votes for their label."""
-    chosen = CertificationSettings(**{"n": 2000, "batch_size": 500, "radii": [0.0, 0.25, 0.4], **settings})
+    chosen = CertificationSettings(**{"n": 2000, "batch_size": 500, "radii": RADII, **settings})
     return Certification(half_space(), "half-space", 2, Gaussian(SIGMA), Pixels(shares), "Pixels", "test", chosen)
 
 

