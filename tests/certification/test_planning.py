@@ -1,7 +1,6 @@
 """Forecasts against half-spaces, whose certified accuracy is a binomial sum, and against certifications."""
 
 import dataclasses
-import math
 
 import numpy as np
 import pytest
@@ -51,10 +50,10 @@ def test_what_few_draws_do_not_know_is_wide():
 
 @pytest.mark.parametrize("mechanism", ["cohen", "sequential_betting"])
 def test_draws_and_certified_accuracy_are_those_of_the_certification(mechanism):
-    certification = certification_of(CLEAR[:60], mechanisms=[mechanism])
-    pilot = run_pilot(certification, 60, 500, shown=False)
+    certification = certification_of(CLEAR[:40], mechanisms=[mechanism])
+    pilot = run_pilot(certification, 40, 500, shown=False)
     forecast = Forecast(pilot, pilot.certification.settings)
-    records = list(certify_examples(certification, range(60)))
+    records = list(certify_examples(certification, range(40)))
     draws = np.mean([sum(record.counts.values()) + 100 for record in records])
     assert forecast.draws.value == pytest.approx(draws, rel=0.1)
     assert forecast.draws.low <= draws <= forecast.draws.high
@@ -81,7 +80,7 @@ def slow(pilot, rows_per_second):
 
 @pytest.mark.parametrize("mechanism", ["cohen", "sequential_betting"])
 def test_a_budget_is_spent_on_the_largest_round_number_of_draws(mechanism):
-    pilot = slow(run_pilot(certification_of(CLEAR[:40], mechanisms=[mechanism]), 20, 200, shown=False), 1000)
+    pilot = slow(run_pilot(certification_of(CLEAR[:40], mechanisms=[mechanism]), 6, 200, shown=False), 1000)
     settings = pilot.certification.settings
     forecast = fit_draws(pilot, settings, 100.0, devices=2)
     n = forecast.settings.n
@@ -93,7 +92,7 @@ def test_a_budget_is_spent_on_the_largest_round_number_of_draws(mechanism):
         assert n == 4800
 
 
-@pytest.mark.parametrize(("mechanism", "least"), [("cohen", 10), ("cohen_two_sided", 11), ("sequential_betting", 25)])
+@pytest.mark.parametrize(("mechanism", "least"), [("cohen", 10), ("cohen_two_sided", 11), ("sequential_betting", 12)])
 def test_a_budget_that_is_too_small_is_told_the_least_number_of_draws_and_its_time(mechanism, least):
     pilot = slow(run_pilot(certification_of(CLEAR[:40], mechanisms=[mechanism]), 5, 20, shown=False), 100)
     settings = pilot.certification.settings
@@ -101,10 +100,12 @@ def test_a_budget_that_is_too_small_is_told_the_least_number_of_draws_and_its_ti
     settings.mechanism_set.check_trials(least, 0.001)
     with pytest.raises(ValueError, match=f"n must be >= {least}|cannot certify any"):
         dataclasses.replace(settings, n=least - 1).plan(pilot.certification.noise, (1, 1, 1))
-    seconds = (40 * (101 + least)) / 100
     message = rf"^a budget of 5.0 s is too small for any certificate: .*{mechanism} needs n = {least} at least, which "
-    with pytest.raises(ValueError, match=message + rf"takes {math.ceil(seconds)} s here$"):
+    with pytest.raises(ValueError, match=message + r"takes (\d+) s here$") as refused:
         fit_draws(pilot, settings, 5.0)
+    rows = 40 * (101 + least) / 100
+    said = int(str(refused.value).split()[-3])
+    assert rows <= said <= rows + 5  # The mechanisms take time, too.
 
 
 def test_radii_that_no_draws_certify_need_more():
