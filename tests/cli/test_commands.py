@@ -10,7 +10,7 @@ def test_a_file_is_all_that_a_subcommand_takes():
 def test_an_unknown_one_ends_in_one_line(capsys):
     with pytest.raises(SystemExit):
         run_command(["retrain"])
-    assert capsys.readouterr().err == "error: unknown command 'retrain'; known: attack, audit, recertify, report\n"
+    assert capsys.readouterr().err == "error: unknown command 'retrain'; known: attack, audit, plan, recertify, report\n"
 
 
 @pytest.mark.parametrize(
