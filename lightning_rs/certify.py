@@ -2,6 +2,7 @@
 
 python certify.py --checkpoint X                                certify what was trained
 python certify.py --arch onnx/FILE --data D --sigma S ...       certify the net that you have
+python certify.py plan --checkpoint X --budget 2h               what that will find and take, from a few draws
 python certify.py report DIR_OR_TSV...                          tables and plots of certifications, side by side
 python certify.py recertify DIR --alpha 0.01 --mechanisms ...   from the stored votes, without sampling
 python certify.py merge DIRS... --output DIR                    one certification of several shards

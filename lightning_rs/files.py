@@ -50,6 +50,25 @@ def write_whole(path: str | Path, content: str | bytes) -> None:
         part.write_bytes(content.encode() if isinstance(content, str) else content)
 
 
+def check_new_file(name: str, path: str | Path) -> None:
+    """Refuse, before the work, a place where no file can be written after it.
+
+    Args:
+        name: of the option that names it.
+        path: the file.
+
+    Raises:
+        ValueError: a folder, or a file in a folder that is not there or cannot be written.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{name} must be a file, and {path} is a folder")
+    if not path.parent.is_dir():
+        raise ValueError(f"{name} must be a file in a folder that exists, and {path.parent} does not")
+    if not os.access(path.parent, os.W_OK):
+        raise ValueError(f"{name} must be a file in a folder that can be written, and {path.parent} cannot")
+
+
 def free_directory(parent: str | Path, name: str) -> Path:
     """`parent`/`name`, or with -2, -3, ... appended, whichever does not exist yet."""
     path, number = Path(parent) / name, 1

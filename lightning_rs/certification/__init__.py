@@ -1,6 +1,8 @@
 """The one road from the examples of a data set to records: what is certified and how, sharing, and certifying again."""
 
 from lightning_rs.certification.examples import Certification, certify_examples, weights_digest
+from lightning_rs.certification.pilot import Pilot, run_pilot
+from lightning_rs.certification.planning import Forecast, Predicted, fit_draws
 from lightning_rs.certification.recertify import recertified_run, recertify
 from lightning_rs.certification.recorded import check_labels, recorded_certification, recorded_subject
 from lightning_rs.certification.settings import CertificationSettings
@@ -10,14 +12,19 @@ from lightning_rs.certification.subject import Subject, load_subject
 __all__ = [
     "Certification",
     "CertificationSettings",
+    "Forecast",
+    "Pilot",
+    "Predicted",
     "Subject",
     "certify_examples",
     "certify_together",
     "check_labels",
+    "fit_draws",
     "load_subject",
     "recertified_run",
     "recertify",
     "recorded_certification",
     "recorded_subject",
+    "run_pilot",
     "weights_digest",
 ]

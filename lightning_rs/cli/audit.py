@@ -5,10 +5,8 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
-import os
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy
@@ -26,7 +24,7 @@ from lightning_rs.audit.settings import AuditSettings
 from lightning_rs.certification.environment import commit, device_name
 from lightning_rs.checks import check_word
 from lightning_rs.cli.devices import fabric_on
-from lightning_rs.files import write_whole
+from lightning_rs.files import check_new_file, write_whole
 from lightning_rs.results.escaping import one_line
 from lightning_rs.results.report import console_for
 from lightning_rs.smoothing import Preparation
@@ -58,7 +56,7 @@ def audit(
     """
     check_word("seed", seed)
     if output is not None:
-        _check_file(Path(output))
+        check_new_file("output", output)
     device = fabric_on(accelerator).device
     preparation = Preparation(precision, channels_last, fold_batch_norm, compile)
     preparation.check(device, nn.Identity())
@@ -78,16 +76,6 @@ def audit(
         print(f"{len(failed)} of {len(findings)} checks FAILED", flush=True)
         raise SystemExit(1)
     print(f"{len(findings)} checks hold, in {seconds:.0f} s", flush=True)
-
-
-def _check_file(path: Path) -> None:
-    """Refuse, before the work, a place where no file can be written after it."""
-    if path.is_dir():
-        raise ValueError(f"output must be a file, and {path} is a folder")
-    if not path.parent.is_dir():
-        raise ValueError(f"output must be a file in a folder that exists, and {path.parent} does not")
-    if not os.access(path.parent, os.W_OK):
-        raise ValueError(f"output must be a file in a folder that can be written, and {path.parent} cannot")
 
 
 def _title(settings: AuditSettings) -> str:

@@ -6,7 +6,7 @@ from lightning_rs.metrics.certified import (
     average_certified_radius,
     certified_accuracy,
 )
-from lightning_rs.metrics.limits import population_limit, sample_limit
+from lightning_rs.metrics.limits import population_limit, sample_limit, subsample_limits
 
 __all__ = [
     "AverageCertifiedRadius",
@@ -15,4 +15,5 @@ __all__ = [
     "certified_accuracy",
     "population_limit",
     "sample_limit",
+    "subsample_limits",
 ]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
@@ -44,3 +46,23 @@ def sample_limit(certified: ArrayLike, examples: int, alpha: float, confidence: 
     """
     wrong = stats.binom.ppf(check_alpha(confidence), examples, check_alpha(alpha))
     return np.maximum(np.asarray(certified, dtype=np.float64) - wrong, 0.0) / examples
+
+
+def subsample_limits(least: int, most: int, looked_at: int, examples: int, confidence: float = 0.95) -> tuple[int, int]:
+    """Limits on how many of `examples` have a property, when some of them, drawn without replacement, were looked at.
+
+    The least C with P(H >= least) > (1 - confidence) / 2 and the largest with P(H <= most) > (1 - confidence) / 2, for
+    H hypergeometric: how many of `looked_at` of the examples are among C of them.
+
+    Args:
+        least, most: between how many of those that were looked at have the property; equal where that is known.
+        looked_at: how many were.
+        examples: how many there are.
+        confidence: probability with which both limits hold.
+    """
+    level = (1.0 - check_alpha(confidence)) / 2.0
+    counts = range(least, examples - looked_at + least + 1)
+    lower = bisect_left(counts, True, key=lambda c: stats.hypergeom.sf(least - 1, examples, c, looked_at) > level)
+    counts = range(most, examples - looked_at + most + 1)
+    upper = bisect_left(counts, True, key=lambda c: stats.hypergeom.cdf(most, examples, c, looked_at) <= level)
+    return least + lower, most + upper - 1

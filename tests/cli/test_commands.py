@@ -4,13 +4,13 @@ from lightning_rs.cli import list_commands, run_command
 
 
 def test_a_file_is_all_that_a_subcommand_takes():
-    assert list(list_commands()) == ["attack", "audit", "merge", "recertify", "report"]
+    assert list(list_commands()) == ["attack", "audit", "merge", "plan", "recertify", "report"]
 
 
 def test_an_unknown_one_ends_in_one_line(capsys):
     with pytest.raises(SystemExit):
         run_command(["retrain"])
-    known = "attack, audit, merge, recertify, report"
+    known = "attack, audit, merge, plan, recertify, report"
     assert capsys.readouterr().err == f"error: unknown command 'retrain'; known: {known}\n"
 
 

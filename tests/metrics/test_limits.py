@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from lightning_rs.metrics import population_limit, sample_limit
+from lightning_rs.metrics import population_limit, sample_limit, subsample_limits
 
 
 @pytest.mark.parametrize("robust", [0.0, 0.1, 0.5, 0.9, 0.99, 1.0])
@@ -41,3 +41,19 @@ def test_bad_input():
         population_limit(1, 2, 0.0)
     with pytest.raises(ValueError, match="must lie in"):
         sample_limit(1, 2, 0.1, confidence=1.0)
+
+
+@pytest.mark.parametrize("looked_at", [1, 7, 20])
+@pytest.mark.parametrize("examples", [20, 53])
+def test_the_limits_of_a_subsample_cover_every_number(looked_at, examples):
+    limits = np.array([subsample_limits(k, k, looked_at, examples) for k in range(looked_at + 1)])
+    for number in range(examples + 1):
+        probability = stats.hypergeom.pmf(np.arange(looked_at + 1), examples, number, looked_at)
+        assert probability[(limits[:, 0] > number) | (limits[:, 1] < number)].sum() <= 0.05
+    assert np.all(np.diff(limits, axis=0) >= 0)
+
+
+def test_of_a_subsample_that_is_all_nothing_is_left_open_but_what_is_given():
+    assert subsample_limits(3, 3, 10, 10) == (3, 3)
+    assert subsample_limits(3, 5, 10, 10) == (3, 5)
+    assert subsample_limits(0, 10, 10, 500) == (0, 500)
