@@ -132,6 +132,11 @@ def run_of_records(records: Sequence[Record], description: RunDescription, name:
             "its base classifier is random: what is certified is its answer over noise and randomness, and base clean "
             "is of one answer an image"
         )
+    if description.like is not None:
+        notes.append(
+            "certified like a classifier before, from its votes too; of images that both answered votes are those on "
+            "which they agree, so that base noisy is a lower limit"
+        )
     if run.missing:
         notes.append(f"not finished, {run.missing} of {len(description.indices)} examples are missing")
     failures = sum(bool(c.fallback) for record in records for c in record.certificates.values())

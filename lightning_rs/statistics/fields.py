@@ -26,6 +26,7 @@ class Source(Enum):
     NOISE = "noise"
     LOOKS = "looks"
     INDEX = "index"
+    PRIOR = "prior"
 
 
 @dataclass(frozen=True)
