@@ -21,7 +21,7 @@ from typing import Any, Literal
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
 
-from lightning_rs.certification import CertificationSettings, certify_together, incremental, load_subject
+from lightning_rs.certification import CertificationSettings, certify_together, incremental_certification, load_subject
 from lightning_rs.checkpoints import doubt_about_normalization
 from lightning_rs.checks import check_at_least
 from lightning_rs.cli import (
@@ -118,7 +118,7 @@ def certify(
         certification = subject.certification(chosen, fabric.device, sigma)
         if like is not None:
             how = {"denoiser": denoiser, "data": data, "data_args": data_args, "stages": stages}
-            certification = incremental(certification, like, subject, like_checkpoint, arch=arch, **how)
+            certification = incremental_certification(certification, like, subject, like_checkpoint, arch=arch, **how)
             chosen = certification.settings
         elif like_checkpoint is not None:
             raise ValueError("like_checkpoint is the classifier that the records of like are of: give like, too")

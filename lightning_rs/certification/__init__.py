@@ -1,7 +1,7 @@
 """The one road from the examples of a data set to records: what is certified and how, sharing, and certifying again."""
 
 from lightning_rs.certification.examples import Certification, certify_examples, weights_digest
-from lightning_rs.certification.incremental import incremental
+from lightning_rs.certification.incremental import incremental_certification
 from lightning_rs.certification.recertify import recertify
 from lightning_rs.certification.recorded import check_labels, recorded_certification, recorded_subject
 from lightning_rs.certification.settings import CertificationSettings
@@ -15,7 +15,7 @@ __all__ = [
     "certify_examples",
     "certify_together",
     "check_labels",
-    "incremental",
+    "incremental_certification",
     "load_subject",
     "recertify",
     "recorded_certification",

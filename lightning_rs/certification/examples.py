@@ -48,7 +48,7 @@ class Certification:
         data, split: what the data set and its part are called.
         settings: everything else.
         drawn_seed: in the place of the seed `random`, see `settled`.
-        prior: the certification of the classifier before, of a changed one, see `incremental`.
+        prior: the certification of the classifier before, of a changed one, see `incremental_certification`.
     """
 
     base_classifier: nn.Module

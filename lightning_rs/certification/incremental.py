@@ -22,7 +22,7 @@ _SAME = ("data", "split", "num_classes", "input_shape", "noise", "quantized", "s
 _FEWER = 10
 
 
-def incremental(
+def incremental_certification(
     certification: Certification,
     directory: str | Path,
     subject: Subject,
@@ -61,8 +61,9 @@ def incremental(
     certification = dataclasses.replace(certification, settings=_settings(certification.settings, run, list(held)))
     if missing := [index for index in certification.indices if index not in held]:
         raise ValueError(f"{directory} holds no record of image {', '.join(map(str, missing[:5]))}: leave them out")
-    now, there = certification.describe().to_dict(), run.to_dict()
-    if differing := {key: (there[key], now.get(key)) for key in _SAME if key in there and there[key] != now.get(key)}:
+    now = certification.describe()
+    pairs = {key: (getattr(run, key), getattr(now, key)) for key in _SAME}
+    if differing := {key: (there, new) for key, (there, new) in pairs.items() if there != new and there is not None}:
         raise ValueError(f"{directory} holds a certification of something else; it differs in {told(differing)}")
     if checkpoint is None and weights_digest(certification.base_classifier) == run.weights_sha256:
         before = subject
