@@ -24,7 +24,7 @@ from typing import Any, Literal
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
 
-from lightning_rs.certification import CertificationSettings, certify_together, load_subject
+from lightning_rs.certification import CertificationSettings, certify_together, incremental_certification, load_subject
 from lightning_rs.checkpoints import doubt_about_normalization
 from lightning_rs.checks import check_at_least
 from lightning_rs.cli import (
@@ -61,6 +61,8 @@ def certify(
     data_dir: str | None = None,
     download: bool | None = None,
     stages: list[str] | None = None,
+    like: str | None = None,
+    like_checkpoint: str | None = None,
     plugins: list[str] | str | None = None,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     devices: PositiveInt | Literal["auto"] = "auto",
@@ -93,6 +95,10 @@ def certify(
         data_dir: short for --data.data_dir, the folder of the data set.
         download: short for --data.download, fetch the data set when it is not there.
         stages: paths of own stages that the checkpoint names.
+        like: directory of a finished certification of a classifier of which this one is a changed copy: certifies with
+            a tenth of its draws, or n if that is fewer, from its records and from how often both answer differently.
+        like_checkpoint: the classifier that like is of, unless it lies in like's training or only its preparation is
+            changed.
         plugins: own modules whose data sets, architectures, mechanisms, ... the checkpoint may name.
         accelerator: cpu, gpu or auto.
         devices: number of processes, or auto.
@@ -118,6 +124,12 @@ def certify(
         if fabric.is_global_zero:
             subject.data.prepare_data()
         certification = replace(subject.certification(chosen, fabric.device, sigma), shard=part)
+        if like is not None:
+            how = {"denoiser": denoiser, "data": data, "data_args": data_args, "stages": stages}
+            certification = incremental_certification(certification, like, subject, like_checkpoint, arch=arch, **how)
+            chosen = certification.settings
+        elif like_checkpoint is not None:
+            raise ValueError("like_checkpoint is the classifier that the records of like are of: give like, too")
         certification.check()
         run = certification.describe()
         directory = Path(output) if output else default_directory(checkpoint, run.whole)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,8 +20,9 @@ from lightning_rs.audit.finding import Finding
 from lightning_rs.audit.known import KnownClassifier
 from lightning_rs.audit.limits import chance_of_as_far, chance_of_as_many, chance_of_spread, exact_tail, interval
 from lightning_rs.audit.settings import AuditSettings
-from lightning_rs.audit.trials import Trial, trials
-from lightning_rs.certification import Certification, CertificationSettings, certify_together
+from lightning_rs.audit.trials import EARLIER, Trial, trials
+from lightning_rs.certification import Certification, CertificationSettings, certify_examples, certify_together
+from lightning_rs.certification.prior import Prior
 from lightning_rs.mechanisms import MechanismSet, list_mechanisms
 from lightning_rs.noise import GridGaussian
 from lightning_rs.results import Record
@@ -79,7 +80,25 @@ def _findings(trial: Trial, settings: AuditSettings, level: float) -> Iterator[F
 
 def _certified(trial: Trial, known: KnownClassifier, settings: AuditSettings) -> list[Record]:
     """The records of all images, as they are read again after they were written."""
-    certification = Certification(
+    certification = _certification(trial, known, settings)
+    if trial.before is not None:
+        certification = replace(certification, prior=_prior(trial, trial.before(), settings))
+    certification.check()
+    with tempfile.TemporaryDirectory(dir=_memory()) as folder:
+        certify_together(certification, folder, shown=False)
+        return read_directory(folder)[0]
+
+
+def _prior(trial: Trial, before: KnownClassifier, settings: AuditSettings) -> Prior:
+    """The certification of the classifier before."""
+    earlier = replace(trial, mechanisms=("cohen",), n=EARLIER * trial.n, before=None)
+    certification = _certification(earlier, before, settings)
+    records = certify_examples(certification, certification.indices)
+    return Prior(certification.describe(), {record.index: record for record in records}, certification)
+
+
+def _certification(trial: Trial, known: KnownClassifier, settings: AuditSettings) -> Certification:
+    return Certification(
         base_classifier=known.to(settings.device),
         architecture="known",
         num_classes=known.num_classes,
@@ -98,10 +117,6 @@ def _certified(trial: Trial, known: KnownClassifier, settings: AuditSettings) ->
             **asdict(settings.preparation),
         ),
     )
-    certification.check()
-    with tempfile.TemporaryDirectory(dir=_memory()) as folder:
-        certify_together(certification, folder, shown=False)
-        return read_directory(folder)[0]
 
 
 def _memory() -> Path | None:
@@ -112,7 +127,8 @@ def _memory() -> Path | None:
 
 def _draws(trial: Trial, known: KnownClassifier, records: list[Record], level: float) -> Iterator[Finding]:
     """Whether classes get the shares of votes that they have to get, and images differ as independent draws do."""
-    stages = {"selection": [record.selection for record in records]}
+    # The classifier before made the selection draws of a changed one.
+    stages = {} if trial.before else {"selection": [record.selection for record in records]}
     if trial.radii is None:  # Otherwise how many there are depends on what they are.
         stages["estimation"] = [record.counts for record in records]
     for stage, votes in stages.items():

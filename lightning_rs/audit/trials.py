@@ -42,6 +42,7 @@ OPTIONS = {
 """How mechanisms are tried beside the way that their bare names say; of an audit that is not quick."""
 
 LEVELS = 8
+EARLIER = 4
 _TINY = 1e-6
 """How far below a limit a probability is placed, relative to it: far beyond what float32 and quadratures round."""
 
@@ -59,6 +60,8 @@ class Trial:
         alpha: at which each is certified.
         clear: whether a mechanism that abstains on all images fails: there is a class that stands out.
         radii: of sequential mechanisms.
+        before: makes the classifier of which the known one is a changed copy, of incremental mechanisms: it is
+            certified first, and has `EARLIER` times as many draws.
     """
 
     name: str
@@ -70,6 +73,7 @@ class Trial:
     alpha: float
     clear: bool = False
     radii: tuple[float, ...] | None = None
+    before: Callable[[], KnownClassifier] | None = None
 
     @property
     def cost(self) -> float:
@@ -102,13 +106,16 @@ def trials(quick: bool) -> list[Trial]:
             )
             for mechanism in kinds["sequential"]
         ),
+        _changed(rest, (1.5, 0.9), "a half-space that lost a strip", kinds["incremental"], clear=True),
     ]
     if quick:
         return chosen
     in_norms = ("cohen", "cohen:norm=l1", "cohen:norm=linf")
     among_pixels = (*in_norms, *kinds["first order"], "mohapatra_channel:channel=all,height=1")
+    at_limit = (0.5, _limit(400, alpha))
     return [
         *chosen,
+        _changed(main, at_limit, "a half-space that lost much, at a limit", kinds["incremental"]),
         rest("a net of four bands, none of which has one half", partial(_net, (3, 5, 7), 0.32), kinds["hard"], 50, 400),
         rest("two classes of one half, all mechanisms", _coin, kinds["hard"], coin, coin),
         rest("rare scores of 0", _rare_zeros, kinds["soft"], 20, 20),
@@ -126,11 +133,11 @@ def trials(quick: bool) -> list[Trial]:
 
 
 def mechanisms_by_kind(with_options: bool) -> dict[str, tuple[str, ...]]:
-    """Every registered mechanism by what it needs: `hard`, `soft`, `first order`, and `sequential`.
+    """Every registered mechanism by what it needs: `hard`, `soft`, `first order`, `sequential`, and `incremental`.
 
     Those that cannot be made from their name alone, or claim what no truth is known of, are left out.
     """
-    kinds: dict[str, list[str]] = {"hard": [], "soft": [], "first order": [], "sequential": []}
+    kinds: dict[str, list[str]] = {"hard": [], "soft": [], "first order": [], "sequential": [], "incremental": []}
     for name in list_mechanisms():
         for text in (name, *(f"{name}:{options}" for options in OPTIONS.get(name, ()) if with_options)):
             try:
@@ -142,10 +149,20 @@ def mechanisms_by_kind(with_options: bool) -> dict[str, tuple[str, ...]]:
                 kind = "sequential"
             elif mechanism.requires & fields_from(Source.NOISE):
                 kind = "first order"
+            elif mechanism.requires & fields_from(Source.PRIOR):
+                kind = "incremental"
             else:
                 kind = mechanism.smoothing
             kinds[kind].append(text)
     return {kind: tuple(texts) for kind, texts in kinds.items()}
+
+
+def _changed(
+    trial: Callable[..., Trial], edge: tuple[float, float], name: str, mechanisms: tuple[str, ...], **options: bool
+) -> Trial:
+    """A half-space that lost a strip: its own probability and the strip's are known."""
+    known, before = partial(_half_space, *edge), partial(_wider, *edge)
+    return replace(trial(name, known, mechanisms, 20, 400, **options), before=before)
 
 
 def _image(shape: tuple[int, ...]) -> Tensor:
@@ -167,6 +184,13 @@ def _half_space(steps: float, share: float) -> KnownClassifier:
     """Class 1 where the pixel is above an edge that lies `steps` of the grid below it, with scores 0 and 1."""
     noise = _grid(steps, share * (1.0 - _TINY))
     return bands([int(0.5 * LEVELS - steps + 0.5)], SURE * torch.eye(2), _image((1, 1, 1)), noise)
+
+
+def _wider(steps: float, share: float) -> KnownClassifier:
+    """The half-space whose edge lies a step or two lower, under the noise of `_half_space`."""
+    noise = _grid(steps, share * (1.0 - _TINY))
+    lower = 2.0 if steps < 1.0 else 1.0
+    return bands([int(0.5 * LEVELS - steps - lower + 0.5)], SURE * torch.eye(2), _image((1, 1, 1)), noise)
 
 
 def _net_at_limit(trials: int, alpha: float) -> KnownClassifier:

@@ -1,6 +1,7 @@
 """The one road from the examples of a data set to records: what is certified and how, sharing, and certifying again."""
 
 from lightning_rs.certification.examples import Certification, certify_examples, weights_digest
+from lightning_rs.certification.incremental import incremental_certification
 from lightning_rs.certification.pilot import Pilot, run_pilot
 from lightning_rs.certification.planning import Forecast, Predicted, fit_draws
 from lightning_rs.certification.recertify import recertified_run, recertify
@@ -20,6 +21,7 @@ __all__ = [
     "certify_together",
     "check_labels",
     "fit_draws",
+    "incremental_certification",
     "load_subject",
     "recertified_run",
     "recertify",

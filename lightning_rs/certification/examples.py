@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 
@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 from lightning_rs.certification.environment import environment_of
+from lightning_rs.certification.prior import Prior
 from lightning_rs.certification.settings import CertificationSettings
 from lightning_rs.data import read_image
 from lightning_rs.noise import Noise, Purpose, Stage
@@ -23,6 +24,8 @@ from lightning_rs.smoothing import PreparedClassifier, find_batch_size, prepare
 from lightning_rs.smoothing.capacity import check_capacity
 from lightning_rs.smoothing.classifier import device_of
 from lightning_rs.smoothing.first_batch import check_same_answers
+from lightning_rs.smoothing.paired import PairedSampler
+from lightning_rs.smoothing.plan import Plan
 from lightning_rs.smoothing.sampler import Sampler, evaluating
 
 # Images that are looked at before any work.
@@ -43,6 +46,7 @@ class Certification:
         settings: everything else.
         drawn_seed: in the place of the seed `random`, see `settled`.
         shard: which part of the examples is this process's work, see `Shard`; None for all of them.
+        prior: the certification of the classifier before, of a changed one, see `incremental_certification`.
 
     Raises:
         ValueError: a shard with the seed `random`.
@@ -58,6 +62,7 @@ class Certification:
     settings: CertificationSettings
     drawn_seed: int | None = None
     shard: Shard | None = None
+    prior: Prior | None = None
 
     def __post_init__(self) -> None:
         if self.shard is not None and self.settings.seed == "random":
@@ -82,8 +87,21 @@ class Certification:
 
     @property
     def purpose(self) -> Purpose:
-        """What the draws are for: validation images never share noise with those that are reported."""
+        """What the draws are for: validation images never share noise with those that are reported, nor does a changed
+        classifier with the one before."""
+        if self.prior is not None:
+            return Purpose.INCREMENTAL
         return Purpose.VALIDATION if self.split == "val" else Purpose.TEST
+
+    def plan(self, shape: Sequence[int]) -> Plan:
+        """The draws of every example of this shape."""
+        plan = self.settings.plan(self.noise, shape, self.purpose, self.earlier)
+        return plan if self.prior is None else dataclasses.replace(plan, clean=False)  # It is asked by itself.
+
+    @property
+    def earlier(self) -> int:
+        """Draws of each example, of the classifier before, on which certificates rest too."""
+        return 0 if self.prior is None else self.prior.draws
 
     def check(self) -> None:
         """Refuse what cannot be certified, before any work, and before the base classifier is where it will run.
@@ -95,10 +113,9 @@ class Certification:
         """
         indices = self.indices
         image, _ = self._read(indices[0])
-        self.settings.check(self.noise, image.shape)
+        self.settings.check(self.noise, image.shape, self.earlier)
         if self.settings.batch_size != "auto":
-            plan = self.settings.plan(self.noise, image.shape, self.purpose)
-            check_capacity(plan, self.settings.batch_size, self.num_classes, image.shape, image.dtype)
+            check_capacity(self.plan(image.shape), self.settings.batch_size, self.num_classes, image.shape, image.dtype)
         # Reading all of a large data set would take minutes; the others are checked when their turn comes.
         for index in indices[:: -(-len(indices) // _CHECKED)]:
             self.image(index)
@@ -140,7 +157,7 @@ class Certification:
             normalization=_normalization(self.base_classifier),
             pixel_range=(0, 1),
             noise=self.noise.label,
-            sampling_error=settings.plan(self.noise, shape).sampling_error(self.noise, shape),
+            sampling_error=self.plan(shape).sampling_error(self.noise, shape),
             quantized=settings.quantize,
             sigma=self.noise.scale,
             n0=settings.n0,
@@ -155,6 +172,7 @@ class Certification:
             weights=str(weights).removeprefix("torch."),
             **dataclasses.asdict(settings.preparation),
             stochastic=settings.stochastic,
+            like=None if self.prior is None else self.prior.run.digest,
         )
 
     def environment(self) -> Environment:
@@ -179,6 +197,8 @@ class Certification:
                 f"{self.data}, {self.split} image {index}: {error}; set the levels of the data set (None: no grid), or "
                 "certify with quantize true, or with noise gaussian"
             ) from None
+        if self.prior is not None:
+            self.prior.check_label(index, int(label))
         return image, int(label)
 
     def _read(self, index: int) -> tuple[Tensor, int]:
@@ -215,6 +235,21 @@ class Certification:
         with evaluating(self.base_classifier):
             return prepare(self.base_classifier, self.settings.preparation, batch)
 
+    def sampler(self, image: Tensor) -> Sampler | PairedSampler:
+        """What draws the votes of examples like an image, which is on the base classifier's device.
+
+        Raises:
+            ValueError: see `prepared`.
+        """
+        settings = self.settings
+        prepared = self.prepared(image)
+        how = (self.num_classes, self.noise, settings.batch_size, self.seed, image.device)
+        if self.prior is None:
+            return Sampler(prepared, *how, stochastic=settings.stochastic)
+        (mechanism,) = settings.mechanism_set.values()
+        known = self.prior.known(mechanism, self.num_classes)
+        return PairedSampler(prepared, self.prior.prepared(image, settings.batch_size), known, *how)
+
 
 def certify_examples(certification: Certification, indices: Iterable[int | None]) -> Iterator[Record]:
     """Certify the examples at `indices`: one record each, as soon as it is finished.
@@ -239,12 +274,9 @@ def certify_examples(certification: Certification, indices: Iterable[int | None]
     certification = certification.settled()
     settings, noise = certification.settings, certification.noise
     first, _ = certification.image(begin)
-    settings.check(noise, first.shape)
-    plan = settings.plan(noise, first.shape, certification.purpose)
-    device = certification.device
-    prepared = certification.prepared(first.to(device))
-    how = (certification.num_classes, noise, settings.batch_size, certification.seed, device)
-    sampler = Sampler(prepared, *how, stochastic=settings.stochastic)
+    settings.check(noise, first.shape, certification.earlier)
+    plan = certification.plan(first.shape)
+    sampler = certification.sampler(first.to(certification.device))
     labels: list[int] = []
 
     def images() -> Iterator[tuple[int, Tensor] | None]:

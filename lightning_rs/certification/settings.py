@@ -118,15 +118,19 @@ class CertificationSettings:
                 )
         self.mechanism_set.check_stochastic()
 
-    def check(self, noise: Noise, shape: Sequence[int]) -> None:
+    def check(self, noise: Noise, shape: Sequence[int], earlier: int = 0) -> None:
         """Refuse settings that certify nothing under this noise, or do not suit images of this shape.
+
+        `earlier` is the number of draws of a classifier before, on which the certificates rest too.
 
         Raises:
             ValueError: says what was expected and what came.
         """
         self.mechanism_set.check_noise(noise.name)
         self.mechanism_set.check_input(shape, self.spent_alpha)
-        self.plan(noise, shape)
+        if not earlier:
+            self.mechanism_set.refuse_prior()
+        self.plan(noise, shape, earlier=earlier)
         if self.quantize and noise.levels is None:
             raise ValueError(
                 f"quantize rounds images to the levels of the noise, and {noise.name} noise has none: give --noise "
@@ -162,10 +166,13 @@ class CertificationSettings:
         """The radii, or those that suit noise of this scale."""
         return self.radii or default_radii(sigma)
 
-    def plan(self, noise: Noise, shape: Sequence[int], purpose: Purpose = Purpose.TEST) -> Plan:
-        """The draws of every example of this shape, and the clean image."""
+    def plan(
+        self, noise: Noise, shape: Sequence[int], purpose: Purpose = Purpose.TEST, earlier: int = 0
+    ) -> Plan:
+        """The draws of every example of this shape, and the clean image: see `certification_plan`."""
         effort = (self.n0, self.n, self.spent_alpha, self.radii_for(noise.scale))
-        return certification_plan(self.mechanism_set, noise, shape, *effort, clean=True, purpose=purpose)
+        of = {"clean": True, "purpose": purpose, "earlier": earlier}
+        return certification_plan(self.mechanism_set, noise, shape, *effort, **of)
 
     @property
     def spent_alpha(self) -> float:

@@ -21,6 +21,8 @@ GROUPS: dict[str, dict[str, str | None]] = {
         "stages": "[PATH, ...]",
         "plugins": "[MODULE, ...]",
         "stochastic": None,
+        "like": "FOLDER",
+        "like_checkpoint": "FILE",
     },
     "on which images": {
         "data": "NAME",

@@ -11,7 +11,8 @@ from lightning_rs.checks import check_alpha, check_radii, check_several, shown
 from lightning_rs.mechanisms.base import Certificate, Mechanism
 from lightning_rs.mechanisms.registry import load_mechanism
 from lightning_rs.mechanisms.sequential import SequentialMechanism
-from lightning_rs.statistics import Statistics
+from lightning_rs.statistics import Statistics, fields_from
+from lightning_rs.statistics.fields import Source
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,18 @@ class MechanismSet(Mapping[str, Mechanism]):
             raise ValueError(
                 f"{label} cannot certify anything with n = {n} at alpha = {alpha}: n must be >= {least[label]}"
             )
+
+    def refuse_prior(self) -> None:
+        """Refuse mechanisms that read the votes of a classifier before, where there is none.
+
+        Raises:
+            ValueError: names the mechanism.
+        """
+        for label, mechanism in self.items():
+            if mechanism.requires & fields_from(Source.PRIOR):
+                raise ValueError(
+                    f"{label} certifies a changed classifier from the records of the one before: give --like DIR"
+                )
 
     def check_noise(self, noise: str) -> None:
         """Refuse a noise for which the radius of one of the mechanisms does not hold: see `Mechanism.check_noise`."""

@@ -37,7 +37,8 @@ class Purpose(IntEnum):
     """What draws are made for. No two purposes share noise.
 
     A certificate assumes that its draws had no say in what is certified. A checkpoint that is chosen by its certified
-    accuracy on the validation images depends on their draws: those of the test images have to be others.
+    accuracy on the validation images depends on their draws: those of the test images have to be others. Those of a
+    changed classifier are others than those of the certification that it goes on from.
     """
 
     TEST = 0
@@ -45,6 +46,7 @@ class Purpose(IntEnum):
     PREDICTION = 2
     PILOT = 3
     ATTACK = 4
+    INCREMENTAL = 5
 
 
 class Stage(IntEnum):

@@ -63,6 +63,7 @@ class RunDescription:
         weights: dtype of the parameters.
         precision, channels_last, fold_batch_norm, compile: how the base classifier was run.
         stochastic: whether it answers at random, to each noisy copy by itself, whatever the seed.
+        like: of a changed classifier, digest of the run from whose records its certificates go on.
         batch_size, device, versions, commit: as older versions wrote them; see `environment`.
     """
 
@@ -96,6 +97,7 @@ class RunDescription:
     fold_batch_norm: bool | None = None
     compile: bool | None = None
     stochastic: bool = False
+    like: Word | None = None
     device: Word | None = None
     versions: dict[Word, Word] | None = None
     commit: Word | None = _UNSAID

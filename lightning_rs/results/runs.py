@@ -157,6 +157,11 @@ def run_of_columns(
         )
     if description.shard is not None:
         notes.append(f"only shard {description.shard} of the images of its run")
+    if description.like is not None:
+        notes.append(
+            "certified like a classifier before, from its votes too; of images that both answered votes are those on "
+            "which they agree, so that base noisy is a lower limit"
+        )
     if run.missing:
         notes.append(f"not finished, {run.missing} of {len(description.asked)} examples are missing")
     if columns.fallbacks:

@@ -30,7 +30,7 @@ from lightning_rs.statistics import FIELDS as ARRAYS
 from lightning_rs.statistics import Statistics, fields_from
 from lightning_rs.statistics.fields import Sizes, Source
 
-FIELDS = frozenset({*ARRAYS, "input_shape"}) - fields_from(Source.REGIONS)
+FIELDS = frozenset({*ARRAYS, "input_shape"}) - fields_from(Source.REGIONS) - fields_from(Source.PRIOR)
 """What `SmoothedClassifier.sample` can collect."""
 
 
@@ -158,6 +158,7 @@ class SmoothedClassifier:
         _check_inputs(x)
         n0, n = check_draws("n0", n0, 0), check_draws("n", n, 1)
         chosen = MechanismSet(mechanisms)
+        chosen.refuse_prior()
         chosen.check_noise(self.noise.name)
         if self.stochastic:
             chosen.check_stochastic()

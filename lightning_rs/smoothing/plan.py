@@ -34,6 +34,7 @@ class Plan:
         clean: whether the clean input is classified too.
         fields: fields of `Statistics` to collect beside the votes.
         finished: what the draws so far said -> whether that is enough.
+        earlier: number of draws, made before, on which the certificates rest too.
     """
 
     looks: tuple[int, ...]
@@ -42,6 +43,7 @@ class Plan:
     clean: bool = False
     fields: frozenset[str] = frozenset()
     finished: Callable[[Sample], bool] | None = None
+    earlier: int = 0
 
     @property
     def before(self) -> int:
@@ -50,7 +52,7 @@ class Plan:
 
     def sampling_error(self, noise: Noise, shape: tuple[int, ...]) -> float:
         """That of all its draws under this noise: see `Noise.sampling_error`."""
-        return noise.sampling_error(self.n0 + self.looks[-1], shape)
+        return noise.sampling_error(self.n0 + self.looks[-1] + self.earlier, shape)
 
     def locate(self, row: int) -> tuple[RowKind, int, int]:
         """(kind, draw number, last row of that kind + 1) of an example's row."""
@@ -71,16 +73,20 @@ def certification_plan(
     radii: Sequence[float] | None = None,
     clean: bool = False,
     purpose: Purpose = Purpose.TEST,
+    earlier: int = 0,
 ) -> Plan:
     """The draws under a noise to certify an example of a shape with: n0 and n, with sequential mechanisms n at most.
+
+    Where certificates rest on `earlier` draws as well, the n0 that select the class are among these.
 
     Raises:
         ValueError: see `MechanismSet.schedule`, `check_radii` and `alpha_left`.
     """
     # What a mechanism will spend when it certifies is never less: radii for which drawing stops are certified.
-    alpha = alpha_left(alpha, noise.sampling_error(n0 + n, tuple(shape)))
+    n0_now = 0 if earlier else n0
+    alpha = alpha_left(alpha, noise.sampling_error(n0_now + n + earlier, tuple(shape)))
     radii = None if radii is None else check_radii(radii)
     schedule = mechanisms.schedule(noise.scale, n0, n, alpha, radii)
     enough = schedule.finished
     finished = None if enough is None else lambda sample: enough(sample.path)
-    return Plan(schedule.looks, n0, purpose, clean, mechanisms.fields, finished)
+    return Plan(schedule.looks, n0_now, purpose, clean, mechanisms.fields, finished, earlier)

@@ -27,6 +27,7 @@ class Source(Enum):
     LOOKS = "looks"
     INDEX = "index"
     REGIONS = "regions"
+    PRIOR = "prior"
 
 
 @dataclass(frozen=True)

@@ -67,6 +67,10 @@ class Statistics:
             outside of it: what `collapsed` leaves of the sums of every coordinate.
         look_counts: (B, L, 2) int64, votes for the selected class, and draws, at each of L looks during sampling that
             may stop early; looks after the stop repeat the last one.
+        prior_counts: (B, 2) int64, of a changed classifier: votes for the selected class, and draws, of the classifier
+            before, independent of the draws of `counts`.
+        paired_counts: (B, 2) int64, of draws that both classifiers answered: those in which the one before voted for
+            the selected class and the changed one did not, and all of them; none where the changed one answered alone.
         input_shape: shape of one input, where a field or a mechanism needs it.
         regions: names of the R regions.
         noise: name of the noise's distribution.
@@ -106,6 +110,10 @@ class Statistics:
     look_counts: Integers | None = statistic(
         lambda sizes: (sizes.looks, 2), int, Source.LOOKS, Looks, add=None, unanimous=lambda n: [[n, n]]
     )
+    prior_counts: Integers | None = statistic(
+        lambda _: (2,), int, Source.PRIOR, add=lambda a, _: a, unanimous=lambda n: [n, n]
+    )
+    paired_counts: Integers | None = statistic(lambda _: (2,), int, Source.PRIOR)
     input_shape: tuple[int, ...] | None = None
     regions: tuple[str, ...] = ()
     noise: str = "gaussian"
@@ -310,6 +318,13 @@ class Statistics:
             successes, draws = np.moveaxis(self.look_counts, 2, 0)
             if np.any(successes > draws) or np.any(np.diff(draws, axis=1) < 0) or np.any(draws > n[:, None]):
                 raise ValueError("look_counts must hold successes <= draws, with draws that grow up to those of counts")
+        if self.prior_counts is not None and np.any(self.prior_counts[:, 0] > self.prior_counts[:, 1]):
+            raise ValueError("prior_counts must hold votes <= draws")
+        if self.paired_counts is not None:
+            lost, paired = self.paired_counts.T
+            against = n - self.counts[np.arange(len(self)), self.selected]
+            if np.any(lost > np.minimum(paired, against)) or np.any((paired != 0) & (paired != n)):
+                raise ValueError("paired_counts must hold votes lost <= draws, and all of the draws or none")
         if self.scores is not None and not np.all(self.scores.shape[1] == n):
             raise ValueError(f"scores must hold one score for each of the draws, got {self.scores.shape[1]} a row")
         if self.gradient_counts is not None:

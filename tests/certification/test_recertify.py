@@ -19,7 +19,7 @@ from lightning_rs.results.verification import Contradiction, verify
 
 SEQUENTIAL = ["sequential_betting", "sequential_union"]
 ALL = [
-    *sorted({*list_mechanisms()} - {*SEQUENTIAL}),
+    *sorted({*list_mechanisms()} - {*SEQUENTIAL, "ugare"}),
     "salman:bound=empirical_bernstein",
     "kumar_score:confidence=0.7,band=dkw",
 ]

@@ -74,7 +74,7 @@ def test_the_commands(tmp_path, monkeypatch, capsys):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["reprot", "a"], "unknown command 'reprot'; known: attack, audit, merge, recertify, report"),
+        (["reprot", "a"], "unknown command 'reprot'; known: attack, audit, merge, plan, recertify, report"),
         (["report"], "the following arguments are required: sources"),
         (["report", "nowhere"], "no results at nowhere"),
         (["report", "empty"], "empty is not the directory of a certification: it holds no run.json"),

@@ -1,6 +1,7 @@
 """The one table of fields: what it says of each holds for statistics that are sampled, stored and read."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from lightning_rs.statistics import FIELDS, fields_from, gradient_moments
 from lightning_rs.statistics.fields import Looks, Sizes, Source, Sparse
 
 SHAPE = (3, 2, 2)
+PRIOR = {"prior_counts": [[90, 100], [7, 9]], "paired_counts": [[0, 130], [0, 0]]}
 SIZES = Sizes(classes=5, draws=130, looks=1, input_shape=SHAPE)
 # Regions are what is left of other fields.
 DRAWN = [name for name in FIELDS if name not in fields_from(Source.REGIONS)]
@@ -21,7 +23,9 @@ def sample(names, seed=0):
     torch.manual_seed(0)
     net = nn.Sequential(nn.Flatten(), nn.Linear(12, 5))
     images = torch.rand(2, *SHAPE)
-    return SmoothedClassifier(net, 5, 0.5, seed=seed).sample(images, [4, 9], n0=20, n=130, fields=names)
+    fields = set(names) - set(PRIOR)
+    sampled = SmoothedClassifier(net, 5, 0.5, seed=seed).sample(images, [4, 9], n0=20, n=130, fields=fields)
+    return replace(sampled, **PRIOR)
 
 
 @pytest.fixture(scope="module")
@@ -33,6 +37,7 @@ def test_every_field_has_one_source():
     assert set.union(*(set(fields_from(source)) for source in Source)) == set(FIELDS)
     assert fields_from(Source.VOTES) == {"counts", "selection_counts"}
     assert fields_from(Source.INDEX) == {"uniform"}
+    assert fields_from(Source.PRIOR) == set(PRIOR)
 
 
 @pytest.mark.parametrize("name", DRAWN)
@@ -74,6 +79,7 @@ def test_draws_add_as_the_table_says():
         expected = {
             "scores": lambda a, b: np.concatenate([a, b], axis=1),
             "uniform": lambda a, b: a,
+            "prior_counts": lambda a, b: a,
             "gradient_moments": lambda a, b: gradient_moments(first.gradient_sums + second.gradient_sums),
         }.get(name, np.add)(a, b)
         assert np.array_equal(getattr(both, name), expected), name
@@ -84,7 +90,7 @@ def test_unanimous_draws_are_those_of_a_certain_classifier():
     def certain(x):
         return torch.tensor([1000.0, -1000.0]).repeat(len(x), 1)
 
-    names = set(DRAWN) - fields_from(Source.NOISE)
+    names = set(DRAWN) - fields_from(Source.NOISE) - set(PRIOR)
     unanimous = Statistics.unanimous(50, names)
     drawn = SmoothedClassifier(certain, 2, 1.0).sample(torch.zeros(1, 1), n0=50, n=50, fields=names)
     for name in names - {"uniform"}:

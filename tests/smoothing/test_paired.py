@@ -1,0 +1,105 @@
+"""Two classifiers on the same draws: what is counted of them, against their answers asked by themselves."""
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from lightning_rs.noise import Gaussian, Purpose, Stage
+from lightning_rs.smoothing import paired
+from lightning_rs.smoothing.paired import Before, PairedClassifier, PairedSampler
+from lightning_rs.smoothing.plan import Plan
+
+CPU = torch.device("cpu")
+SHAPE, K, N, SEED, NOISE = (4,), 3, 130, 7, Gaussian(0.5)
+PLAN = Plan((N,), purpose=Purpose.INCREMENTAL)
+
+
+def net(seed, change=0.0):
+    torch.manual_seed(seed)
+    linear = nn.Linear(4, K)
+    torch.manual_seed(99)
+    linear.weight.data += change * torch.randn(K, 4)
+    return linear.eval()
+
+
+BEFORE, CHANGED = net(0), net(0, 0.3)
+
+
+def known(selected, alone):
+    return Before(np.eye(K, dtype=np.int64)[selected] * 20, 900, 1000, alone)
+
+
+def rows(index, x):
+    out = torch.empty(N, *SHAPE)
+    NOISE.source(SEED, SHAPE, purpose=Purpose.INCREMENTAL).perturb(out, x, index, Stage.ESTIMATION, 0)
+    return out
+
+
+def test_votes_and_lost_votes_are_those_of_both_classifiers(monkeypatch):
+    """Of the draws of this purpose, in every order of paired and other images, however many are sorted at a time."""
+    images = torch.randn(5, *SHAPE)
+    about = {10 + i: known(i % K, alone=i in (1, 4)) for i in range(5)}
+    runs = []
+    for together in (50, 2):
+        monkeypatch.setattr(paired, "_TOGETHER", together)
+        sampler = PairedSampler(CHANGED, BEFORE, about, K, NOISE, 64, SEED, CPU)
+        samples = sorted(sampler.run(zip(about, images, strict=True), PLAN), key=lambda sample: sample.position)
+        runs.append([(s.counts.tolist(), s.fields["paired_counts"].tolist()) for s in samples])
+    assert runs[0] == runs[1] and len(runs[0]) == 5
+    some_lost = 0
+    for sample, x in zip(samples, images, strict=True):
+        with torch.no_grad():
+            before, changed = (f(rows(sample.index, x)).argmax(1).numpy() for f in (BEFORE, CHANGED))
+            assert sample.clean_prediction == int(CHANGED(x[None]).argmax())
+        selected, alone = sample.selected, about[sample.index].alone
+        agree = changed if alone else np.where(before == changed, changed, -1)
+        assert sample.counts.sum() == N and sample.counts[selected] == (agree == selected).sum()
+        lost = ((before == selected) & (changed != selected)).sum()
+        assert sample.fields["paired_counts"].tolist() == ([0, 0] if alone else [lost, N])
+        assert sample.fields["prior_counts"].tolist() == [900, 1000]
+        assert np.argmax(sample.selection_counts) == selected == (sample.index - 10) % K
+        some_lost += lost
+    assert some_lost > 0
+
+
+def answers(*classes):
+    """A classifier whose answers to rows 0, 1, ... are these; NaN for None."""
+    table = torch.full((len(classes), K), 0.0)
+    for row, c in enumerate(classes):
+        table[row] = torch.nan if c is None else 5.0 * nn.functional.one_hot(torch.tensor(c), K)
+    return lambda rows: table
+
+
+def test_answers_that_are_none_count_against_the_class():
+    before, changed = answers(0, 1, 2, None, None, 0), answers(0, 2, None, 1, None, 1)
+    said = PairedClassifier(changed, before, K)(torch.zeros(6, *SHAPE))
+    assert torch.equal(said.sum(1), torch.ones(6))
+    assert said.argmax(1).tolist() == [0, K + 1, K + 2, K + 1, K, K]
+    alone = PairedClassifier(changed, None, K)(torch.zeros(6, *SHAPE))
+    assert alone.argmax(1).tolist() == [0, 2, K, 1, K, 1]
+
+
+def test_draws_without_an_answer_never_certify():
+    def sometimes(rows):
+        scores = CHANGED(rows)
+        scores[rows[:, 0] > 0.3] = torch.nan
+        return scores
+
+    x = torch.zeros(*SHAPE)
+    drawn = rows(3, x)
+    for alone in (True, False):
+        about = {3: known(0, alone)}
+        (sample,) = PairedSampler(sometimes, BEFORE, about, K, NOISE, 64, SEED, CPU).run([(3, x)], PLAN)
+        with torch.no_grad():
+            before, changed = (f(drawn).argmax(1) for f in (BEFORE, CHANGED))
+        silent = drawn[:, 0] > 0.3
+        assert 10 < silent.sum() and sample.counts[0] <= ((changed == 0) & ~silent).sum()
+        if not alone:
+            lost = (before == 0) & ((changed != 0) | silent)
+            assert sample.fields["paired_counts"].tolist() == [int(lost.sum()), N]
+
+
+def test_a_classifier_with_other_classes_is_refused():
+    with pytest.raises(ValueError, match=r"3 scores a row were expected, got \(6, 4\)"):
+        PairedClassifier(CHANGED, nn.Linear(4, 4), K)(torch.zeros(6, *SHAPE))
