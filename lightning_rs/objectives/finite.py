@@ -34,26 +34,23 @@ class FiniteLosses:
     """
 
     def __init__(self) -> None:
-        self._names: list[str] = []
-        self._step: Tensor | None = None
-        self._values: Tensor | None = None
+        # By the names of the parts, which an objective may change on its way: the first bad step or -1, and its parts.
+        self._notes: dict[tuple[str, ...], tuple[Tensor, Tensor]] = {}
 
     def note(self, step: int, loss: Tensor, parts: Mapping[str, Tensor]) -> None:
         """Keep the step and the parts of its loss if this is the first one that is not finite."""
         values = torch.stack([part.detach() for part in parts.values()])
-        if self._step is None or self._step.device != loss.device:
-            self._step, self._values = torch.full((), -1, device=loss.device), values
-        first = (self._step < 0) & ~torch.isfinite(loss.detach())
-        self._names = list(parts)
-        self._step = torch.where(first, step, self._step)
-        self._values = torch.where(first, values, self._values)
+        noted, kept = self._notes.get(tuple(parts), (torch.full((), -1, device=loss.device), values))
+        first = (noted < 0) & ~torch.isfinite(loss.detach())
+        self._notes[tuple(parts)] = torch.where(first, step, noted), torch.where(first, values, kept)
 
     def due(self, batch: int) -> bool:
-        """Whether to look after this batch of an epoch, counted from 0; there must be a note."""
-        return self._step.device.type == "cpu" or (batch + 1) % STEPS_BETWEEN_LOOKS == 0
+        """Whether to look after this batch of an epoch, counted from 0."""
+        on_cpu = all(noted.device.type == "cpu" for noted, _ in self._notes.values())
+        return on_cpu or (batch + 1) % STEPS_BETWEEN_LOOKS == 0
 
     def look(self) -> NotFinite | None:
         """What was noted; None if all losses were finite."""
-        if self._step is None or (step := int(self._step)) < 0:
-            return None
-        return NotFinite(step, dict(zip(self._names, self._values.tolist(), strict=True)))
+        notes = [(int(step), names, values) for names, (step, values) in self._notes.items()]
+        found = min((note for note in notes if note[0] >= 0), key=lambda note: note[0], default=None)
+        return None if found is None else NotFinite(found[0], dict(zip(found[1], found[2].tolist(), strict=True)))

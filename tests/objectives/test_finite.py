@@ -26,6 +26,15 @@ def test_the_first_loss_that_is_not_finite_stays_noted(bad):
     assert isinstance(found, NotFinite)
 
 
+def test_the_parts_may_become_others_on_the_way():
+    finite, bad = noted(1.0), torch.tensor(float("nan"))
+    finite.note(1, torch.tensor(1.0), {"c": torch.tensor(1.0)})
+    assert finite.look() is None
+    finite.note(2, bad, {"c": bad})
+    finite.note(3, bad, {"a": bad, "b": bad})
+    assert (finite.look().step, list(finite.look().parts)) == (2, ["c"])
+
+
 def test_a_cpu_looks_at_every_step_and_another_device_now_and_then():
     assert all(noted(1.0).due(batch) for batch in range(5))
     elsewhere = FiniteLosses()
