@@ -52,6 +52,8 @@ class Arrays(LearnedDataModule):
         test_fraction: share of the test images of arrays that are not split.
         batch_size: images per training step and process.
         num_workers: processes that load images.
+        on_device: hold the images as bytes on the device, and augment them there a batch at a time; nothing is loaded
+            by processes then.
     """
 
     def __init__(
@@ -63,8 +65,9 @@ class Arrays(LearnedDataModule):
         test_fraction: float | None = None,
         batch_size: int = 256,
         num_workers: int = 0,
+        on_device: bool = False,
     ) -> None:
-        super().__init__(batch_size, num_workers)
+        super().__init__(batch_size, num_workers, on_device)
         self.path = Path(path).expanduser()
         self.steps = ImageSteps(augmentation=augmentation, padding=padding)
         self.val_fraction = check_inside("val_fraction", val_fraction)
@@ -80,7 +83,7 @@ class Arrays(LearnedDataModule):
 
     def load(self, split: str) -> Dataset:
         images, labels, rows = self._of(split)
-        return Subset(_Images(images, labels, self.steps.of(split, self.facts.shape)), rows)
+        return Subset(_Images(images, labels, self.image_steps(split)), rows)
 
     def _has(self, split: str) -> bool:
         return any(key in self._read() for key in _keys(split, "images"))

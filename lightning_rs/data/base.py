@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,10 @@ import torch
 from pytorch_lightning import LightningDataModule
 from torch.utils.data import DataLoader, Dataset, Subset
 
-from lightning_rs.checks import check_at_least, check_known, check_several, shown
+from lightning_rs.checks import check_at_least, check_flag, check_known, check_several, shown
 from lightning_rs.data.checked import CheckedImages, read_image
+from lightning_rs.data.on_device import ImagesOnDevice, as_it_is, check_on_device
+from lightning_rs.data.transforms import ImageSteps
 from lightning_rs.models import ImageFacts
 
 SPLITS = ("train", "val", "test")
@@ -36,10 +38,13 @@ class ImageDataModule(LightningDataModule, ABC):
             resized before they become floating-point numbers; None for images on no grid. Certificates for images on a
             grid hold for the program as it runs, others assume real arithmetic.
         classes: names of the classes in the order of their labels, if they have names.
+        steps: how images are brought to size, and training images augmented, where `image_steps` is asked for them.
 
     Args:
         batch_size: images per training step and process.
         num_workers: processes that load images.
+        on_device: hold the images as bytes on the device, and augment them there a batch at a time; nothing is loaded
+            by processes then.
     """
 
     num_classes: int
@@ -48,13 +53,16 @@ class ImageDataModule(LightningDataModule, ABC):
     std: tuple[float, ...]
     levels: int | None = 255
     classes: Sequence[str] | None = None
+    steps: ImageSteps = ImageSteps()
 
-    def __init__(self, batch_size: int = 256, num_workers: int = 0) -> None:
+    def __init__(self, batch_size: int = 256, num_workers: int = 0, on_device: bool = False) -> None:
         super().__init__()
         self.save_hyperparameters()  # Those of subclasses too.
         self.batch_size = check_at_least("batch_size", batch_size, 1)
         self.num_workers = check_at_least("num_workers", num_workers, 0)
+        self.on_device = check_flag("on_device", on_device)
         self._datasets: dict[str, Dataset] = {}
+        self._held: dict[str, ImagesOnDevice] = {}
 
     @cached_property
     def facts(self) -> ImageFacts:
@@ -108,6 +116,8 @@ class ImageDataModule(LightningDataModule, ABC):
                 raise ValueError(f"{self.name} has no {split} images")
             # Reading all of a large data set would take minutes; the others are checked when their turn comes.
             read_image(dataset, 0, f"{self.name}, {split}", facts.num_classes, facts.shape)
+            if self.on_device and split != "test":
+                check_on_device(self.name, len(dataset), facts, self.steps)
             self._datasets[split] = dataset
         return self._datasets[split]
 
@@ -141,10 +151,18 @@ class ImageDataModule(LightningDataModule, ABC):
                 )
         return {"name": self.name, "init_args": init_args, "facts": self.facts.plain()}
 
+    def image_steps(self, split: str) -> list[Callable[[Any], Any]]:
+        """The steps of single images of a split; on a device, training images are augmented in batches instead."""
+        steps = replace(self.steps, augmentation="none") if self.on_device else self.steps
+        return steps.of(split, self.facts.shape)
+
     def _loader(self, split: str, **options: Any) -> DataLoader:
         dataset, facts = self.dataset(split), self.facts
+        images = CheckedImages(dataset, f"{self.name}, {split}", facts.num_classes, facts.shape)
+        if self.on_device and split != "test":  # Which is read once.
+            return DataLoader(self._on_device(split, images), self.batch_size, collate_fn=as_it_is, **options)
         return DataLoader(
-            CheckedImages(dataset, f"{self.name}, {split}", facts.num_classes, facts.shape),
+            images,
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             # Workers that live on would carry augmentation's random state past the checkpoint of an epoch's end.
@@ -152,6 +170,14 @@ class ImageDataModule(LightningDataModule, ABC):
             pin_memory=torch.cuda.is_available(),
             **options,
         )
+
+
+    def _on_device(self, split: str, images: CheckedImages) -> ImagesOnDevice:
+        device = torch.device("cpu") if self.trainer is None else self.trainer.strategy.root_device
+        if split not in self._held:
+            steps = self.steps if split == "train" else replace(self.steps, augmentation="none")
+            self._held[split] = ImagesOnDevice(images, self.facts, steps, device)
+        return self._held[split]
 
 
 def _is_plain(value: Any) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from torch.utils.data import Dataset
 
 from lightning_rs.data.torchvision_data import TorchvisionDataModule, import_torchvision
-from lightning_rs.data.transforms import augmented
+from lightning_rs.data.transforms import ImageSteps
 
 
 class CIFAR10(TorchvisionDataModule):
@@ -24,6 +24,8 @@ class CIFAR10(TorchvisionDataModule):
         num_workers: processes that load images.
         val_size: training images held out for validation, evenly spaced.
         download: fetch the data set (170 MB) when it is not there.
+        on_device: hold the images as bytes on the device, and augment them there a batch at a time; nothing is loaded
+            by processes then.
     """
 
     num_classes = 10
@@ -32,6 +34,7 @@ class CIFAR10(TorchvisionDataModule):
     std = (0.2023, 0.1994, 0.2010)
     title = "CIFAR-10"
     megabytes = 170
+    steps = ImageSteps(augmentation="crop_flip", padding=4)
 
     def __init__(
         self,
@@ -40,12 +43,13 @@ class CIFAR10(TorchvisionDataModule):
         num_workers: int = 4,
         val_size: int = 500,
         download: bool = False,
+        on_device: bool = False,
     ) -> None:
-        super().__init__(data_dir, batch_size, num_workers, val_size, download)
+        super().__init__(data_dir, batch_size, num_workers, val_size, download, on_device)
 
     def dataset_class(self) -> Callable[..., Dataset]:
         return import_torchvision().datasets.CIFAR10
 
     def train_transform(self) -> Callable:
         transforms = import_torchvision().transforms
-        return transforms.Compose([*augmented("crop_flip", None, 4, self.shape), transforms.ToTensor()])
+        return transforms.Compose([*self.image_steps("train"), transforms.ToTensor()])

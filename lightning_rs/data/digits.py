@@ -21,6 +21,8 @@ class Digits(ImageDataModule):
     Args:
         batch_size: images per training step and process.
         num_workers: processes that load images.
+        on_device: hold the images as bytes on the device, and augment them there a batch at a time; nothing is loaded
+            by processes then.
     """
 
     num_classes = 10
@@ -29,8 +31,8 @@ class Digits(ImageDataModule):
     std = (0.3765,)
     levels = 16
 
-    def __init__(self, batch_size: int = 64, num_workers: int = 0) -> None:
-        super().__init__(batch_size, num_workers)
+    def __init__(self, batch_size: int = 64, num_workers: int = 0, on_device: bool = False) -> None:
+        super().__init__(batch_size, num_workers, on_device)
 
     def load(self, split: str) -> TensorDataset:
         from sklearn.datasets import load_digits

@@ -53,6 +53,8 @@ class ImageFolder(LearnedDataModule):
         check_files: read every header; without it only those files are looked at that are decoded before the run.
         batch_size: images per training step and process.
         num_workers: processes that load images.
+        on_device: hold the images as bytes on the device, and augment them there a batch at a time; nothing is loaded
+            by processes then.
     """
 
     def __init__(
@@ -67,8 +69,9 @@ class ImageFolder(LearnedDataModule):
         check_files: bool = True,
         batch_size: int = 256,
         num_workers: int = 2,
+        on_device: bool = False,
     ) -> None:
-        super().__init__(batch_size, num_workers)
+        super().__init__(batch_size, num_workers, on_device)
         self.root = Path(root).expanduser()
         self.steps = ImageSteps(size, channels, augmentation, padding)
         self.val_fraction = check_inside("val_fraction", val_fraction)
@@ -108,7 +111,7 @@ class ImageFolder(LearnedDataModule):
             raise ValueError(f"of class {min(missing)!r} no image of {folder} falls to train: hold out a smaller share")
         if not rank_zero_only.rank:
             self._check_sample(split, names)
-        return ImageFiles(folder, names, labels, self.steps.channels, self.steps.of(split, facts.shape))
+        return ImageFiles(folder, names, labels, self.steps.channels, self.image_steps(split))
 
     def _check_sample(self, split: str, names: list[str]) -> None:
         """Look at the headers of a split, and decode some of its images."""

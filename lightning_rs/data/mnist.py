@@ -20,6 +20,8 @@ class MNIST(TorchvisionDataModule):
         num_workers: processes that load images.
         val_size: training images held out for validation, evenly spaced.
         download: fetch the data set (11 MB) when it is not there.
+        on_device: hold the images as bytes on the device, and augment them there a batch at a time; nothing is loaded
+            by processes then.
     """
 
     num_classes = 10
@@ -36,8 +38,9 @@ class MNIST(TorchvisionDataModule):
         num_workers: int = 2,
         val_size: int = 500,
         download: bool = False,
+        on_device: bool = False,
     ) -> None:
-        super().__init__(data_dir, batch_size, num_workers, val_size, download)
+        super().__init__(data_dir, batch_size, num_workers, val_size, download, on_device)
 
     def dataset_class(self) -> Callable[..., Dataset]:
         return import_torchvision().datasets.MNIST

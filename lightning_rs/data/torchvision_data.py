@@ -27,14 +27,18 @@ class TorchvisionDataModule(ImageDataModule):
         num_workers: processes that load images.
         val_size: training images held out for validation, where the data set has none.
         download: fetch the data set when it is not there.
+        on_device: hold the images as bytes on the device, and augment them there a batch at a time; nothing is loaded
+            by processes then.
     """
 
     title: str
     megabytes: int
     parts: Mapping[str, Mapping[str, Any]] = {"train": {"train": True}, "test": {"train": False}}
 
-    def __init__(self, data_dir: str, batch_size: int, num_workers: int, val_size: int, download: bool) -> None:
-        super().__init__(batch_size, num_workers)
+    def __init__(
+        self, data_dir: str, batch_size: int, num_workers: int, val_size: int, download: bool, on_device: bool = False
+    ) -> None:
+        super().__init__(batch_size, num_workers, on_device)
         self.data_dir = Path(data_dir).expanduser()
         self.val_size = val_size
         self.download = download

@@ -74,6 +74,8 @@ class Torchvision(LearnedDataModule, TorchvisionDataModule):
         num_workers: processes that load images.
         val_size: training images held out for validation, evenly spaced, where the data set has none.
         download: fetch the data set when it is not there.
+        on_device: hold the images as bytes on the device, and augment them there a batch at a time; nothing is loaded
+            by processes then.
     """
 
     def __init__(
@@ -87,8 +89,9 @@ class Torchvision(LearnedDataModule, TorchvisionDataModule):
         num_workers: int = 2,
         val_size: int = 500,
         download: bool = False,
+        on_device: bool = False,
     ) -> None:
-        super().__init__(data_dir, batch_size, num_workers, val_size, download)
+        super().__init__(data_dir, batch_size, num_workers, val_size, download, on_device)
         self._set = _SETS[check_known("data set of torchvision", name, _SETS)]
         self.title, self.megabytes, self.parts = name, self._set.megabytes, self._set.parts
         self.size = self._set.size if size is None else size
@@ -115,7 +118,7 @@ class Torchvision(LearnedDataModule, TorchvisionDataModule):
         return f"{self.name}:name={self.title}{resized}"
 
     def train_transform(self) -> Callable:
-        return self._transform(self.steps.of("train", self.facts.shape))
+        return self._transform(self.image_steps("train"))
 
     def eval_transform(self) -> Callable:
         return self._transform(cropped(self.steps.size))

@@ -13,6 +13,9 @@ Augmentation = Literal["none", "flip", "crop", "crop_flip", "random_resized_crop
 """Of training images: `flip` mirrors every other one; `crop` cuts from a black border of `padding` pixels; `crop_flip`
 does both, as for CIFAR-10; `random_resized_crop` cuts a part of random size and shape, and flips, as for ImageNet."""
 
+BATCHED = ("none", "flip", "crop", "crop_flip")
+"""Those that give images of one size, and so can be done to a batch at once."""
+
 
 def cropped(size: int | None) -> list[Callable[[Any], Any]]:
     """Steps that resize the shorter side to `size` and crop the centre; none where images stay as they are."""

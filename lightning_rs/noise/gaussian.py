@@ -66,4 +66,17 @@ class Gaussian(Noise):
             )
 
     def draw(self, x: Tensor, copies: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        return self.scale * x.new_empty((copies * len(x), *x.shape[1:])).normal_(generator=generator)
+        return standard_normal(x, copies, generator).mul_(self.scale)
+
+
+def standard_normal(x: Tensor, copies: int = 1, generator: torch.Generator | None = None) -> Tensor:
+    """Fresh draws of N(0, 1) for inputs (rows, *shape): (copies * rows, *shape), in their type and memory format.
+
+    They are drawn in the order in which they lie in memory, which alone is fast; so inputs in channels-last order have
+    other draws than the same ones in plain order.
+    """
+    size = (copies * len(x), *x.shape[1:])
+    if x.is_contiguous() or not (x.dim() == 4 and x.is_contiguous(memory_format=torch.channels_last)):
+        return x.new_empty(size).normal_(generator=generator)
+    rows, channels, height, width = size
+    return x.new_empty((rows, height, width, channels)).normal_(generator=generator).permute(0, 3, 1, 2)

@@ -14,6 +14,7 @@ from torch import Tensor
 
 from lightning_rs.checks import check_at_least
 from lightning_rs.noise.base import BLOCK, Noise, NoiseSource, Stage
+from lightning_rs.noise.gaussian import standard_normal
 
 _BITS = 64
 _REACH = 9.2
@@ -190,8 +191,7 @@ class GridGaussian(Noise):
         return draws * math.prod(shape) * (2 * self.reach + 1) * 2.0**-_BITS
 
     def draw(self, x: Tensor, copies: int = 1, generator: torch.Generator | None = None) -> Tensor:
-        normal = x.new_empty((copies * len(x), *x.shape[1:])).normal_(generator=generator)
-        return normal.mul_(self.scale * self.levels).round_().div_(self.levels)
+        return standard_normal(x, copies, generator).mul_(self.scale * self.levels).round_().div_(self.levels)
 
 
 @lru_cache(maxsize=16)

@@ -11,6 +11,7 @@ from lightning_rs.objectives.consistency import Consistency, consistency_loss
 from lightning_rs.objectives.denoiser_objective import DenoiserObjective
 from lightning_rs.objectives.denoising import Denoising, denoising_loss
 from lightning_rs.objectives.denoising_stability import DenoisingStability, denoising_stability_loss
+from lightning_rs.objectives.engine import Engine
 from lightning_rs.objectives.gaussian import Gaussian, gaussian_loss
 from lightning_rs.objectives.macer import MACER, macer_loss
 from lightning_rs.objectives.optimization import Optimizer, Schedule
@@ -35,6 +36,7 @@ __all__ = [
     "DenoiserObjective",
     "Denoising",
     "DenoisingStability",
+    "Engine",
     "Gaussian",
     "Optimizer",
     "Schedule",

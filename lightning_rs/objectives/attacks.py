@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_rs.checks import check_at_least, check_positive
-from lightning_rs.objectives.copies import is_top, log_mean, log_probabilities, repeat_copies, split_copies
+from lightning_rs.objectives.copies import is_top, log_mean, log_probabilities, split_copies, with_noise
 
 Classifier = Callable[[Tensor], Tensor]
 
@@ -40,7 +40,7 @@ def ascent(classifier: Classifier, x: Tensor, y: Tensor, noise: Tensor) -> tuple
     copies = len(noise) // len(x)
     with torch.enable_grad():
         x = x.detach().requires_grad_()
-        logits = classifier(repeat_copies(x, copies) + noise)
+        logits = classifier(with_noise(x, noise))
         log_f = log_mean(log_probabilities(split_copies(logits, copies)))
         # A sum, so that an example's gradient does not depend on the batch's size.
         (gradient,) = torch.autograd.grad(F.nll_loss(log_f, y, reduction="sum"), x)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
@@ -24,6 +24,8 @@ from lightning_rs.models import (
     with_lora,
 )
 from lightning_rs.noise import make_noise
+from lightning_rs.objectives.engine import Engine, plain_layout
+from lightning_rs.objectives.finite import FiniteLosses
 from lightning_rs.objectives.freezing import freeze as freeze_named
 from lightning_rs.objectives.freezing import keep_evaluating
 from lightning_rs.objectives.layer_decay import layer_depths
@@ -60,11 +62,14 @@ class SmoothingModule(ResumableRandomState, ABC):
         freeze: patterns of names of weights or modules that are not trained, see `lightning_rs.objectives.freezing`;
             `all_but_head` trains the last layer alone.
         lora: rank of adapters, which are trained with the head instead of the linear layers, `net:lora=8` in `stages`.
+        engine: how the training is computed, or a mapping of its fields.
 
     Raises:
-        ValueError: sigma <= 0, an unknown architecture, images that it does not take, fields that `Optimizer` or
-            `Schedule` refuse, a pattern that no weight has, nothing left to train, or a net without linear layers.
-        FloatingPointError: in training, a loss that is not finite, on any process, before it changes a weight.
+        ValueError: sigma <= 0, an unknown architecture, images that it does not take, fields that `Optimizer`,
+            `Schedule` or `Engine` refuse, a pattern that no weight has, nothing left to train, or a net without linear
+            layers.
+        FloatingPointError: in training, a loss that is not finite, on any process: on a CPU before it changes a weight,
+            on other devices before its weights are evaluated or saved, see `lightning_rs.objectives.finite`.
     """
 
     def __init__(
@@ -83,16 +88,18 @@ class SmoothingModule(ResumableRandomState, ABC):
         weights: str | None = None,
         freeze: list[str] | str | None = None,
         lora: int | None = None,
+        engine: Engine = Engine(),  # noqa: B008 (frozen)
     ) -> None:
         super().__init__()
         self.noise_distribution = make_noise(noise, sigma)
         self.sigma = self.noise_distribution.scale
         self.optimizer, self.schedule = settings_of(Optimizer, optimizer), settings_of(Schedule, schedule)
+        self.engine = settings_of(Engine, engine)
         self.save_hyperparameters()
         # Plain values, so that checkpoints load safely.
         stages = with_lora(default_stages(architecture, input_shape) if stages is None else stages, lora)
         stages = [*([] if denoiser is None else [denoiser_stage(denoiser)]), *stages]
-        settings = {"optimizer": asdict(self.optimizer), "schedule": asdict(self.schedule)}
+        settings = {name: asdict(getattr(self, name)) for name in ("optimizer", "schedule", "engine")}
         plain = settings | {"stages": stages, "denoiser": None}
         self.save_hyperparameters({**self.hparams, **plain})
         self.num_classes = num_classes
@@ -102,8 +109,22 @@ class SmoothingModule(ResumableRandomState, ABC):
         keep_evaluating(self)
         accuracies = ("train_noisy", "val_noisy", "val_clean", "test_noisy", "test_clean")
         self.accuracy = torch.nn.ModuleDict(
-            {name: MulticlassAccuracy(num_classes, average="micro") for name in accuracies}
+            # Its checks of the labels would make the host wait for the device; the data modules check them.
+            {name: MulticlassAccuracy(num_classes, average="micro", validate_args=False) for name in accuracies}
         )
+        self._losses = FiniteLosses()
+        self._scores: Callable[[Tensor], Tensor] | None = None
+
+    def setup(self, stage: str) -> None:
+        super().setup(stage)
+        if stage == "fit":
+            self._losses = FiniteLosses()
+            self._scores = self.engine.set_up(self.base_classifier)
+
+    def teardown(self, stage: str) -> None:
+        if stage == "fit":
+            self._scores = None
+            self.engine.tear_down(self.base_classifier)
 
     def train(self, mode: bool = True) -> SmoothingModule:
         super().train(mode)
@@ -112,7 +133,7 @@ class SmoothingModule(ResumableRandomState, ABC):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits (rows, classes) of images (rows, channels, height, width) with pixels in [0, 1]."""
-        return self.base_classifier(x)
+        return (self._scores or self.base_classifier)(self.engine.lay_out(x))
 
     @abstractmethod
     def loss(self, x: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
@@ -135,26 +156,35 @@ class SmoothingModule(ResumableRandomState, ABC):
         x, y = batch
         if batch_idx == 0:
             check_image(x)
-        parts, logits = self.loss(x, y)
+        parts, logits = self.loss(self.engine.lay_out(x), y)
         loss = torch.stack(list(parts.values())).sum()
-        self._require_finite(loss, parts)
-        self.accuracy["train_noisy"](logits, y.repeat(len(logits) // len(y)))
+        self._losses.note(self.global_step, loss, parts)
+        if self._losses.due(batch_idx):
+            self._require_finite()
+        self.accuracy["train_noisy"].update(logits, y.repeat(len(logits) // len(y)))
         logged = {"loss": loss, **(parts if len(parts) > 1 else {})}
         for name, value in logged.items():
             self.log(f"train/{name}", value, on_step=False, on_epoch=True, prog_bar=name == "loss", sync_dist=True)
         self.log("train/noisy_accuracy", self.accuracy["train_noisy"], on_step=False, on_epoch=True)
         return loss
 
-    def _require_finite(self, loss: Tensor, parts: dict[str, Tensor]) -> None:
-        finite = bool(torch.isfinite(loss))
+    def _require_finite(self) -> None:
+        found = self._losses.look()
         # All processes stop together; one that stopped alone would leave the others waiting for its gradients.
-        if self.trainer.strategy.reduce_boolean_decision(finite, all=True):
+        if self.trainer.strategy.reduce_boolean_decision(found is None, all=True):
             return
-        values = ", ".join(f"{name} {value:g}" for name, value in parts.items())
+        step, where = self.global_step, " on another process"
+        if found is not None:
+            step, where = found.step, ": " + ", ".join(f"{name} {value:g}" for name, value in found.parts.items())
         raise FloatingPointError(
-            f"the loss of {type(self).__name__} is not finite at step {self.global_step} (epoch {self.current_epoch})"
-            + (f": {values}" if not finite else " on another process")
+            f"the loss of {type(self).__name__} is not finite at step {step} (epoch {self.current_epoch}){where}"
         )
+
+    def on_train_epoch_end(self) -> None:
+        self._require_finite()
+
+    def on_validation_start(self) -> None:
+        self._require_finite()
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._evaluation_step("val", batch, batch_idx)
@@ -168,9 +198,10 @@ class SmoothingModule(ResumableRandomState, ABC):
             check_image(x)
         # The same draws every epoch, so that epochs compare; a generator of its own leaves training's random state be.
         generator = torch.Generator(x.device).manual_seed(batch_idx)
-        logits = self(x + self.noise(x, generator=generator))
-        self.accuracy[f"{stage}_noisy"](logits, y)
-        self.accuracy[f"{stage}_clean"](self(x), y)
+        # Not by way of `forward`: what is compiled for batches of one size would be compiled again.
+        logits = self.base_classifier(x + self.noise(x, generator=generator))
+        self.accuracy[f"{stage}_noisy"].update(logits, y)
+        self.accuracy[f"{stage}_clean"].update(self.base_classifier(x), y)
         self.log(f"{stage}/loss", F.cross_entropy(logits, y), sync_dist=True)
         self.log(f"{stage}/noisy_accuracy", self.accuracy[f"{stage}_noisy"], prog_bar=True)
         self.log(f"{stage}/clean_accuracy", self.accuracy[f"{stage}_clean"])
@@ -210,6 +241,8 @@ class SmoothingModule(ResumableRandomState, ABC):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         from lightning_rs import __version__
 
+        self._require_finite()
+        checkpoint["state_dict"] = plain_layout(checkpoint["state_dict"])
         data = getattr(self.trainer, "datamodule", None)
         checkpoint["lightning_rs"] = {
             "version": __version__,

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from lightning_rs.checks import check_at_least, check_not_negative
 from lightning_rs.objectives.base import SmoothingModule
-from lightning_rs.objectives.copies import log_mean, log_probabilities, repeat_copies, split_copies
+from lightning_rs.objectives.copies import log_mean, log_probabilities, split_copies, with_noise
 
 
 def consistency_loss(logits: Tensor, y: Tensor, *, m: int, lbd: float, eta: float) -> dict[str, Tensor]:
@@ -69,5 +69,5 @@ class Consistency(SmoothingModule):
         self.eta = check_not_negative("eta", eta)
 
     def loss(self, x: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        logits = self(repeat_copies(x, self.m) + self.noise(x, self.m))
+        logits = self(with_noise(x, self.noise(x, self.m)))
         return consistency_loss(logits, y, m=self.m, lbd=self.lbd, eta=self.eta), logits

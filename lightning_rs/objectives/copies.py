@@ -20,6 +20,15 @@ def repeat_copies(x: Tensor, copies: int) -> Tensor:
     return x.repeat(copies, *[1] * (x.dim() - 1))
 
 
+def with_noise(x: Tensor, noise: Tensor) -> Tensor:
+    """Copies of images (rows, *shape) under noise (copies * rows, *shape), in the noise's memory format.
+
+    The sum alone is written: the images are not repeated before it.
+    """
+    copies = len(noise) // len(x)
+    return x + noise if copies == 1 else (split_copies(noise, copies) + x).flatten(0, 1)
+
+
 def split_copies(x: Tensor, copies: int) -> Tensor:
     """(copies * rows, ...) to (copies, rows, ...).
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -32,7 +34,15 @@ class Denoising(DenoiserObjective):
     """A denoiser trained to give back the clean image: see `denoising_loss`. Arguments: `DenoiserObjective`.
 
     The classifier has no part in the loss. A step makes a forward pass through it, to measure the accuracy.
+
+    Raises:
+        ValueError: an engine that compiles: it takes the denoiser and the classifier as one.
     """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if self.engine.compile:
+            raise ValueError("engine.compile does nothing for a denoiser that is trained by itself: leave it out")
 
     def loss(self, x: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         denoised = self.denoiser(x + self.noise(x))

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from lightning_rs.checks import check_at_least, check_not_negative, check_positive
 from lightning_rs.objectives.base import SmoothingModule
-from lightning_rs.objectives.copies import is_top, log_mean, log_probabilities, repeat_copies, split_copies
+from lightning_rs.objectives.copies import is_top, log_mean, log_probabilities, split_copies, with_noise
 
 
 def macer_loss(
@@ -52,12 +52,13 @@ def macer_loss(
     classification = F.nll_loss(log_mean(log_probabilities(u)), y)
     z = log_probabilities(beta * (u if u.dtype == torch.float64 else u.float())).exp().mean(dim=0)
     correct = is_top(z, y)
-    z, own_class = z[correct], y[correct, None]
-    own = z.gather(1, own_class).squeeze(1)
-    others = z.scatter(1, own_class, 0.0)
+    own = z.gather(1, y[:, None]).squeeze(1)
+    others = z.scatter(1, y[:, None], 0.0)
     rest = others.sum(dim=1)
     own_quantile = torch.where(own < rest, _icdf(own), -_icdf(rest))
     hinge = F.relu(gamma - (own_quantile - _icdf(others.amax(dim=1))))
+    # All images go through it, for to pick some a GPU would have to say how many: the host would wait for it.
+    hinge = torch.where(correct, hinge, 0.0)
     return {"classification": classification, "robustness": lbd * sigma / 2 * hinge.sum() / len(y)}
 
 
@@ -100,7 +101,7 @@ class MACER(SmoothingModule):
         self.deferred = check_at_least("deferred", deferred, 0)
 
     def loss(self, x: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
-        logits = self(repeat_copies(x, self.k) + self.noise(x, self.k))
+        logits = self(with_noise(x, self.noise(x, self.k)))
         lbd = self.lbd if self.current_epoch >= self.deferred else 0.0
         settings = {"k": self.k, "sigma": self.sigma, "lbd": lbd, "beta": self.beta, "gamma": self.gamma}
         return macer_loss(logits, y, **settings), logits

@@ -123,7 +123,7 @@ class Schedule:
         return {"lr_scheduler": {"scheduler": scheduler, "interval": interval}}
 
 
-Settings = TypeVar("Settings", Optimizer, Schedule)
+Settings = TypeVar("Settings")
 
 
 def settings_of(kind: type[Settings], value: Settings | Mapping[str, Any]) -> Settings:

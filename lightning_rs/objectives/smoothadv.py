@@ -10,7 +10,7 @@ from lightning_rs.checks import check_at_least, check_known, check_not_negative,
 from lightning_rs.objectives.attacks import ATTACKS
 from lightning_rs.objectives.base import SmoothingModule
 from lightning_rs.objectives.consistency import consistency_loss
-from lightning_rs.objectives.copies import repeat_copies
+from lightning_rs.objectives.copies import with_noise
 from lightning_rs.objectives.gaussian import gaussian_loss
 from lightning_rs.smoothing.sampler import evaluating
 
@@ -68,7 +68,7 @@ class SmoothAdv(SmoothingModule):
         noise = self.noise(x, self.m)
         with evaluating(self):
             attacked = self.attack(self, x, y, noise, self.epsilon * self.ramp(self.warmup), self.steps)
-        logits = self(repeat_copies(attacked, self.m) + noise)
+        logits = self(with_noise(attacked, noise))
         if self.lbd or self.eta:
             return consistency_loss(logits, y, m=self.m, lbd=self.lbd, eta=self.eta), logits
         return gaussian_loss(logits, y, m=self.m), logits

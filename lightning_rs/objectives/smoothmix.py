@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from lightning_rs.checks import check_at_least, check_not_negative, check_positive
 from lightning_rs.objectives.attacks import Classifier, ascent, project
 from lightning_rs.objectives.base import SmoothingModule
-from lightning_rs.objectives.copies import is_top, log_mean, log_probabilities, repeat_copies, split_copies
+from lightning_rs.objectives.copies import is_top, log_mean, log_probabilities, split_copies, with_noise
 from lightning_rs.smoothing.sampler import evaluating
 
 
@@ -130,7 +130,7 @@ class SmoothMix(SmoothingModule):
             start, end = smoothmix_path(self, x, y, noise, self.alpha, self.steps, self.mix_step, radius)
         share = torch.rand(len(x), device=x.device) / 2
         weight = share.view(-1, *[1] * (x.dim() - 1))
-        logits = self(repeat_copies(start, self.m) + noise)
-        mixed_logits = self(repeat_copies((1 - weight) * start + weight * end, self.m) + noise)
+        logits = self(with_noise(start, noise))
+        mixed_logits = self(with_noise((1 - weight) * start + weight * end, noise))
         parts = smoothmix_loss(logits, y, mixed_logits=mixed_logits, share=share, m=self.m, eta=ramp * self.eta)
         return parts, logits

@@ -61,7 +61,7 @@ def check_capacity(
             n * (4 * examples + _BOUND) if "scores" in plan.fields else 0
         ),
     }
-    needed, available = sum(needs.values()), _available(device)
+    needed, available = sum(needs.values()), available_memory(device)
     if needed > available:
         raise ValueError(
             f"not enough memory: {shown(needed >> 20)} MiB are needed and {int(available) >> 20} MiB are available, "
@@ -82,11 +82,11 @@ def first_line(error: BaseException) -> str:
     return f"{type(error).__name__}: {lines[0][:300]}" if lines else type(error).__name__
 
 
-def _available(device: torch.device | None) -> float:
+def available_memory(device: torch.device | None) -> float:
     """Bytes that a device has left; infinitely many if the system does not say."""
     if device is None:
         # To ask a GPU would begin its use in this process, which may have to fork yet.
-        return max(_available(torch.device("cpu")), _MOST_OF_A_GPU if torch.cuda.device_count() else 0)
+        return max(available_memory(torch.device("cpu")), _MOST_OF_A_GPU if torch.cuda.device_count() else 0)
     if device.type == "cuda":
         cached = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
         return torch.cuda.mem_get_info(device)[0] + cached

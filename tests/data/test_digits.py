@@ -32,7 +32,7 @@ def test_description_rebuilds_it():
     digits = Digits(batch_size=32)
     assert digits.description() == {
         "name": "Digits",
-        "init_args": {"batch_size": 32, "num_workers": 0},
+        "init_args": {"batch_size": 32, "num_workers": 0, "on_device": False},
         "facts": {"num_classes": 10, "shape": [1, 8, 8], "mean": [0.3061], "std": [0.3765]}
         | {"levels": 16, "classes": None},
     }

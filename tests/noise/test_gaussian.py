@@ -4,7 +4,7 @@ import torch
 from draws import Draws
 from scipy import stats
 
-from lightning_rs.noise import BLOCK, Stage
+from lightning_rs.noise import BLOCK, Gaussian, Stage
 
 SHAPE = (1, 3, 5)
 
@@ -92,3 +92,16 @@ def test_bad_input():
         draw(0, 1, seed=-1)
     with pytest.raises(ValueError, match=r"index must be less than 2\*\*64, got 18446744073709551616"):
         draw(0, 1, index=2**64)
+
+
+def test_draws_for_training_are_in_the_layout_of_the_images():
+    noise, x = Gaussian(0.5), torch.zeros(400, 3, 4, 5)
+    plain, last = noise.draw(x, 2), noise.draw(x.contiguous(memory_format=torch.channels_last), 2)
+    assert plain.shape == last.shape == (800, 3, 4, 5)
+    assert plain.is_contiguous() and last.is_contiguous(memory_format=torch.channels_last)
+    assert not last.is_contiguous()
+    for channel in range(3):
+        assert float(last[:, channel].std()) == pytest.approx(0.5, rel=0.03)
+    generator = torch.Generator()
+    expected = 0.5 * torch.empty(800, 3, 4, 5).normal_(generator=generator.manual_seed(0))
+    assert torch.equal(noise.draw(x, 2, generator.manual_seed(0)), expected)

@@ -8,7 +8,7 @@ from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from lightning_rs.data import Digits
-from lightning_rs.objectives import MACER, Gaussian, Optimizer, SmoothingModule
+from lightning_rs.objectives import MACER, Engine, Gaussian, Optimizer, SmoothingModule
 
 ARGUMENTS = {"architecture": "digits_cnn", "num_classes": 10, "input_shape": [1, 8, 8], "mean": [0.3], "std": [0.4]}
 OPTIONS = {"accelerator": "cpu", "devices": 1, "logger": False, "enable_progress_bar": False} | {
@@ -73,6 +73,18 @@ class ObjectiveChecks:
             assert value.item() == pytest.approx(full[part].item(), rel=0.1, abs=0.02)
         sum(mixed.values()).backward()
         assert all(torch.isfinite(p.grad).all() for p in module.parameters() if p.requires_grad)
+
+    @pytest.mark.parametrize("channels_last", [False, True])
+    def test_a_step_asks_the_device_for_nothing(self, channels_last):
+        """On a device without values, whoever asks for one fails: item(), cpu(), or as many rows as are right."""
+        module = self.build(engine=Engine(channels_last=channels_last)).to("meta")
+        x, y = (tensor.to("meta") for tensor in batch())
+        optimizer = module.optimizer.build(module.parameter_groups())
+        for step in (1, 2):  # The first of an epoch looks at the images.
+            module.training_step((x, y), step).backward()
+            optimizer.step()
+        with pytest.raises(RuntimeError):
+            module.training_step((x, y), 0)
 
     def test_training_on_one_batch_lowers_the_loss(self):
         module, (x, y) = self.build(), batch()

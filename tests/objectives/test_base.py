@@ -3,6 +3,7 @@
 import csv
 import importlib
 import json
+from contextlib import nullcontext
 from dataclasses import asdict
 
 import pytest
@@ -11,11 +12,14 @@ from conftest import ROOT, run_python, run_script
 from objective_checks import ARGUMENTS, OPTIONS, ObjectiveChecks, batch, fit
 from pytorch_lightning import Callback, Trainer, seed_everything
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
+from lightning_rs.callbacks import EMA
 from lightning_rs.data import Digits
 from lightning_rs.models import build_base_classifier
-from lightning_rs.objectives import MACER, OBJECTIVES, Gaussian, Optimizer, Schedule, SmoothingModule
+from lightning_rs.objectives import MACER, OBJECTIVES, Engine, Gaussian, Optimizer, Schedule, SmoothingModule
+from lightning_rs.objectives.finite import FiniteLosses
 
 
 def test_every_objective_is_tested():
@@ -113,6 +117,7 @@ def test_a_checkpoint_holds_plain_arguments_and_builds_its_module_again(tmp_path
         "sigma": 0.5,
         "optimizer": asdict(Optimizer(lr=0.05)),
         "schedule": asdict(Schedule("step", factor=0.5)),
+        "engine": asdict(Engine()),
         "noise": "gaussian",
         "stages": ["normalize", "net"],
         **dict.fromkeys(("denoiser", "weights", "freeze", "lora")),
@@ -142,6 +147,62 @@ def test_a_loss_that_is_not_finite_stops_the_training_and_the_last_good_checkpoi
     checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
     assert (checkpoint["epoch"], checkpoint["global_step"]) == (0, 5)
     assert all(torch.isfinite(value).all() for value in checkpoint["state_dict"].values())
+
+
+def test_where_one_looks_seldom_no_spoiled_weights_are_saved(tmp_path, monkeypatch):
+    """As on a device that works ahead of its host: the steps of an epoch go by, its checkpoint is not written."""
+    monkeypatch.setattr(FiniteLosses, "due", lambda *_: False)
+    steps = Steps()
+    with pytest.raises(FloatingPointError, match=r"not finite at step 7 \(epoch 1\): classification nan, robustness "):
+        fit("MACER", tmp_path, [Poison(), steps])
+    assert steps.done == 10  # Five an epoch; the validation of the second never began.
+    checkpoint = torch.load(tmp_path / "last.ckpt", weights_only=True)
+    assert (checkpoint["epoch"], checkpoint["global_step"]) == (0, 5)
+    module = MACER(**ARGUMENTS)
+    module.trainer = Trainer(enable_checkpointing=False, **OPTIONS)
+    module._losses.note(3, torch.tensor(float("nan")), {"a": torch.tensor(1.0)})
+    with pytest.raises(FloatingPointError, match="at step 3"):
+        module.on_save_checkpoint({"state_dict": {}})
+
+
+class Steps(Callback):
+    done = 0
+
+    def on_train_batch_end(self, trainer, *_):
+        self.done = trainer.global_step
+
+
+class NoWaiting(TorchDispatchMode):
+    """Refuses what makes a host wait for its device, as `torch.cuda.set_sync_debug_mode("error")` does on a GPU."""
+
+    WAITING = {torch.ops.aten._local_scalar_dense, torch.ops.aten.nonzero, torch.ops.aten._unique2}  # noqa: RUF012
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        assert func.overloadpacket not in self.WAITING, func
+        return func(*args, **(kwargs or {}))
+
+
+class Guard(Callback):
+    """Steps are guarded, but for the first of an epoch, which looks at the images; not what reads the images."""
+
+    steps = 0
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        self.mode = NoWaiting() if batch_idx else nullcontext()
+        self.mode.__enter__()
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.mode.__exit__(None, None, None)
+        self.steps += bool(batch_idx)
+
+
+def test_nothing_that_lightning_does_around_a_step_waits_for_the_device(tmp_path, monkeypatch):
+    monkeypatch.setattr(FiniteLosses, "due", lambda *_: False)  # As on a device that works ahead of its host.
+    guard = Guard()
+    fit("MACER", tmp_path, [guard, EMA(0.9)], epochs=2)
+    assert guard.steps == 8
+    with pytest.raises(AssertionError, match="_local_scalar_dense"), NoWaiting():
+        torch.ones(1).item()
 
 
 def test_gradient_clipping_and_mixed_precision_train(tmp_path):

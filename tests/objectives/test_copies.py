@@ -2,7 +2,14 @@ import numpy as np
 import pytest
 import torch
 
-from lightning_rs.objectives.copies import is_top, log_mean, log_probabilities, repeat_copies, split_copies
+from lightning_rs.objectives.copies import (
+    is_top,
+    log_mean,
+    log_probabilities,
+    repeat_copies,
+    split_copies,
+    with_noise,
+)
 
 
 def test_first_copies_come_first():
@@ -39,3 +46,12 @@ def test_probabilities_are_computed_in_single_precision_at_least(given, computed
 def test_a_tied_class_is_at_the_top():
     scores = torch.tensor([[1.0, 3.0, 2.0], [2.0, 0.0, 2.0], [0.0, 1.0, 2.0]])
     assert is_top(scores, torch.tensor([1, 2, 1])).tolist() == [True, True, False]
+
+
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+@pytest.mark.parametrize("copies", [1, 3])
+def test_images_under_noise_are_those_of_repeated_ones_in_the_noises_layout(copies, layout):
+    x, noise = torch.rand(2, 3, 4, 4), torch.randn(copies * 2, 3, 4, 4)
+    noisy = with_noise(x.contiguous(memory_format=layout), noise.contiguous(memory_format=layout))
+    assert torch.equal(noisy, repeat_copies(x, copies) + noise)
+    assert noisy.is_contiguous(memory_format=layout)

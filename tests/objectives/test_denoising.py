@@ -30,3 +30,8 @@ def test_the_loss_is_that_of_the_estimate_from_the_noisy_image():
     parts, logits = module.loss(x, torch.zeros(1, dtype=torch.int64))
     assert parts["squared_error"].item() == pytest.approx(0.25**2, rel=1e-6)
     assert torch.equal(logits, module.classifier(torch.full_like(x, 0.25)))
+
+
+def test_what_would_compile_nothing_is_refused():
+    with pytest.raises(ValueError, match=r"engine\.compile does nothing for a denoiser"):
+        TestDenoising.build(engine={"compile": True})

@@ -7,7 +7,7 @@ import torch
 from objective_checks import MODULES, fit
 from pytorch_lightning import Callback
 
-from lightning_rs.objectives import Schedule
+from lightning_rs.objectives import Engine, Schedule
 
 
 class Interrupt(Callback):
@@ -31,10 +31,12 @@ def same(a, b):
     return a == b
 
 
-@pytest.mark.parametrize("schedule", ["cosine", "step"])
-@pytest.mark.parametrize("name", MODULES)
-def test_a_run_that_was_interrupted_and_resumed_ends_like_one_that_was_not(name, schedule, tmp_path):
-    change = {"schedule": Schedule(schedule, step_size=1, warmup=2)}
+@pytest.mark.parametrize(
+    ("name", "schedule", "channels_last"),
+    [(name, schedule, False) for name in MODULES for schedule in ("cosine", "step")] + [("Gaussian", "step", True)],
+)
+def test_a_run_that_was_interrupted_and_resumed_ends_like_one_that_was_not(name, schedule, channels_last, tmp_path):
+    change = {"schedule": Schedule(schedule, step_size=1, warmup=2), "engine": Engine(channels_last=channels_last)}
     whole = fit(name, tmp_path / "whole", **change)
     with pytest.raises(RuntimeError, match="interrupted"):
         fit(name, tmp_path / "part", [Interrupt(12)], **change)

@@ -31,7 +31,7 @@ def test_needs_are_those_of_the_buffers(monkeypatch):
     """What a sampler really holds, at the limit and just below it."""
     plan = Plan((50,), 10, fields=frozenset({"scores"}))
     for available, fits in ((60_000_000, True), (40_000_000, False)):
-        monkeypatch.setattr(capacity, "_available", lambda device, available=available: available)
+        monkeypatch.setattr(capacity, "available_memory", lambda device, available=available: available)
         sampler = Sampler(lambda x: x[:, :3], 3, Gaussian(1.0), 10_000, 0, CPU)
         run = sampler.run([(0, torch.zeros(600))], plan)
         if fits:
@@ -42,7 +42,7 @@ def test_needs_are_those_of_the_buffers(monkeypatch):
 
 
 def test_single_scores_that_memory_does_not_hold_are_refused_before_sampling(monkeypatch):
-    monkeypatch.setattr(capacity, "_available", lambda device: 2**35)
+    monkeypatch.setattr(capacity, "available_memory", lambda device: 2**35)
     calls = []
     smoothed = SmoothedClassifier(lambda x: calls.append(x) or x[:, :2], 2, 0.5)
     with pytest.raises(ValueError, match="a bound on 2147483647 single scores: take a smaller n or another bound"):
@@ -52,16 +52,16 @@ def test_single_scores_that_memory_does_not_hold_are_refused_before_sampling(mon
 
 def test_gpus_are_not_asked_before_one_is_chosen(monkeypatch):
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    assert capacity._available(None) >= 2**39
+    assert capacity.available_memory(None) >= 2**39
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
-    assert capacity._available(None) < 2**60
+    assert capacity.available_memory(None) < 2**60
 
 
 def test_systems_that_do_not_say_hold_anything(monkeypatch):
-    assert 0 < capacity._available(CPU) < math.inf
-    assert capacity._available(torch.device("mps")) == math.inf
+    assert 0 < capacity.available_memory(CPU) < math.inf
+    assert capacity.available_memory(torch.device("mps")) == math.inf
     monkeypatch.setattr(capacity, "Path", lambda name: (_ for _ in ()).throw(FileNotFoundError(name)))
-    assert capacity._available(CPU) == math.inf
+    assert capacity.available_memory(CPU) == math.inf
 
 
 def test_errors_of_memory_are_known():
