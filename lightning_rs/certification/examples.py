@@ -215,6 +215,46 @@ class Certification:
             return prepare(self.base_classifier, self.settings.preparation, batch)
 
 
+class Certifier:
+    """A certification with its classifier prepared, once for all examples that come.
+
+    Args:
+        certification: what is certified, and how.
+
+    Raises:
+        ValueError: see `Certification.image`, `CertificationSettings.check` and `Certification.prepared`.
+    """
+
+    def __init__(self, certification: Certification) -> None:
+        certification = certification.settled()
+        settings, noise, device = certification.settings, certification.noise, certification.device
+        first, _ = certification.image(certification.indices[0])
+        settings.check(noise, first.shape)
+        prepared = certification.prepared(first.to(device))
+        how = (certification.num_classes, noise, settings.batch_size, certification.seed, device)
+        self._certification = certification
+        self._plan = settings.plan(noise, first.shape, certification.purpose)
+        self._sampler = Sampler(prepared, *how, stochastic=settings.stochastic)
+
+    def records(self, indices: Iterable[int]) -> Iterator[Record]:
+        """The records of the examples at `indices`: see `certify_examples`."""
+        certification, plan = self._certification, self._plan
+        settings = certification.settings
+        labels: list[int] = []
+
+        def images() -> Iterator[tuple[int, Tensor]]:
+            for index in indices:
+                image, label = certification.image(int(index))
+                labels.append(label)
+                yield int(index), image
+
+        with evaluating(certification.base_classifier):
+            for sample in self._sampler.run(images(), plan):
+                statistics = sample.statistics(certification.noise, plan)
+                certificates = settings.mechanism_set.certify(statistics, settings.spent_alpha)
+                yield Record.of(sample, labels[sample.position], statistics, certificates)
+
+
 def certify_examples(certification: Certification, indices: Iterable[int]) -> Iterator[Record]:
     """Certify the examples at `indices`: one record each, as soon as it is finished.
 
@@ -225,31 +265,9 @@ def certify_examples(certification: Certification, indices: Iterable[int]) -> It
         ValueError: an image outside [0, 1], a base classifier that does not return `num_classes` scores or whose
             answers are not reproducible, or a preparation that it does not bear.
     """
-    indices = [int(index) for index in indices]
-    if not indices:
-        return
-    certification = certification.settled()
-    settings, noise = certification.settings, certification.noise
-    first, _ = certification.image(indices[0])
-    settings.check(noise, first.shape)
-    plan = settings.plan(noise, first.shape, certification.purpose)
-    device = certification.device
-    prepared = certification.prepared(first.to(device))
-    how = (certification.num_classes, noise, settings.batch_size, certification.seed, device)
-    sampler = Sampler(prepared, *how, stochastic=settings.stochastic)
-    labels: list[int] = []
-
-    def images() -> Iterator[tuple[int, Tensor]]:
-        for index in indices:
-            image, label = certification.image(index)
-            labels.append(label)
-            yield index, image
-
-    with evaluating(certification.base_classifier):
-        for sample in sampler.run(images(), plan):
-            statistics = sample.statistics(noise, plan)
-            certificates = settings.mechanism_set.certify(statistics, settings.spent_alpha)
-            yield Record.of(sample, labels[sample.position], statistics, certificates)
+    indices = list(indices)
+    if indices:
+        yield from Certifier(certification).records(indices)
 
 
 def weights_digest(module: nn.Module) -> str:
