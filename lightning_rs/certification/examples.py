@@ -7,6 +7,7 @@ import hashlib
 import secrets
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import chain
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,7 @@ from lightning_rs.smoothing import PreparedClassifier, find_batch_size, prepare
 from lightning_rs.smoothing.capacity import check_capacity
 from lightning_rs.smoothing.classifier import device_of
 from lightning_rs.smoothing.first_batch import check_same_answers
+from lightning_rs.smoothing.plan import Plan
 from lightning_rs.smoothing.sampler import Sampler, evaluating
 
 # Images that are looked at before any work.
@@ -216,43 +218,48 @@ class Certification:
 
 
 class Certifier:
-    """A certification with its classifier prepared, once for all examples that come.
+    """A certification whose classifier is prepared once, by the first of all examples that come.
 
     Args:
         certification: what is certified, and how.
-
-    Raises:
-        ValueError: see `Certification.image`, `CertificationSettings.check` and `Certification.prepared`.
     """
 
     def __init__(self, certification: Certification) -> None:
-        certification = certification.settled()
-        settings, noise, device = certification.settings, certification.noise, certification.device
-        first, _ = certification.image(certification.indices[0])
-        settings.check(noise, first.shape)
-        prepared = certification.prepared(first.to(device))
-        how = (certification.num_classes, noise, settings.batch_size, certification.seed, device)
         self._certification = certification
-        self._plan = settings.plan(noise, first.shape, certification.purpose)
-        self._sampler = Sampler(prepared, *how, stochastic=settings.stochastic)
+        self._prepared: tuple[Certification, Plan, Sampler] | None = None
 
     def records(self, indices: Iterable[int]) -> Iterator[Record]:
         """The records of the examples at `indices`: see `certify_examples`."""
-        certification, plan = self._certification, self._plan
+        indices = iter(indices)
+        if (first := next(indices, None)) is None:
+            return
+        self._prepared = self._prepared or self._prepare(first)
+        certification, plan, sampler = self._prepared
         settings = certification.settings
         labels: list[int] = []
 
         def images() -> Iterator[tuple[int, Tensor]]:
-            for index in indices:
-                image, label = certification.image(int(index))
+            for index in map(int, chain([first], indices)):
+                image, label = certification.image(index)
                 labels.append(label)
-                yield int(index), image
+                yield index, image
 
         with evaluating(certification.base_classifier):
-            for sample in self._sampler.run(images(), plan):
+            for sample in sampler.run(images(), plan):
                 statistics = sample.statistics(certification.noise, plan)
                 certificates = settings.mechanism_set.certify(statistics, settings.spent_alpha)
                 yield Record.of(sample, labels[sample.position], statistics, certificates)
+
+    def _prepare(self, index: int) -> tuple[Certification, Plan, Sampler]:
+        """The settled certification, its draws and what makes them, for examples like that at `index`."""
+        certification = self._certification.settled()
+        settings, noise, device = certification.settings, certification.noise, certification.device
+        image, _ = certification.image(index)
+        settings.check(noise, image.shape)
+        plan = settings.plan(noise, image.shape, certification.purpose)
+        prepared = certification.prepared(image.to(device))
+        how = (certification.num_classes, noise, settings.batch_size, certification.seed, device)
+        return certification, plan, Sampler(prepared, *how, stochastic=settings.stochastic)
 
 
 def certify_examples(certification: Certification, indices: Iterable[int]) -> Iterator[Record]:
@@ -265,9 +272,7 @@ def certify_examples(certification: Certification, indices: Iterable[int]) -> It
         ValueError: an image outside [0, 1], a base classifier that does not return `num_classes` scores or whose
             answers are not reproducible, or a preparation that it does not bear.
     """
-    indices = list(indices)
-    if indices:
-        yield from Certifier(certification).records(indices)
+    return Certifier(certification).records(indices)
 
 
 def weights_digest(module: nn.Module) -> str:

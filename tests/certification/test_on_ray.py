@@ -2,27 +2,26 @@ import dataclasses
 import os
 import signal
 import socket
+import sys
 from functools import partial
-from pathlib import Path
 
 import cases
 import pytest
 import ray
+import torch
 from cases import make_certification
 
 from lightning_rs.certification import RayOptions, certify_on_ray, certify_together
+from lightning_rs.certification.on_ray import CertifyingWorker
 from lightning_rs.results import RunDirectory
 
 # Ray's processes do not know where the tests lie.
-ray.cloudpickle.register_pickle_by_value(cases)
+for module in (cases, sys.modules[__name__]):
+    ray.cloudpickle.register_pickle_by_value(module)
 
 
 def plain(records):
     return [dataclasses.replace(record, seconds=0.0) for record in records]
-
-
-def load(device, limit=6, **settings):
-    return cases.make_certification(limit=limit, **settings)
 
 
 def load_and_die_once(mark, device):
@@ -38,17 +37,13 @@ def load_and_die_once(mark, device):
     return certification
 
 
-for function in (load, load_and_die_once):
-    function.__module__ = "__main__"  # Sent as they are.
+def load_another(device):
+    return cases.make_certification(alpha=0.01)
 
 
-@pytest.fixture
-def options(ray_cluster):
-    return RayOptions(workers=2, address=ray_cluster.address)
-
-
-def test_records_are_those_of_one_process_though_a_worker_is_killed(tmp_path, options):
+def test_records_are_those_of_one_process_though_a_worker_is_killed(tmp_path, ray_cluster):
     begun, out = [], tmp_path / "out"
+    options = RayOptions(workers=2, address=ray_cluster.address)
     call = (make_certification(), partial(load_and_die_once, tmp_path / "mark"), options, out)
     run, records = certify_on_ray(*call, shown=False, begun=lambda: begun.append(list(out.iterdir())))
     assert (tmp_path / "mark").exists() and len(begun) == 1
@@ -57,24 +52,29 @@ def test_records_are_those_of_one_process_though_a_worker_is_killed(tmp_path, op
     directory = RunDirectory(out)
     assert plain(directory.read()) == plain(records)
     assert directory.environments() == RunDirectory(tmp_path / "alone").environments()
-    # Nothing is left to do: no worker is asked, and a resumed one does only what is left.
+    # Nothing is left to do, and no worker is asked.
     assert certify_on_ray(call[0], None, options, out, shown=False) == (run, records)
 
 
-@pytest.mark.parametrize(
-    ("settings", "message"),
-    [
-        ({"data": "/no/such/folder"}, "on machine {machine}: [Errno 2] No such file or directory: '/no/such/folder'"),
-        ({"alpha": 0.01}, "machine {machine} certifies something else: it differs in alpha (0.01 there, 0.001 now)"),
-    ],
-)
-def test_a_worker_that_lacks_or_has_something_else_is_named(settings, message, tmp_path, options):
-    def load(device, data=None, **settings):
-        if data is not None:
-            os.listdir(data)
-        return cases.make_certification(**settings)
-
+def test_a_worker_that_has_something_else_is_named(tmp_path, ray_cluster):
+    options = RayOptions(workers=1, address=ray_cluster.address)
     with pytest.raises(ValueError) as raised:
-        certify_on_ray(make_certification(), partial(load, **settings), options, tmp_path / "out", shown=False)
-    assert str(raised.value) == message.format(machine=socket.gethostname())
-    assert not list(Path(tmp_path).glob("out/run.json"))
+        certify_on_ray(make_certification(), load_another, options, tmp_path / "out", shown=False)
+    machine = f"machine {socket.gethostname()} certifies something else"
+    assert str(raised.value) == f"{machine}: it differs in alpha (0.01 there, 0.001 now)"
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_worker_lacks_is_said_with_its_machine(tmp_path):
+    def load(device):
+        (tmp_path / "data").stat()
+
+    def make(load, device="cpu"):
+        return CertifyingWorker(load, drawn_seed=None, cores=1, device=device, folder=tmp_path / "none")
+
+    machine = f"^on machine {socket.gethostname()}: "
+    with pytest.raises(ValueError, match=rf"{machine}\[Errno 2\] No such file or directory: '{tmp_path}/data'$"):
+        make(load).greet()
+    if not torch.cuda.is_available():
+        with pytest.raises(ValueError, match=f"{machine}torch finds no CUDA device$"):
+            make(load, "cuda").greet()

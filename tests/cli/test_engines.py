@@ -26,7 +26,7 @@ def test_lightning_needs_none_and_ray_has_defaults():
         ({"devices": 2}, "^--engine ray takes --workers in the place of --devices and --num_nodes$"),
         ({"num_nodes": 2}, "in the place of --devices and --num_nodes$"),
         ({"gpus_per_worker": 0.5}, "^gpus_per_worker is 0.5, and the accelerator cpu: leave one out$"),
-        ({"workers": 0}, "^workers must be at least 1, got 0$"),
+        ({"workers": 0}, "^workers must be an integer of at least 1, got 0$"),
         ({"cpus_per_worker": 0.0}, "^cpus_per_worker must be positive and finite, got 0.0$"),
         ({"cpus_per_worker": 1.5}, "^cpus_per_worker must be at most 1, or whole, got 1.5$"),
         ({"address": "ray://head:10001"}, "^address must be HOST:PORT of a Ray cluster, or auto, got ray://head:10001$"),
