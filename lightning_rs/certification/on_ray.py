@@ -60,7 +60,7 @@ def certify_on_ray(
     with alone(directory, run), nothing_left_behind(directory):
         finished = directory.read()
         known = {record.index for record in finished}
-        left = [index for index in run.indices if index not in known]
+        left = [index for index in run.asked if index not in known]
         new = []
         with (
             _appending(directory) as append,
@@ -143,7 +143,7 @@ def _found(
     """The records of these examples, each with what its worker said; the bar counts the workers."""
 
     def admit(greeting: Greeting) -> tuple[int, int]:
-        if differing := greeting.run.differences(run):
+        if differing := greeting.run.differences(run.whole):
             raise ValueError(f"machine {greeting.machine} certifies something else: it differs in {told(differing)}")
         batch = greeting.environment.batch_size
         return tuple(-(-batches * batch // (run.n0 + run.n)) for batches in (_LEAST, _MOST))
