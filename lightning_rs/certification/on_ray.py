@@ -9,6 +9,7 @@ import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -132,6 +133,18 @@ class CertifyingWorker:
                 yield record.index, record
 
 
+def admit(run: RunDescription, greeting: Greeting) -> tuple[int, int]:
+    """How many examples of a run a worker gets at a time, at least and at most.
+
+    Raises:
+        ValueError: it certifies something else.
+    """
+    if differing := greeting.run.differences(run.whole):
+        raise ValueError(f"machine {greeting.machine} certifies something else: it differs in {told(differing)}")
+    batch = greeting.environment.batch_size
+    return tuple(-(-batches * batch // (run.n0 + run.n)) for batches in (_LEAST, _MOST))
+
+
 def _found(
     indices: list[int],
     certification: Certification,
@@ -141,12 +154,6 @@ def _found(
     bar: tqdm,
 ) -> Iterator[tuple[Greeting, Record]]:
     """The records of these examples, each with what its worker said; the bar counts the workers."""
-
-    def admit(greeting: Greeting) -> tuple[int, int]:
-        if differing := greeting.run.differences(run.whole):
-            raise ValueError(f"machine {greeting.machine} certifies something else: it differs in {told(differing)}")
-        batch = greeting.environment.batch_size
-        return tuple(-(-batches * batch // (run.n0 + run.n)) for batches in (_LEAST, _MOST))
 
     def watch(ready: int) -> None:
         if ready and not bar.n:
@@ -159,7 +166,7 @@ def _found(
     cores = max(1, int(options.cpus_per_worker))
     arguments = (load, certification.drawn_seed, cores, device, os.getcwd())
     with RayPool(options) as pool:
-        yield from pool.run(CertifyingWorker, arguments, indices, admit, watch)
+        yield from pool.run(CertifyingWorker, arguments, indices, partial(admit, run), watch)
 
 
 @contextmanager

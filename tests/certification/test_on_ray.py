@@ -1,5 +1,6 @@
 import dataclasses
 import os
+import re
 import signal
 import socket
 import sys
@@ -11,8 +12,8 @@ import ray
 import torch
 from cases import make_certification
 
-from lightning_rs.certification import RayOptions, certify_on_ray, certify_together
-from lightning_rs.certification.on_ray import CertifyingWorker
+from lightning_rs.certification import RayOptions, certify_examples, certify_on_ray, certify_together
+from lightning_rs.certification.on_ray import CertifyingWorker, Greeting, admit
 from lightning_rs.results import RunDirectory
 
 # Ray's processes do not know where the tests lie.
@@ -37,10 +38,6 @@ def load_and_die_once(mark, device):
     return certification
 
 
-def load_another(device):
-    return cases.make_certification(alpha=0.01)
-
-
 def test_records_are_those_of_one_process_though_a_worker_is_killed(tmp_path, ray_cluster):
     begun, out = [], tmp_path / "out"
     options = RayOptions(workers=2, address=ray_cluster.address)
@@ -56,25 +53,35 @@ def test_records_are_those_of_one_process_though_a_worker_is_killed(tmp_path, ra
     assert certify_on_ray(call[0], None, options, out, shown=False) == (run, records)
 
 
-def test_a_worker_that_has_something_else_is_named(tmp_path, ray_cluster):
-    options = RayOptions(workers=1, address=ray_cluster.address)
-    with pytest.raises(ValueError) as raised:
-        certify_on_ray(make_certification(), load_another, options, tmp_path / "out", shown=False)
-    machine = f"machine {socket.gethostname()} certifies something else"
-    assert str(raised.value) == f"{machine}: it differs in alpha (0.01 there, 0.001 now)"
-    assert not (tmp_path / "out").exists()
+def worker(load, device="cpu"):
+    """A worker in this process."""
+    return CertifyingWorker(load, drawn_seed=None, cores=1, device=device, folder="/no/such/folder")
+
+
+def test_a_worker_says_what_it_certifies_and_with_what():
+    ours = make_certification()
+    one = worker(lambda device: make_certification())
+    greeting = one.greet()
+    assert greeting == Greeting(socket.gethostname(), ours.describe(), ours.environment())
+    # Batches of 100 noisy copies, of 350 for each image: two images fill five.
+    assert admit(ours.describe(), greeting) == (2, 29)
+    records = dict(one.work([4, 2]))
+    assert [plain([records[2]]), plain([records[4]])] == [plain(certify_examples(ours, [i])) for i in (2, 4)]
+    greeting = worker(lambda device: make_certification(alpha=0.01)).greet()
+    message = "certifies something else: it differs in alpha (0.01 there, 0.001 now)"
+    with pytest.raises(ValueError, match=re.escape(f"machine {socket.gethostname()} {message}")):
+        admit(ours.describe(), greeting)
 
 
 def test_what_a_worker_lacks_is_said_with_its_machine(tmp_path):
-    def load(device):
-        (tmp_path / "data").stat()
-
-    def make(load, device="cpu"):
-        return CertifyingWorker(load, drawn_seed=None, cores=1, device=device, folder=tmp_path / "none")
-
     machine = f"^on machine {socket.gethostname()}: "
-    with pytest.raises(ValueError, match=rf"{machine}\[Errno 2\] No such file or directory: '{tmp_path}/data'$"):
-        make(load).greet()
+    missing = tmp_path / "data"
+    with pytest.raises(ValueError, match=rf"{machine}\[Errno 2\] No such file or directory: '{missing}'$"):
+        worker(lambda device: missing.stat()).greet()
+    one = worker(lambda device: dataclasses.replace(make_certification(), num_classes=11))
+    one.greet()
+    with pytest.raises(ValueError, match=f"{machine}.* must return 11 scores a row"):
+        list(one.work([0]))
     if not torch.cuda.is_available():
         with pytest.raises(ValueError, match=f"{machine}torch finds no CUDA device$"):
-            make(load, "cuda").greet()
+            worker(lambda device: make_certification(), "cuda").greet()
