@@ -26,6 +26,12 @@ _TRIES = 3
 _PARTS = 4
 # Seconds between looks at how many workers the cluster holds, and at whether there is work again.
 _LOOK, _IDLE = 2.0, 0.1
+# Some of it Ray reads when it is imported.
+_SILENCE = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",  # What the cluster says of workers that died, in paragraphs.
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # A warning of another default in the future.
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -96,7 +102,7 @@ class RayPool:
 
     def __init__(self, options: RayOptions) -> None:
         self.options = options
-        self.ray = optional_import("ray", "ray")
+        self.ray = import_ray()
 
     def __enter__(self) -> RayPool:
         _connect(self.ray, self.options)
@@ -279,10 +285,19 @@ class _Shift:
             self._watch(self._ready)
 
 
+def import_ray() -> ModuleType:
+    """Ray, told beforehand to keep its remarks to itself and its usage at home.
+
+    Raises:
+        ValueError: it is not installed.
+    """
+    for name, value in _SILENCE.items():
+        os.environ.setdefault(name, value)
+    return optional_import("ray", "ray")
+
+
 def _connect(ray: ModuleType, options: RayOptions) -> None:
     """Be a program of the cluster, or start one on this machine, without a word; handlers of signals stay."""
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # A remark otherwise.
     quiet = {"logging_level": logging.CRITICAL, "log_to_driver": False}
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:

@@ -6,8 +6,7 @@ from typing import Any, Literal
 
 import torch
 
-from lightning_rs.certification.ray_pool import RayOptions
-from lightning_rs.optional import optional_import
+from lightning_rs.certification.ray_pool import RayOptions, import_ray
 
 Engine = Literal["lightning", "ray"]
 
@@ -37,5 +36,5 @@ def ray_options(
         raise ValueError(f"gpus_per_worker is {given['gpus_per_worker']:g}, and the accelerator cpu: leave one out")
     on_gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
     options = RayOptions(**{"gpus_per_worker": float(on_gpu)} | given)
-    optional_import("ray", "ray")
+    import_ray()
     return options
