@@ -282,7 +282,8 @@ class _Shift:
             yield
         finally:
             self._ready -= 1
-            self._watch(self._ready)
+            if self._left and not self._stopped:
+                self._watch(self._ready)
 
 
 def import_ray() -> ModuleType:
@@ -309,6 +310,10 @@ def _connect(ray: ModuleType, options: RayOptions) -> None:
         else:
             _check_answer(options.address)
             ray.init(options.address, **quiet)
+    except SystemExit:  # Ray's own answer to a SIGTERM meanwhile, which is the caller's to answer.
+        signal.signal(signal.SIGTERM, before[signal.SIGTERM])
+        signal.raise_signal(signal.SIGTERM)
+        raise
     except (OSError, RuntimeError, ray.exceptions.RayError) as error:
         where = f"the Ray cluster at {options.address}" if options.address else "Ray"
         raise ValueError(f"{where} cannot be used: {' '.join(str(error).split())[:300]}") from None

@@ -57,7 +57,7 @@ def test_a_worker_that_is_killed_is_replaced_and_every_item_is_done_once(pool):
         if len(numbers) in (5, 20):
             os.kill(greeting.pid, signal.SIGKILL)
     assert sorted(numbers) == [number**2 for number in range(60)]
-    assert max(ready) == 2 and ready[-1] == 0
+    assert max(ready) == 2 and ready.count(0) + ready.count(1) >= 3  # One begins, and two are killed.
 
 
 def test_an_item_that_kills_every_worker_ends_all(pool):
