@@ -15,19 +15,29 @@ from __future__ import annotations
 import re
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import torch
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
 
-from lightning_rs.certification import CertificationSettings, certify_together, incremental_certification, load_subject
+from lightning_rs.certification import (
+    Certification,
+    CertificationSettings,
+    Subject,
+    certify_on_ray,
+    certify_together,
+    incremental_certification,
+    load_subject,
+)
 from lightning_rs.checkpoints import doubt_about_normalization
 from lightning_rs.checks import check_at_least
 from lightning_rs.cli import (
+    Engine,
     GroupedParser,
     WandbMode,
     clean_exit,
@@ -40,6 +50,7 @@ from lightning_rs.cli import (
     make_loggers,
     plug_in,
     quiet_libraries,
+    ray_options,
     run_command,
     say,
     stopping_cleanly,
@@ -67,6 +78,11 @@ def certify(
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     devices: PositiveInt | Literal["auto"] = "auto",
     num_nodes: int = 1,
+    engine: Engine = "lightning",
+    workers: PositiveInt | Literal["auto"] | None = None,
+    cpus_per_worker: float | None = None,
+    gpus_per_worker: float | None = None,
+    address: str | None = None,
     shard: str | None = None,
     output: str | None = None,
     wandb_project: str = "lightning_rs",
@@ -103,6 +119,11 @@ def certify(
         accelerator: cpu, gpu or auto.
         devices: number of processes, or auto.
         num_nodes: number of machines.
+        engine: lightning, whose processes are devices times num_nodes; or ray, whose workers may come and go.
+        workers: number of those of Ray, or auto, as many as its machines hold.
+        cpus_per_worker: cores of each worker of Ray, 1 when left out.
+        gpus_per_worker: GPUs of each, or the share of one; 1 when left out, if it runs on GPUs.
+        address: HOST:PORT of a Ray cluster, or auto for the one that this machine is of; Ray is started here without.
         shard: i/N certifies every N-th of the images from the i-th, in a folder of its own in that of the results; see
             certify.py merge.
         output: directory of the results; made beside the checkpoint when left out.
@@ -116,20 +137,25 @@ def certify(
         chosen = CertificationSettings(**settings)
         part = None if shard is None else Shard.parse(shard)
         check_at_least("wandb_examples", wandb_examples, 0)
+        wanted = {"workers": workers, "cpus_per_worker": cpus_per_worker, "gpus_per_worker": gpus_per_worker}
+        pool = ray_options(engine, accelerator, devices, num_nodes, **wanted, address=address)
         short = {"data_dir": data_dir, "download": download}
         data_args = {key: value for key, value in short.items() if value is not None} | (data_args or {})
-        subject = load_subject(checkpoint, arch, weights, normalization, denoiser, data, data_args, stages)
+        parts = {"checkpoint": checkpoint, "arch": arch, "weights": weights, "normalization": normalization}
+        parts |= {"denoiser": denoiser, "data": data, "data_args": data_args, "stages": stages}
+        prior = (like, like_checkpoint)
+        if like is None and like_checkpoint is not None:
+            raise ValueError("like_checkpoint is the classifier that the records of like are of: give like, too")
+        subject = load_subject(**parts)
         loaded = subject.loaded
-        fabric = fabric_on(accelerator, devices, num_nodes)
+        if pool is None:
+            fabric = fabric_on(accelerator, devices, num_nodes)
+        else:  # The workers sample; this process only compares and writes.
+            fabric = fabric_on("auto" if pool.gpus_per_worker else "cpu")
         if fabric.is_global_zero:
             subject.data.prepare_data()
-        certification = replace(subject.certification(chosen, fabric.device, sigma), shard=part)
-        if like is not None:
-            how = {"denoiser": denoiser, "data": data, "data_args": data_args, "stages": stages}
-            certification = incremental_certification(certification, like, subject, like_checkpoint, arch=arch, **how)
-            chosen = certification.settings
-        elif like_checkpoint is not None:
-            raise ValueError("like_checkpoint is the classifier that the records of like are of: give like, too")
+        certification = replace(_certification_of(subject, parts, chosen, sigma, prior, fabric.device), shard=part)
+        chosen = certification.settings
         certification.check()
         run = certification.describe()
         directory = Path(output) if output else default_directory(checkpoint, run.whole)
@@ -150,7 +176,11 @@ def certify(
             about |= {"sigma": certification.noise.scale, "training_sigma": loaded.sigma}
             # Nothing is logged before the directory is this run's: one without run.json would be refused.
             begun = partial(log_hyperparameters, loggers, about)
-            run, records = certify_together(certification, directory, begun=begun)
+            if pool is None:
+                run, records = certify_together(certification, directory, begun=begun)
+            else:
+                load = partial(load_certification, plugins, parts, settings, sigma, prior)
+                run, records = certify_on_ray(certification, load, pool, directory, begun=begun)
             if fabric.is_global_zero and not records:
                 say(f"{directory}: shard {shard} of {len(run.indices)} images has none")
             elif fabric.is_global_zero:
@@ -158,6 +188,47 @@ def certify(
                 log_run(loggers, records, run, radii, "certify_test", time.perf_counter() - start)
                 write_report(records, run, radii, directory)
                 log_records(loggers, records, run, directory, certification.dataset, wandb_examples)
+
+
+def load_certification(
+    plugins: list[str] | str | None,
+    parts: Mapping[str, Any],
+    settings: Mapping[str, Any],
+    sigma: float | None,
+    prior: tuple[str | None, str | None],
+    device: torch.device,
+) -> Certification:
+    """What `certify` certifies, as another process loads it, whose files have to be there.
+
+    Args:
+        plugins: own modules.
+        parts: arguments of `load_subject`.
+        settings: of `CertificationSettings`.
+        sigma: see `certify`.
+        prior: `like` and `like_checkpoint` of `certify`.
+        device: where the classifier goes.
+
+    Raises:
+        OSError, ValueError: see `load_subject`, `Subject.certification` and `incremental_certification`.
+    """
+    plug_in(plugins)
+    return _certification_of(load_subject(**parts), parts, CertificationSettings(**settings), sigma, prior, device)
+
+
+def _certification_of(
+    subject: Subject,
+    parts: Mapping[str, Any],
+    settings: CertificationSettings,
+    sigma: float | None,
+    prior: tuple[str | None, str | None],
+    device: torch.device,
+) -> Certification:
+    certification = subject.certification(settings, device, sigma)
+    like, checkpoint = prior
+    if like is None:
+        return certification
+    others = {name: parts[name] for name in ("arch", "denoiser", "data", "data_args", "stages")}
+    return incremental_certification(certification, like, subject, checkpoint, **others)
 
 
 def default_directory(checkpoint: str | None, run: RunDescription) -> Path:

@@ -68,6 +68,17 @@ def test_two_processes_give_the_records_of_one(checkpoint, tmp_path):
     assert records(tmp_path / "torchrun") == records(tmp_path / "of1")
 
 
+def test_a_pool_of_ray_on_this_machine_gives_the_records_of_one_process(checkpoint, trained, tmp_path):
+    options = ("--engine=ray", "--workers=1", "--n=500", "--limit=40", "--batch_size=100")
+    done = certify(checkpoint, tmp_path / "out", *options, fresh=True)  # Ray knows its processes by their parents.
+    assert records(tmp_path / "out") == records(trained / "runs" / "short" / "certification")
+    assert "Certified accuracy (%)" in done.stdout and "40 images" in done.stdout
+    said = done.stderr.replace("\r", "\n").split("\n")
+    assert all(line.startswith("Certifying test") for line in said if line.strip())  # Ray itself says nothing.
+    done = certify(checkpoint, tmp_path / "new", *options, "--devices=2", status=2)
+    assert done.stderr == "error: --engine ray takes --workers in the place of --devices and --num_nodes\n"
+
+
 def test_order_and_batch_size(checkpoint, tmp_path):
     """Backwards over the data: the same records to the bit. Other batch sizes: the same noise, so the same votes."""
     forwards, backwards = list(range(6)), list(range(5, -1, -1))

@@ -2,8 +2,10 @@
 
 from lightning_rs.certification.examples import Certification, certify_examples, weights_digest
 from lightning_rs.certification.incremental import incremental_certification
+from lightning_rs.certification.on_ray import certify_on_ray
 from lightning_rs.certification.pilot import Pilot, run_pilot
 from lightning_rs.certification.planning import Forecast, Predicted, fit_draws
+from lightning_rs.certification.ray_pool import RayOptions
 from lightning_rs.certification.recertify import recertified_run, recertify
 from lightning_rs.certification.recorded import check_labels, recorded_certification, recorded_subject
 from lightning_rs.certification.settings import CertificationSettings
@@ -16,8 +18,10 @@ __all__ = [
     "Forecast",
     "Pilot",
     "Predicted",
+    "RayOptions",
     "Subject",
     "certify_examples",
+    "certify_on_ray",
     "certify_together",
     "check_labels",
     "fit_draws",

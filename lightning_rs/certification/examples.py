@@ -251,6 +251,52 @@ class Certification:
         return PairedSampler(prepared, self.prior.prepared(image, settings.batch_size), known, *how)
 
 
+class Certifier:
+    """A certification whose classifier is prepared once, by the first of all examples that come.
+
+    Args:
+        certification: what is certified, and how.
+    """
+
+    def __init__(self, certification: Certification) -> None:
+        self._certification = certification
+        self._prepared: tuple[Certification, Plan, Sampler | PairedSampler] | None = None
+
+    def records(self, indices: Iterable[int | None]) -> Iterator[Record]:
+        """The records of the examples at `indices`: see `certify_examples`."""
+        indices = iter(indices)
+        if (first := next(indices, None)) is None:
+            return
+        self._prepared = self._prepared or self._prepare(first)
+        certification, plan, sampler = self._prepared
+        settings = certification.settings
+        labels: list[int] = []
+
+        def images() -> Iterator[tuple[int, Tensor] | None]:
+            for index in chain([first], indices):
+                if index is None:
+                    yield None
+                    continue
+                image, label = certification.image(index)
+                labels.append(label)
+                yield int(index), image
+
+        with evaluating(certification.base_classifier):
+            for sample in sampler.run(images(), plan):
+                statistics = sample.statistics(certification.noise, plan)
+                certificates = settings.mechanism_set.certify(statistics, settings.spent_alpha)
+                kept = settings.mechanism_set.kept(statistics)
+                yield Record.of(sample, labels[sample.position], kept, certificates)
+
+    def _prepare(self, index: int) -> tuple[Certification, Plan, Sampler | PairedSampler]:
+        """The settled certification, its draws and what makes them, for examples like that at `index`."""
+        certification = self._certification.settled()
+        image, _ = certification.image(index)
+        certification.settings.check(certification.noise, image.shape, certification.earlier)
+        sampler = certification.sampler(image.to(certification.device))
+        return certification, certification.plan(image.shape), sampler
+
+
 def certify_examples(certification: Certification, indices: Iterable[int | None]) -> Iterator[Record]:
     """Certify the examples at `indices`: one record each, as soon as it is finished.
 
@@ -267,33 +313,7 @@ def certify_examples(certification: Certification, indices: Iterable[int | None]
         ValueError: an image outside [0, 1], a base classifier that does not return `num_classes` scores or whose
             answers are not reproducible, or a preparation that it does not bear.
     """
-    indices = iter(indices)
-    begin = next(indices, None)
-    if begin is None:
-        return
-    certification = certification.settled()
-    settings, noise = certification.settings, certification.noise
-    first, _ = certification.image(begin)
-    settings.check(noise, first.shape, certification.earlier)
-    plan = certification.plan(first.shape)
-    sampler = certification.sampler(first.to(certification.device))
-    labels: list[int] = []
-
-    def images() -> Iterator[tuple[int, Tensor] | None]:
-        for index in chain([begin], indices):
-            if index is None:
-                yield None
-                continue
-            image, label = certification.image(index)
-            labels.append(label)
-            yield int(index), image
-
-    with evaluating(certification.base_classifier):
-        for sample in sampler.run(images(), plan):
-            statistics = sample.statistics(noise, plan)
-            certificates = settings.mechanism_set.certify(statistics, settings.spent_alpha)
-            kept = settings.mechanism_set.kept(statistics)
-            yield Record.of(sample, labels[sample.position], kept, certificates)
+    return Certifier(certification).records(indices)
 
 
 def weights_digest(module: nn.Module) -> str:

@@ -50,7 +50,7 @@ def certify_together(
     environment = certification.environment()
     shown = shown and rank() == 0
     new = []
-    with _alone(directory, run), _nothing_left_behind(directory):
+    with alone(directory, run), nothing_left_behind(directory):
         finished = [] if directory is None else directory.read()
         if finished and rank() == 0 and (change := change_of(directory.environments(), environment)):
             warnings.warn(f"{directory.path} {change}", stacklevel=2)
@@ -126,7 +126,7 @@ def _with_batches(certification: Certification, size: int | str) -> Certificatio
 
 
 @contextmanager
-def _alone(directory: RunDirectory | None, run: RunDescription) -> Iterator[None]:
+def alone(directory: RunDirectory | None, run: RunDescription) -> Iterator[None]:
     """The directory is this run's, and no other program writes to it meanwhile."""
     with ExitStack() as stack:
         refused = None
@@ -144,7 +144,7 @@ def _alone(directory: RunDirectory | None, run: RunDescription) -> Iterator[None
 
 
 @contextmanager
-def _nothing_left_behind(directory: RunDirectory | None) -> Iterator[None]:
+def nothing_left_behind(directory: RunDirectory | None) -> Iterator[None]:
     """Without a single record, a failed certification leaves no directory that would refuse a corrected one."""
     try:
         yield

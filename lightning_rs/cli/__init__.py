@@ -3,6 +3,7 @@
 from lightning_rs.cli.commands import list_commands, run_command
 from lightning_rs.cli.data_options import expand_data_options, gather_data_options
 from lightning_rs.cli.devices import fabric_on
+from lightning_rs.cli.engines import Engine, ray_options
 from lightning_rs.cli.exits import CertifyParser, ResumeParser, TrainParser, clean_exit, fail
 from lightning_rs.cli.help_groups import GroupedParser
 from lightning_rs.cli.interruption import KeepHandlers, ending_together, stopping_cleanly
@@ -15,6 +16,7 @@ from lightning_rs.cli.wandb_log import WandbMode, wandb_id
 
 __all__ = [
     "CertifyParser",
+    "Engine",
     "GroupedParser",
     "KeepHandlers",
     "ResumeParser",
@@ -34,6 +36,7 @@ __all__ = [
     "make_loggers",
     "plug_in",
     "quiet_libraries",
+    "ray_options",
     "run_command",
     "run_config",
     "say",

@@ -57,6 +57,11 @@ GROUPS: dict[str, dict[str, str | None]] = {
         "accelerator": None,
         "devices": "NUMBER|auto",
         "num_nodes": "NUMBER",
+        "engine": None,
+        "workers": "NUMBER|auto",
+        "cpus_per_worker": "NUMBER",
+        "gpus_per_worker": "NUMBER",
+        "address": "HOST:PORT|auto",
     },
     "where results go": {
         "output": "FOLDER",
