@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from lightning_rs.certification import CertificationSettings, Forecast, Pilot, fit_draws, load_subject, run_pilot
-from lightning_rs.certification.examples import device_name
+from lightning_rs.certification.environment import device_name
 from lightning_rs.certification.planning import duration
 from lightning_rs.checks import check_at_least, check_inside
 from lightning_rs.cli.devices import fabric_on

@@ -143,7 +143,7 @@ def test_batches_that_no_memory_holds_are_refused_before_any_work(monkeypatch):
     """Whichever device will classify: a training checks while the model is still on the CPU."""
     with pytest.raises(ValueError, match=r"not enough memory: .* most of all for a batch of 1000000000000 rows"):
         make_certification(batch_size=10**12).check()
-    monkeypatch.setattr(capacity, "_available", lambda device: 2**35)
+    monkeypatch.setattr(capacity, "available_memory", lambda device: 2**35)
     with pytest.raises(ValueError, match="most of all for a bound on 2147483647 single scores"):
         make_certification(mechanisms=["salman:bound=betting"], n=2**31 - 1).check()
     make_certification(batch_size="auto").check()
