@@ -99,12 +99,7 @@ class RunDirectory:
             OSError: a file cannot be read.
             ValueError: a line that is not such a record, with its file and number.
         """
-        return self.examine()[0]
-
-    def examine(self) -> tuple[list[Record], list[str]]:
-        """As `read`, and what could not be examined, in words."""
-        stored = self.stored()
-        return ([], []) if stored is None else (list(stored), stored.notes)
+        return list(self.stored() or ())
 
     def stored(self) -> StoredRecords | None:
         """What `read` gives, read and examined part by part as it is gone through; None without any file of records.
@@ -127,10 +122,6 @@ class RunDirectory:
         """
         stored = self.stored()
         return {} if stored is None else stored.origins
-
-    def place(self, index: int) -> str:
-        """File and line of the record of a finished example."""
-        return str(self.stored().places[index])
 
     def environments(self) -> dict[Environment, int]:
         """Where the finished examples were made, each with their number.
