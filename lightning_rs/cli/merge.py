@@ -40,11 +40,7 @@ def merge(directories: list[str], output: str | None = None, radii: list[float] 
         if not merged.parts:
             raise ValueError(f"{', '.join(directories)}: no examples are finished in any of them")
         target.create(merged.run)
-        try:
-            target.replace(columns.gather(merged), merged.origins)
-        except BaseException:  # Stopped, too.
-            target.discard_if_empty()
-            raise
+        target.replace(columns.gather(merged), merged.origins)
     made = dict(Counter(merged.origins.values()))
     report_run(
         run_of_columns(columns, merged.run, target.path.name, made),

@@ -135,7 +135,7 @@ class RunDirectory:
     def replace(self, records: Iterable[Record], origins: Mapping[int, Environment] | None = None) -> None:
         """Write these records instead of all that are there, one by one; if it fails, those that were there stay.
 
-        The directory has to be `locked`.
+        The directory has to be `locked`. If it fails, or is stopped, where there was no record, `run.json` goes too.
 
         Args:
             records: each of another example.
@@ -146,13 +146,17 @@ class RunDirectory:
         """
         run = self._known()
         said = run.environment  # Needs no line of its own.
-        with replacing(self._file(0)) as part, part.open("wb") as file:
-            for record in records:
-                environment = (origins or {}).get(record.index, run.environment)
-                if environment != said:
-                    file.write(whole_line(environment.to_json().encode(), run.number))
-                    said = environment
-                file.write(whole_line(_text(record, run), run.number))
+        try:
+            with replacing(self._file(0)) as part, part.open("wb") as file:
+                for record in records:
+                    environment = (origins or {}).get(record.index, run.environment)
+                    if environment != said:
+                        file.write(whole_line(environment.to_json().encode(), run.number))
+                        said = environment
+                    file.write(whole_line(_text(record, run), run.number))
+        except BaseException:  # Stopped, too.
+            self.discard_if_empty()
+            raise
         for file in self._files():
             if file != self._file(0):
                 file.unlink()
