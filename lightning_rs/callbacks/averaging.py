@@ -29,6 +29,11 @@ class EMA(EMAWeightAveraging):
             raise ValueError(f"decay must lie in (0, 1), got {decay}")
         super().__init__(decay=decay)
 
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # The module is not there yet: the average would stay on the host, and all weights go there at every step.
+        self._device = trainer.strategy.root_device
+        super().setup(trainer, pl_module, stage)
+
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         pass
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from heapq import merge
 from pathlib import Path
 
 from lightning_rs.results import Environment, Record, RunDescription, RunDirectory, Shard
 from lightning_rs.results.description import told
+from lightning_rs.results.stored_records import StoredRecords
 
 # Of missing images so many are named.
 _NAMED = 5
@@ -17,19 +19,35 @@ _NAMED = 5
 class Merged:
     """What several directories of a run hold together.
 
+    Whoever goes through it gets the records by index; a part of them is in memory at a time.
+
     Attributes:
         run: all of it, whatever shard or environment.
-        records: by index.
+        parts: what each of the directories holds that hold any.
         origins: index to where the record was made.
         shards: into how many the directories divide it; 0 if they do not, or not alike.
         notes: what could not be examined, in words.
+
+    Raises:
+        OSError, ValueError: while one goes through it: see `RunDirectory.read`; or two records of one image that differ
+            in more than seconds.
     """
 
     run: RunDescription
-    records: list[Record]
+    parts: tuple[StoredRecords, ...]
     origins: dict[int, Environment]
     shards: int
-    notes: list[str]
+    notes: tuple[str, ...]
+
+    def __iter__(self) -> Iterator[Record]:
+        known: Record | None = None
+        for record, part in merge(*map(_with_part, self.parts), key=lambda held: held[0].index):
+            if known is None or record.index != known.index:
+                known, first = record, part
+                yield record
+            elif replace(known, seconds=record.seconds) != record:
+                there, here = first.places[record.index], part.places[record.index]
+                raise ValueError(f"{here}: another record of image {record.index} than {there}")
 
     @property
     def missing(self) -> str | None:
@@ -79,28 +97,22 @@ def merge_directories(paths: Sequence[str | Path]) -> Merged:
 
     Raises:
         OSError: a file cannot be read.
-        ValueError: see `run_of_all` and `RunDirectory.read`; or two records of one image that differ in more than
-            seconds.
+        ValueError: see `run_of_all` and `RunDirectory.stored`.
     """
     run = run_of_all(paths)
     directories = [RunDirectory(path) for path in paths]
-    found: dict[int, tuple[Record, RunDirectory]] = {}
+    held = {directory.path: stored for directory in directories if (stored := directory.stored())}
     origins: dict[int, Environment] = {}
-    notes: list[str] = []
-    for directory in directories:
-        records, own = directory.examine()
-        made = directory.origins()
-        notes += [f"{directory.path}: {note}" for note in own]
-        for record in records:
-            known, place = found.setdefault(record.index, (record, directory))
-            if replace(known, seconds=record.seconds) != record:
-                there, here = (d.place(record.index) for d in (place, directory))
-                raise ValueError(f"{here}: another record of image {record.index} than {there}")
-            origins.setdefault(record.index, made[record.index])
+    for part in held.values():
+        origins |= {index: made for index, made in part.origins.items() if index not in origins}
     shards = {directory.existing_run().shard for directory in directories} - {None}
     counts = {Shard.parse(shard).count for shard in shards}
-    records = [found[index][0] for index in sorted(found)]
-    return Merged(run, records, origins, counts.pop() if len(counts) == 1 else 0, notes)
+    notes = tuple(f"{path}: {note}" for path, part in held.items() for note in part.notes)
+    return Merged(run, tuple(held.values()), origins, counts.pop() if len(counts) == 1 else 0, notes)
+
+
+def _with_part(part: StoredRecords) -> Iterator[tuple[Record, StoredRecords]]:
+    return ((record, part) for record in part)
 
 
 def _in_order(run: RunDescription, first: RunDescription) -> RunDescription:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 
 from lightning_rs.certification.merge import merge_directories, run_of_all
 from lightning_rs.checks import check_radii
 from lightning_rs.cli.remarks import say
 from lightning_rs.results import RunDirectory
+from lightning_rs.results.columns import Columns
 from lightning_rs.results.figures import default_radii
-from lightning_rs.results.report import write_report
+from lightning_rs.results.report import report_run
+from lightning_rs.results.runs import run_of_columns
 
 
 def merge(directories: list[str], output: str | None = None, radii: list[float] | None = None) -> None:
@@ -29,15 +32,21 @@ def merge(directories: list[str], output: str | None = None, radii: list[float] 
     run = run_of_all(directories)
     target = RunDirectory(output)
     target.check(run)
+    columns = Columns()
     with target.locked():
         target.check(run)
         among = target.path.resolve() in {Path(path).resolve() for path in directories}
         merged = merge_directories(directories if among or target.run() is None else [*directories, output])
-        if not merged.records:
+        if not merged.parts:
             raise ValueError(f"{', '.join(directories)}: no examples are finished in any of them")
         target.create(merged.run)
-        target.replace(merged.records, merged.origins)
-    write_report(merged.records, merged.run, radii or default_radii(merged.run.sigma), target.path)
+        target.replace(columns.gather(merged), merged.origins)
+    made = dict(Counter(merged.origins.values()))
+    report_run(
+        run_of_columns(columns, merged.run, target.path.name, made),
+        radii or default_radii(merged.run.sigma),
+        target.path,
+    )
     for note in merged.notes:
         say(note)
     if merged.missing:

@@ -49,12 +49,8 @@ def recertify(
         if others:
             raise ValueError(f"{target.path} holds {len(others)} examples that {directory} lacks: name another output")
         target.create(about)
-        try:
-            again = recompute(records, records.run, about.spent_alpha, chosen)
-            target.replace(columns.gather(again), records.origins)
-        except BaseException:  # Stopped, too.
-            target.discard_if_empty()
-            raise
+        again = recompute(records, records.run, about.spent_alpha, chosen)
+        target.replace(columns.gather(again), records.origins)
     run = run_of_columns(columns, about, target.path.name, records.environments)
     report_run(run, radii or default_radii(about.sigma), target.path)
     for note in records.notes:  # They hold for what was made of them, too.

@@ -99,12 +99,7 @@ class RunDirectory:
             OSError: a file cannot be read.
             ValueError: a line that is not such a record, with its file and number.
         """
-        return self.examine()[0]
-
-    def examine(self) -> tuple[list[Record], list[str]]:
-        """As `read`, and what could not be examined, in words."""
-        stored = self.stored()
-        return ([], []) if stored is None else (list(stored), stored.notes)
+        return list(self.stored() or ())
 
     def stored(self) -> StoredRecords | None:
         """What `read` gives, read and examined part by part as it is gone through; None without any file of records.
@@ -128,10 +123,6 @@ class RunDirectory:
         stored = self.stored()
         return {} if stored is None else stored.origins
 
-    def place(self, index: int) -> str:
-        """File and line of the record of a finished example."""
-        return str(self.stored().places[index])
-
     def environments(self) -> dict[Environment, int]:
         """Where the finished examples were made, each with their number.
 
@@ -144,7 +135,7 @@ class RunDirectory:
     def replace(self, records: Iterable[Record], origins: Mapping[int, Environment] | None = None) -> None:
         """Write these records instead of all that are there, one by one; if it fails, those that were there stay.
 
-        The directory has to be `locked`.
+        The directory has to be `locked`. If it fails, or is stopped, where there was no record, `run.json` goes too.
 
         Args:
             records: each of another example.
@@ -155,13 +146,17 @@ class RunDirectory:
         """
         run = self._known()
         said = run.environment  # Needs no line of its own.
-        with replacing(self._file(0)) as part, part.open("wb") as file:
-            for record in records:
-                environment = (origins or {}).get(record.index, run.environment)
-                if environment != said:
-                    file.write(whole_line(environment.to_json().encode(), run.number))
-                    said = environment
-                file.write(whole_line(_text(record, run), run.number))
+        try:
+            with replacing(self._file(0)) as part, part.open("wb") as file:
+                for record in records:
+                    environment = (origins or {}).get(record.index, run.environment)
+                    if environment != said:
+                        file.write(whole_line(environment.to_json().encode(), run.number))
+                        said = environment
+                    file.write(whole_line(_text(record, run), run.number))
+        except BaseException:  # Stopped, too.
+            self.discard_if_empty()
+            raise
         for file in self._files():
             if file != self._file(0):
                 file.unlink()

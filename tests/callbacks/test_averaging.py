@@ -75,6 +75,15 @@ def test_resumption_goes_on_with_the_weights_and_the_average(tmp_path):
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
 
 
+def test_the_average_lies_where_the_training_runs(monkeypatch):
+    """Callbacks are set up before the module is brought there."""
+    module, ema = Gaussian(**ARGUMENTS, sigma=0.5), EMA()
+    trainer = Trainer(accelerator="cpu", devices=1, logger=False, enable_checkpointing=False)
+    monkeypatch.setattr(type(trainer.strategy), "root_device", torch.device("meta"))
+    ema.setup(trainer, module, "fit")
+    assert {weight.device.type for weight in ema._average_model.parameters()} == {"meta"}
+
+
 @pytest.mark.parametrize("decay", [0.0, 1.0, -0.1])
 def test_bad_input(decay):
     with pytest.raises(ValueError, match=r"decay must lie in \(0, 1\), got"):

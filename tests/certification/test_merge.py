@@ -5,7 +5,7 @@ import pytest
 from run_cases import DESCRIPTION, RECORDS, possible, write_run
 
 from lightning_rs.certification.merge import merge_directories, run_of_all
-from lightning_rs.results import Environment, RunDirectory
+from lightning_rs.results import Environment, RunDirectory, recomputation, stored_records
 
 POSSIBLE = possible(RECORDS, DESCRIPTION)
 
@@ -18,18 +18,34 @@ def parts(tmp_path):
 
 def test_shards_are_the_whole_run(parts):
     merged = merge_directories(parts)
-    assert merged.run == DESCRIPTION and merged.records == POSSIBLE
-    assert merged.missing is None and merged.notes == []
-    assert merge_directories(parts[::-1]).records == POSSIBLE
+    assert merged.run == DESCRIPTION and [*merged] == POSSIBLE
+    assert merged.missing is None and merged.notes == ()
+    assert [*merge_directories(parts[::-1])] == POSSIBLE
 
 
 def test_what_is_held_twice_has_to_be_equal_but_for_seconds(parts, tmp_path):
     slower = [replace(record, seconds=9.0) for record in RECORDS[:3]]
-    assert merge_directories([*parts, write_run(tmp_path / "slower", slower)]).records == POSSIBLE
+    assert [*merge_directories([*parts, write_run(tmp_path / "slower", slower)])] == POSSIBLE
     other = write_run(tmp_path / "other", [replace(RECORDS[1], clean_prediction=5)])
     message = f"{other}/records-0.jsonl, line 1: another record of image 1 than {parts[1]}/records-0.jsonl, line 1"
     with pytest.raises(ValueError, match=f"^{re.escape(message)}$"):
-        merge_directories([*parts, other])
+        list(merge_directories([*parts, other]))
+
+
+def test_a_part_of_the_records_is_read_at_a_time(tmp_path, monkeypatch):
+    monkeypatch.setattr(stored_records, "_PART", 2)
+    monkeypatch.setattr(recomputation, "_ROWS", 2)
+    read, records = [], [replace(RECORDS[0], index=index) for index in range(100)]
+    asked = {"indices": tuple(range(100))}
+    paths = [write_run(tmp_path / f"{i}", records[i - 1 :: 2], shard=f"{i}/2", **asked) for i in (1, 2)]
+    check = stored_records.check_record
+    monkeypatch.setattr(stored_records, "check_record", lambda *one: (read.append(one), check(*one)))
+    merged = merge_directories(paths)
+    read.clear()
+    for count, record in enumerate(merged):
+        assert record.index == count
+        assert len(read) <= count + 10
+    assert len(read) == 100
 
 
 def test_what_is_missing_is_told_by_shard(parts, tmp_path):

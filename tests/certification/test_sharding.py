@@ -128,7 +128,7 @@ def test_shards_that_are_killed_and_repeated_are_together_one_run(tmp_path):
         with pytest.raises(ValueError, match=f'holds another run; it differs in shard .*"{number}/3" there, "1/4" now'):
             certify_together(dataclasses.replace(part, shard=Shard(1, 4)), path, shown=False)
     merged = merge_directories(paths)
-    assert merged.run == run and plain(merged.records) == plain(whole) and merged.missing is None
+    assert merged.run == run and plain(merged) == plain(whole) and merged.missing is None
     assert RunDirectory(tmp_path / "whole").read() == whole
 
 

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import pytest
 from run_cases import DESCRIPTION, RECORDS, possible, write_run
@@ -86,3 +87,14 @@ def test_a_damaged_shard_or_one_that_is_written_to_is_named(work, capsys):
     err = refused(capsys, "run/shard-1-of-2", "run/shard-2-of-2", "--output=out")
     assert err.startswith("error: run/shard-2-of-2/records-0.jsonl, line 1: its check sum does not fit")
     assert not (work / "out").exists()
+
+
+def test_two_records_of_an_image_leave_what_was_there(work, capsys):
+    write_run(work / "other", [replace(RECORDS[3], clean_prediction=5)])
+    shards = ("run/shard-1-of-2", "run/shard-2-of-2")
+    there = "run/shard-2-of-2/records-0.jsonl, line 2"
+    message = f"error: other/records-0.jsonl, line 1: another record of image 3 than {there}\n"
+    before = sorted(work.rglob("*"))
+    assert refused(capsys, *shards, "other", "--output=run") == message
+    assert refused(capsys, *shards, "other", "--output=new") == message
+    assert sorted(work.rglob("*")) == before

@@ -15,7 +15,6 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.data import DataLoader, TensorDataset
 
-from lightning_rs.callbacks import EMA
 from lightning_rs.data import Digits
 from lightning_rs.models import build_base_classifier
 from lightning_rs.objectives import MACER, OBJECTIVES, Engine, Gaussian, Optimizer, Schedule, SmoothingModule
@@ -199,7 +198,7 @@ class Guard(Callback):
 def test_nothing_that_lightning_does_around_a_step_waits_for_the_device(tmp_path, monkeypatch):
     monkeypatch.setattr(FiniteLosses, "due", lambda *_: False)  # As on a device that works ahead of its host.
     guard = Guard()
-    fit("MACER", tmp_path, [guard, EMA(0.9)], epochs=2)
+    fit("MACER", tmp_path, [guard], epochs=2)
     assert guard.steps == 8
     with pytest.raises(AssertionError, match="_local_scalar_dense"), NoWaiting():
         torch.ones(1).item()
