@@ -34,7 +34,8 @@ def incremental_certification(
     The classifier before is the subject's own where its weights are those of the records, and only its preparation is
     changed; otherwise that of `checkpoint`, or of the training in whose folder the records lie. It takes the images
     of the records unless some are named, `ugare` unless another text of it is named, and a tenth of the records' draws
-    unless another number than the default is asked for. The class was selected by the records' selection draws, which it has for its n0.
+    unless another number than the default is asked for. The class was selected by the records' selection draws, which
+    it has for its n0.
 
     Args:
         certification: of the changed classifier, as certified anew.

@@ -98,7 +98,8 @@ def test_draws_without_an_answer_never_certify(changed_too, before_too):
     silent = drawn[:, 0] > 0.3
     with torch.no_grad():
         changed, before = (
-            torch.where(silent & nan, K, f(drawn).argmax(1)) for f, nan in ((CHANGED, changed_too), (BEFORE, before_too))
+            torch.where(silent & nan, K, f(drawn).argmax(1))
+            for f, nan in ((CHANGED, changed_too), (BEFORE, before_too))
         )
     for selected in range(K):
         for alone in (True, False):
