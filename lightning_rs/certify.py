@@ -112,7 +112,7 @@ def certify(
         download: short for --data.download, fetch the data set when it is not there.
         stages: paths of own stages that the checkpoint names.
         like: directory of a finished certification of a classifier of which this one is a changed copy: certifies with
-            a tenth of its draws, or n if that is fewer, from its records and from how often both answer differently.
+            a tenth of its draws, or n if that is given, from its records and from how often both answer differently.
         like_checkpoint: the classifier that like is of, unless it lies in like's training or only its preparation is
             changed.
         plugins: own modules whose data sets, architectures, mechanisms, ... the checkpoint may name.

@@ -18,7 +18,7 @@ from lightning_rs.results.runs import read_directory
 
 # What both certifications have to agree in: draws are of the same images under the same noise.
 _SAME = ("data", "split", "num_classes", "input_shape", "noise", "quantized", "sigma")
-# A tenth of the draws, if no fewer than those of before are asked for.
+# A tenth of the draws of before, if no number is asked for.
 _FEWER = 10
 
 
@@ -34,7 +34,8 @@ def incremental_certification(
     The classifier before is the subject's own where its weights are those of the records, and only its preparation is
     changed; otherwise that of `checkpoint`, or of the training in whose folder the records lie. It takes the images
     of the records unless some are named, `ugare` unless another text of it is named, and a tenth of the records' draws
-    unless fewer are asked for. The class was selected by the records' selection draws, which it has for its n0.
+    unless another number than the default is asked for. The class was selected by the records' selection draws, which
+    it has for its n0.
 
     Args:
         certification: of the changed classifier, as certified anew.
@@ -76,7 +77,9 @@ def incremental_certification(
 def _settings(settings: CertificationSettings, run: RunDescription, held: list[int]) -> CertificationSettings:
     """Those of an incremental certification."""
     defaults = CertificationSettings()
-    chosen: dict[str, Any] = {"n0": run.n0, "n": settings.n if settings.n < run.n else -(-run.n // _FEWER)}
+    chosen: dict[str, Any] = {"n0": run.n0}
+    if settings.n == defaults.n:
+        chosen["n"] = -(-run.n // _FEWER)
     if list(settings.mechanisms) == list(defaults.mechanisms):
         chosen["mechanisms"] = [Ugare.name]
     if (settings.skip, settings.limit, settings.indices) == (1, None, None):

@@ -13,8 +13,10 @@ from lightning_rs.noise import Purpose
 from lightning_rs.progress import progress
 from lightning_rs.smoothing.plan import Plan
 from lightning_rs.smoothing.sample import Sample
-from lightning_rs.smoothing.sampler import Sampler, evaluating
+from lightning_rs.smoothing.sampler import evaluating
 
+# Batches in each part of a pilot whose speed is told.
+_BATCHES = 10
 # Fields that say how far sums vary.
 _BESIDE = {"score_sum": "score_square_sum", "margin_sum": "margin_histogram"}
 
@@ -29,8 +31,8 @@ class Pilot:
         samples: what the draws of each image said.
         labels: of the images.
         rows_per_second: rows that the classifier answers on this device, everything included that a row costs.
-        slowest, fastest: the same in the slowest and in the fastest quarter of the pilot, which tell how busy the
-            device was with other work.
+        slowest, fastest: the same in the slowest and in the fastest part of the pilot, which tell how busy the device
+            was with other work: quarters, or of few batches fewer parts.
         reading: seconds to read an image.
         preparation: seconds before the first draw counts: preparation, compilation, the first batches.
     """
@@ -65,7 +67,7 @@ def run_pilot(certification: Certification, images: int, draws: int, shown: bool
     check_draws("draws", draws, 1)
     start = time.perf_counter()
     certification = certification.settled()
-    settings, noise, device = certification.settings, certification.noise, certification.device
+    settings = certification.settings
     indices = certification.indices
     generator = np.random.default_rng(certification.seed)
     chosen = np.sort(generator.choice(indices, min(images, len(indices)), replace=False)).tolist()
@@ -73,13 +75,12 @@ def run_pilot(certification: Certification, images: int, draws: int, shown: bool
     examples = [certification.image(index) for index in chosen]
     reading = (time.perf_counter() - settled) / len(chosen)
     first = examples[0][0]
-    settings.check(noise, first.shape)
+    settings.check(certification.noise, first.shape)
     fields = settings.mechanism_set.fields - {"look_counts"}
     fields |= {_BESIDE[name] for name in fields if name in _BESIDE}
     plan = Plan((draws,), settings.n0, Purpose.PILOT, clean=True, fields=fields)
-    how = (certification.num_classes, noise, settings.batch_size, certification.seed, device)
     with evaluating(certification.base_classifier):
-        sampler = Sampler(certification.prepared(first.to(device)), *how, stochastic=settings.stochastic)
+        sampler = certification.sampler(first.to(certification.device))
         numbered = [(index, image) for index, (image, _) in zip(chosen, examples, strict=True)]
         list(sampler.run(numbered[:1], plan))  # The first batches are checked, and slow.
         begun = time.perf_counter()
@@ -92,16 +93,18 @@ def run_pilot(certification: Certification, images: int, draws: int, shown: bool
     rows = plan.before + draws
     batches = -(-len(chosen) * rows // settings.batch_size)
     speed = batches * settings.batch_size / times[-1]
-    cuts = np.linspace(0, len(chosen), min(4, len(chosen)) + 1).astype(int)
-    quarters = np.diff(cuts) * rows / np.maximum(np.diff(np.array(times)[cuts]), 1e-9)
+    # Images that end in one batch end at one moment: of few batches no part says how fast it was.
+    parts = max(1, min(4, len(chosen), batches // _BATCHES))
+    cuts = np.linspace(0, len(chosen), parts + 1).astype(int)
+    speeds = np.diff(cuts) * rows / np.diff(np.array(times)[cuts])
     return Pilot(
         certification=certification,
         plan=plan,
         samples=samples,
         labels=[label for _, label in examples],
         rows_per_second=speed,
-        slowest=min(speed, float(quarters.min())),
-        fastest=max(speed, float(quarters.max())),
+        slowest=min(speed, float(speeds.min())),
+        fastest=max(speed, float(speeds.max())),
         reading=reading,
         preparation=begun - start - reading * len(chosen),
     )

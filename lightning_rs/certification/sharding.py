@@ -18,6 +18,7 @@ from lightning_rs.certification.environment import device_name
 from lightning_rs.certification.examples import Certification, certify_examples
 from lightning_rs.progress import progress
 from lightning_rs.results import Record, RunDescription, RunDirectory
+from lightning_rs.results.description import told
 from lightning_rs.results.environment import change_of
 
 
@@ -41,12 +42,14 @@ def certify_together(
             from then on, and others may write to it what belongs to it.
 
     Raises:
-        ValueError: see `certify_examples`; or a directory that holds another run, or to which another program writes.
+        ValueError: see `certify_examples`; processes that certify different things; or a directory that holds another
+            run, or to which another program writes.
     """
     certification = dataclasses.replace(certification, base_classifier=_of_first_process(certification.base_classifier))
     directory = RunDirectory(path) if (path := _broadcast(output)) else None
     certification = _settled_together(certification, directory)
     run = certification.describe()
+    _check_agreement(run)
     environment = certification.environment()
     shown = shown and rank() == 0
     new = []
@@ -57,7 +60,9 @@ def certify_together(
         key = _broadcast(secrets.token_hex(8))  # And all have read before any appends.
         known = {record.index for record in finished}
         missing = [index for index in run.asked if index not in known]
-        claims = Claims(missing, key, unequal=certification.settings.mechanism_set.sequential)
+        # Some images are asked of two classifiers where there was one before, and others of one.
+        unequal = certification.settings.mechanism_set.sequential or certification.prior is not None
+        claims = Claims(missing, key, unequal)
         with (
             nullcontext() if directory is None else directory.appender(rank(), environment) as file,
             progress(len(missing), f"Certifying {certification.split}", "img", shown, leave=False) as bar,
@@ -152,6 +157,18 @@ def nothing_left_behind(directory: RunDirectory | None) -> Iterator[None]:
         if directory and world_size() == 1:  # Others may just be writing theirs.
             directory.discard_if_empty()
         raise
+
+
+def _check_agreement(run: RunDescription) -> None:
+    """Refuse, on all processes, that they certify different things: say, files that change between their readings.
+
+    Raises:
+        ValueError: names what differs.
+    """
+    first, *others = _gather(run)
+    for other in others:
+        if differing := first.differences(other):
+            raise ValueError(f"the processes certify different things; they differ in {told(differing)}")
 
 
 def _broadcast(value: Any) -> Any:

@@ -157,7 +157,7 @@ def _show(
     lines = [
         f"From {len(pilot.samples):,} of {total:,} images, {pilot.plan.looks[-1]:,} draws each: "
         f"{pilot.rows_per_second:,.0f} draws a second on {device_name(certification.device)}, between "
-        f"{pilot.slowest:,.0f} and {pilot.fastest:,.0f} in quarters of the pilot; {duration(pilot.preparation)} of "
+        f"{pilot.slowest:,.0f} and {pilot.fastest:,.0f} in parts of the pilot; {duration(pilot.preparation)} of "
         "preparation are not counted"
     ]
     if allowed is not None:
@@ -205,8 +205,8 @@ def _plain(pilot: Pilot, forecasts: Sequence[Forecast], devices: int) -> Mapping
             "indices": [sample.index for sample in pilot.samples],
             "draws": pilot.plan.looks[-1],
             "draws_per_second": pilot.rows_per_second,
-            "slowest_quarter": pilot.slowest,
-            "fastest_quarter": pilot.fastest,
+            "slowest_part": pilot.slowest,
+            "fastest_part": pilot.fastest,
             "preparation_seconds": pilot.preparation,
         },
         "forecasts": [

@@ -38,14 +38,14 @@ class Before:
 
 
 class PairedClassifier(nn.Module):
-    """Both classifiers' answers to one row as a vote for one of 2 K: scores are 1 there, and 0 elsewhere.
+    """Both classifiers' answers to one row as a vote for one of 2 (K + 1): scores are 1 there, and 0 elsewhere.
 
-    Class j < K: both say j. Class K + j: the one before says j, and the changed one does not; an answer with NaN says
-    nothing. Where the one before says nothing, which takes no vote from it, K + what the changed one says.
+    Place j <= K: both say j. Place K + 1 + j: the one before says j, and the changed one does not. Class K stands for
+    an answer with NaN, which says nothing.
 
     Args:
         changed: maps (rows, *shape) to (rows, K) scores.
-        before: as well; None for the changed one alone, whose answers are then j, and with NaN K.
+        before: as well; None for the changed one alone, whose answers are then j.
         num_classes: K.
     """
 
@@ -61,10 +61,9 @@ class PairedClassifier(nn.Module):
     def forward(self, rows: Tensor) -> Tensor:
         place = self._vote(self.changed, rows)
         if self.before is not None:
-            before, none = self._vote(self.before, rows), self.num_classes
-            lost = none + torch.where(before == none, place.clamp(max=none - 1), before)
-            place = torch.where(before == place, place, lost)
-        return nn.functional.one_hot(place, 2 * self.num_classes).float()
+            before = self._vote(self.before, rows)
+            place = torch.where(before == place, place, self.num_classes + 1 + before)
+        return nn.functional.one_hot(place, 2 * (self.num_classes + 1)).float()
 
     def _vote(self, classifier: Callable[[Tensor], Tensor], rows: Tensor) -> Tensor:
         """(rows,) classes, K where scores are NaN."""
@@ -72,6 +71,30 @@ class PairedClassifier(nn.Module):
         if scores.shape != (len(rows), self.num_classes):
             raise ValueError(f"{self.num_classes} scores a row were expected, got {tuple(scores.shape)}")
         return torch.where(scores.isnan().any(dim=1), self.num_classes, scores.argmax(dim=1))
+
+
+class _VotesSampler(Sampler):
+    """Samples a `PairedClassifier`, whose classifiers are checked by their scores, each by itself.
+
+    Of votes too little is seen: some randomness hardly ever moves them, and other kernels, which may round otherwise,
+    do where two classes are nearly equal.
+
+    Args:
+        changed, before: samplers of the two classifiers; see `PairedClassifier`.
+    """
+
+    def __init__(self, changed: Sampler, before: Sampler | None) -> None:
+        self._single = [one for one in (changed, before) if one is not None]
+        classifiers = [None if one is None else one.base_classifier for one in (changed, before)]
+        classifier = PairedClassifier(*classifiers, changed.num_classes)
+        how = (changed.noise, changed.batch_size, changed.seed, changed.device)
+        super().__init__(classifier, 2 * (changed.num_classes + 1), *how)
+
+    def check_first(self, rows: Tensor, logits: Tensor, used: int) -> None:
+        """See `Sampler.check_first`."""
+        for single in self._single:
+            if not single.checked:
+                single.check_first(rows, single.classify(rows), used)
 
 
 class PairedSampler:
@@ -100,11 +123,8 @@ class PairedSampler:
     ) -> None:
         self.known, self.num_classes, self.device = known, num_classes, device
         how = (noise, batch_size, seed, device)
-        self._clean = Sampler(changed, num_classes, *how)
-        self._samplers = {
-            alone: Sampler(PairedClassifier(changed, None if alone else before, num_classes), 2 * num_classes, *how)
-            for alone in (True, False)
-        }
+        self._changed, earlier = (Sampler(classifier, num_classes, *how) for classifier in (changed, before))
+        self._samplers = {alone: _VotesSampler(self._changed, None if alone else earlier) for alone in (True, False)}
 
     def run(self, examples: Iterable[tuple[int, Tensor] | None], plan: Plan) -> Iterator[Sample]:
         """Sample every (index, x) as `plan` says; yields each example when it is finished, in any order.
@@ -132,12 +152,14 @@ class PairedSampler:
                 yield self._of_changed(sample, position, self.known[index], x)
 
     def _of_changed(self, sample: Sample, position: int, known: Before, x: Tensor) -> Sample:
-        agreed, others = np.split(sample.counts, 2)
+        agreed, others = np.split(sample.counts, 2)  # Of the K classes, and of those that say nothing.
         selected = int(known.selection_counts.argmax())
         lost, draws = (0, 0) if known.alone else (int(others[selected]), int(sample.counts.sum()))
-        counts = count_nan_against(np.append(agreed, others.sum()), selected)
+        counts = count_nan_against(np.append(agreed[:-1], agreed[-1] + others.sum()), selected)
+        # A compiled classifier is made for whole batches.
+        rows = x.to(self.device).repeat(self._changed.batch_size if self._changed.whole_batches else 1, *[1] * x.ndim)
         with torch.inference_mode():
-            scores = self._clean.classify(x.to(self.device)[None])[0]
+            scores = self._changed.classify(rows)[0]
         return replace(
             sample,
             position=position,

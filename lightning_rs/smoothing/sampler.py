@@ -49,6 +49,10 @@ class Sampler:
         device: where to compute.
         stochastic: whether the base classifier answers at random, to each row by itself. It then draws from global
             generators of its own; those outside are as if it had not.
+
+    Attributes:
+        whole_batches: whether the base classifier is compiled, for batches of this size alone.
+        checked: whether its answers to a first batch were those of independent draws.
     """
 
     def __init__(
@@ -70,7 +74,7 @@ class Sampler:
         self.device = device
         self.whole_batches = getattr(getattr(base_classifier, "preparation", None), "compile", False)
         self._rows_a_call = batch_size
-        self._checked = False
+        self.checked = False
         self._randomness = OwnRandomness(device) if stochastic else None
 
     def run(self, examples: Iterable[tuple[int, Tensor] | None], plan: Plan) -> Iterator[Sample]:
@@ -117,7 +121,7 @@ class Sampler:
         Raises:
             ValueError: NaN for all of them, or see `check_same_answers` and `check_independent_answers`.
         """
-        if self._checked:
+        if self.checked:
             return
         if logits[:used].isnan().any(dim=1).all():
             raise ValueError(f"the base classifier returned NaN for all {used} rows of its first batch")
@@ -127,7 +131,7 @@ class Sampler:
             check_same_answers(self.classify, rows[:part], logits[:part])
         else:
             check_independent_answers(self.classify, rows[:part], logits[:part], self._randomness)
-        self._checked = True
+        self.checked = True
 
     def classify(self, rows: Tensor) -> Tensor:
         """Logits of a batch, or of a part of one."""

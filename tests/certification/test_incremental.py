@@ -57,7 +57,8 @@ def test_a_tenth_of_the_draws_of_the_same_images(old):
     settings = certification.settings
     assert (settings.n0, settings.n, settings.indices) == (50, 200, INDICES)
     assert list(settings.mechanism_set) == ["ugare"] and certification.purpose is Purpose.INCREMENTAL
-    assert changed(old, dataclasses.replace(NEW, n=700, limit=1)).settings.n == 700
+    for asked in (700, 3000):
+        assert changed(old, dataclasses.replace(NEW, n=asked, limit=1)).settings.n == asked
     assert changed(old, dataclasses.replace(NEW, indices=[8, 0])).indices == [8, 0]
     run, before = certification.describe(), RunDirectory(old).run()
     assert run.like == before.digest and (run.n0, run.n) == (50, 200)

@@ -31,6 +31,12 @@ def test_it_says_how_fast_rows_come_and_settles_what_is_left_open():
     assert pilot.reading > 0 and pilot.preparation > 0
 
 
+def test_of_few_batches_no_quarter_says_how_fast_it_was():
+    """All six images end with the same batch."""
+    pilot = run_pilot(make_certification(batch_size=2000), images=6, draws=50, shown=False)
+    assert pilot.slowest <= pilot.rows_per_second and pilot.fastest < 2 * pilot.rows_per_second
+
+
 def test_it_collects_what_the_mechanisms_read_and_how_far_it_varies():
     certification = make_certification(mechanisms=["salman", "kumar_margin:band=naive"])
     sample = run_pilot(certification, images=1, draws=50, shown=False).samples[0]

@@ -79,7 +79,8 @@ def slow(pilot, rows_per_second):
 
 
 @pytest.mark.parametrize("mechanism", ["cohen", "sequential_betting"])
-def test_a_budget_is_spent_on_the_largest_round_number_of_draws(mechanism):
+def test_a_budget_is_spent_on_the_largest_round_number_of_draws(mechanism, monkeypatch):
+    monkeypatch.setattr(Forecast, "_overhead", 0.01)  # Busy machines would take any time.
     pilot = slow(run_pilot(certification_of(CLEAR[:40], mechanisms=[mechanism]), 6, 200, shown=False), 1000)
     settings = pilot.certification.settings
     forecast = fit_draws(pilot, settings, 100.0, devices=2)
@@ -93,7 +94,8 @@ def test_a_budget_is_spent_on_the_largest_round_number_of_draws(mechanism):
 
 
 @pytest.mark.parametrize(("mechanism", "least"), [("cohen", 10), ("cohen_two_sided", 11), ("sequential_betting", 12)])
-def test_a_budget_that_is_too_small_is_told_the_least_number_of_draws_and_its_time(mechanism, least):
+def test_a_budget_that_is_too_small_is_told_the_least_number_of_draws_and_its_time(mechanism, least, monkeypatch):
+    monkeypatch.setattr(Forecast, "_overhead", 0.05)
     pilot = slow(run_pilot(certification_of(CLEAR[:40], mechanisms=[mechanism]), 5, 20, shown=False), 100)
     settings = pilot.certification.settings
     assert least_draws(pilot, settings) == least
@@ -105,7 +107,7 @@ def test_a_budget_that_is_too_small_is_told_the_least_number_of_draws_and_its_ti
         fit_draws(pilot, settings, 5.0)
     rows = 40 * (101 + least) / 100
     said = int(str(refused.value).split()[-3])
-    assert rows <= said <= rows + 5  # The mechanisms take time, too.
+    assert rows + 2 <= said <= rows + 3  # The mechanisms take time, too.
 
 
 def test_radii_that_no_draws_certify_need_more():

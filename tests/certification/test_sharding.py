@@ -25,7 +25,9 @@ def certify_as(rank, world, port, folder):
         torch.nn.init.zeros_(certification.base_classifier[1].weight)
     run, records = certify_together(certification, folder / ("out" if not rank else "elsewhere"), shown=False)
     lines = [record.to_json() for record in plain(records)]
-    (folder / f"rank{rank}.json").write_text(json.dumps([run.to_dict(), lines]))
+    with pytest.raises(ValueError, match="processes certify different things; they differ in indices") as refused:
+        certify_together(make_certification(batch_size=40, limit=5 + rank), folder / "other", shown=False)
+    (folder / f"rank{rank}.json").write_text(json.dumps([run.to_dict(), lines, str(refused.value)]))
     distributed.destroy_process_group()
 
 
@@ -33,7 +35,7 @@ def test_processes_share_the_examples_and_agree(tmp_path, unused_port):
     multiprocessing.start_processes(certify_as, (2, unused_port, tmp_path), nprocs=2, start_method="fork")
     first, second = (json.loads((tmp_path / f"rank{rank}.json").read_text()) for rank in range(2))
     assert first == second
-    assert not (tmp_path / "elsewhere").exists()
+    assert not (tmp_path / "elsewhere").exists() and not (tmp_path / "other").exists()
     files = [path.read_text().splitlines() for path in (tmp_path / "out").glob("records-*.jsonl")]
     # None twice, and whoever certified any says where it was made.
     assert sum(len(lines) - 1 for lines in files if lines) == 5

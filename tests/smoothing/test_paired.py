@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from lightning_rs.noise import Gaussian, Purpose, Stage
-from lightning_rs.smoothing import paired
+from lightning_rs.smoothing import Preparation, paired
 from lightning_rs.smoothing.paired import Before, PairedClassifier, PairedSampler
 from lightning_rs.smoothing.plan import Plan
 
@@ -71,33 +71,89 @@ def answers(*classes):
     return lambda rows: table
 
 
-def test_answers_that_are_none_count_against_the_class():
+def test_answers_that_are_none_are_votes_for_nothing():
+    """They lose the vote of before; where that one says nothing there is none to lose, whatever the other says."""
     before, changed = answers(0, 1, 2, None, None, 0), answers(0, 2, None, 1, None, 1)
     said = PairedClassifier(changed, before, K)(torch.zeros(6, *SHAPE))
+    lost = K + 1
     assert torch.equal(said.sum(1), torch.ones(6))
-    assert said.argmax(1).tolist() == [0, K + 1, K + 2, K + 1, K, K]
+    assert said.argmax(1).tolist() == [0, lost + 1, lost + 2, lost + K, K, lost]
     alone = PairedClassifier(changed, None, K)(torch.zeros(6, *SHAPE))
     assert alone.argmax(1).tolist() == [0, 2, K, 1, K, 1]
 
 
-def test_draws_without_an_answer_never_certify():
-    def sometimes(rows):
-        scores = CHANGED(rows)
-        scores[rows[:, 0] > 0.3] = torch.nan
-        return scores
+@pytest.mark.parametrize(("changed_too", "before_too"), [(True, False), (False, True), (True, True)])
+def test_draws_without_an_answer_never_certify(changed_too, before_too):
+    def sometimes(classifier):
+        def scores_of(rows):
+            scores = classifier(rows)
+            scores[rows[:, 0] > 0.3] = torch.nan
+            return scores
+
+        return scores_of
 
     x = torch.zeros(*SHAPE)
     drawn = rows(3, x)
-    for alone in (True, False):
-        about = {3: known(0, alone)}
-        (sample,) = PairedSampler(sometimes, BEFORE, about, K, NOISE, 64, SEED, CPU).run([(3, x)], PLAN)
-        with torch.no_grad():
-            before, changed = (f(drawn).argmax(1) for f in (BEFORE, CHANGED))
-        silent = drawn[:, 0] > 0.3
-        assert 10 < silent.sum() and sample.counts[0] <= ((changed == 0) & ~silent).sum()
-        if not alone:
-            lost = (before == 0) & ((changed != 0) | silent)
-            assert sample.fields["paired_counts"].tolist() == [int(lost.sum()), N]
+    classifiers = [sometimes(f) if nan else f for f, nan in ((CHANGED, changed_too), (BEFORE, before_too))]
+    silent = drawn[:, 0] > 0.3
+    with torch.no_grad():
+        changed, before = (
+            torch.where(silent & nan, K, f(drawn).argmax(1))
+            for f, nan in ((CHANGED, changed_too), (BEFORE, before_too))
+        )
+    for selected in range(K):
+        for alone in (True, False):
+            about = {3: known(selected, alone)}
+            (sample,) = PairedSampler(*classifiers, about, K, NOISE, 64, SEED, CPU).run([(3, x)], PLAN)
+            agree = changed if alone else torch.where(before == changed, changed, K)
+            assert 10 < silent.sum() and sample.counts[selected] == (agree == selected).sum()
+            # Whatever its answers would have been, no rival has more votes than the strongest is given.
+            most = max(((changed == j) | (changed == K)).sum() for j in range(K) if j != selected)
+            assert np.delete(sample.counts, selected).max() >= most
+            if not alone:
+                lost = (before == selected) & (changed != selected)
+                assert sample.fields["paired_counts"].tolist() == [int(lost.sum()), N]
+
+
+class Trembling(nn.Module):
+    """Two classes are equal up to the last bits, which are others in every call: votes are, too."""
+
+    calls = 0
+
+    def forward(self, rows):
+        self.calls += 1
+        scores = CHANGED(rows)
+        scores[:, 1] = scores[:, 0] + (-1) ** self.calls * 1e-7
+        return scores
+
+
+def test_last_bits_that_move_votes_are_no_randomness_and_small_randomness_is_found():
+    x = [(3, torch.zeros(*SHAPE))]
+    for classifiers in ((Trembling(), BEFORE), (CHANGED, Trembling())):
+        assert len(list(PairedSampler(*classifiers, {3: known(0, False)}, K, NOISE, 64, SEED, CPU).run(x, PLAN))) == 1
+
+    def random(rows):
+        return 100.0 * nn.functional.one_hot((rows[:, 0] > 9.0).long(), K) + torch.rand(len(rows), K)
+
+    for classifiers, alone in (((random, BEFORE), False), ((CHANGED, random), False), ((random, BEFORE), True)):
+        with pytest.raises(ValueError, match="must answer to each row alone and always the same"):
+            list(PairedSampler(*classifiers, {3: known(0, alone)}, K, NOISE, 64, SEED, CPU).run(x, PLAN))
+
+
+def test_a_compiled_classifier_sees_whole_batches_alone():
+    sizes = set()
+
+    class Compiled(nn.Module):
+        preparation = Preparation(compile=True)
+
+        def forward(self, rows):
+            sizes.add(len(rows))
+            return CHANGED(rows)
+
+    about = {3: known(0, False), 4: known(1, True)}
+    images = [(3, torch.zeros(*SHAPE)), (4, torch.ones(*SHAPE))]
+    list(PairedSampler(Compiled(), Compiled(), about, K, NOISE, 100, SEED, CPU).run(images, PLAN))
+    assert sizes == {100}
 
 
 def test_a_classifier_with_other_classes_is_refused():
