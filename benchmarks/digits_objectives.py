@@ -21,6 +21,7 @@ import numpy as np
 import pytorch_lightning
 import torch
 from jsonargparse import auto_cli
+from machine import processor
 from pytorch_lightning import Trainer, seed_everything
 
 import lightning_rs
@@ -111,7 +112,7 @@ def table(runs: dict[tuple[str, float, int], dict[str, Any]], n: int) -> str:
         f"Digits test split (364 images), `digits_cnn`, {'/'.join(map(str, epochs))} epochs, n = {n:,}, α = 0.001, "
         f"mechanism `{MECHANISM}`; per cent certified at radius r (l2, pixels in [0, 1]), mean ± standard deviation "
         "over the seeds. The lead in ACR is given with its standard error.\n\n"
-        f"Measured on {_processor()}, one thread; Python {platform.python_version()}, torch {torch.__version__}, "
+        f"Measured on {processor()}, one thread; Python {platform.python_version()}, torch {torch.__version__}, "
         f"pytorch-lightning {pytorch_lightning.__version__}, lightning_rs {lightning_rs.__version__}.\n"
     )
     return about + "\n" + "\n".join(lines)
@@ -130,12 +131,6 @@ def _lead(values: list[float], base: list[float]) -> str:
         return f"{difference:+.4f}"
     error = math.sqrt(np.var(values, ddof=1) / len(values) + np.var(base, ddof=1) / len(base))
     return f"{difference:+.4f} ± {error:.4f}"
-
-
-def _processor() -> str:
-    path = Path("/proc/cpuinfo")
-    names = [line.split(":", 1)[1].strip() for line in path.read_text().splitlines() if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
 
 
 def run(

@@ -19,7 +19,6 @@ from __future__ import annotations
 
 import math
 import os
-import platform
 import threading
 import time
 from collections.abc import Callable
@@ -28,10 +27,10 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 from jsonargparse import auto_cli
+from machine import best_time, ceiling, described, speed_of, work_of
 from rich.table import Table
 from scipy.stats import norm
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from lightning_rs.bounds import clopper_pearson_lower, clopper_pearson_upper
 from lightning_rs.certification import Certification, CertificationSettings, certify_examples
@@ -125,53 +124,6 @@ class PeakMemory:
             return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def ceiling(classifier: nn.Module, x: Tensor, dtype: torch.dtype) -> tuple[float, str]:
-    """Draws a second that the device could do at most, and what binds."""
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        classifier(x[None])
-    moved = 0
-
-    def count(_: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-        nonlocal moved
-        moved += (inputs[0].numel() + output.numel()) * torch.empty(0, dtype=dtype).element_size()
-
-    hooks = [m.register_forward_hook(count) for m in classifier.modules() if not list(m.children())]
-    with torch.no_grad():
-        classifier(x[None])
-    for hook in hooks:
-        hook.remove()
-    size = 8192 if x.is_cuda else 2048
-    a = torch.randn(size, size, device=x.device).to(dtype)
-    source = torch.randn(2**28 if x.is_cuda else 2**25, device=x.device)
-    target = torch.empty_like(source)
-    arithmetic = 2 * size**3 / best_time(lambda: a @ a, x.device)
-    bandwidth = 2 * source.numel() * 4 / best_time(lambda: target.copy_(source), x.device)
-    times = {"arithmetic": counter.get_total_flops() / arithmetic, "memory": moved / bandwidth}
-    binding = max(times, key=times.get)
-    return 1.0 / times[binding], binding
-
-
-def processor() -> str:
-    """Its name, where the system tells."""
-    if not os.path.exists("/proc/cpuinfo"):
-        return platform.processor()
-    with open("/proc/cpuinfo") as file:
-        names = [line.partition(":")[2].strip() for line in file if line.startswith("model name")]
-    return names[0] if names else platform.processor()
-
-
-def best_time(call: Callable[[], object], device: torch.device, repeats: int = 5) -> float:
-    def once() -> float:
-        start = time.perf_counter()
-        call()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
-        return time.perf_counter() - start
-
-    once()
-    return min(once() for _ in range(repeats))
-
-
 def speed(
     models: list[str] = ["digits_cnn", "cifar_resnet20"],  # noqa: B006
     images: int = 2,
@@ -189,8 +141,7 @@ def speed(
         seed: seed of the weights and the images.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    name = torch.cuda.get_device_name() if device.type == "cuda" else f"{processor()} CPU"
-    print(f"{name}, {torch.get_num_threads()} threads, torch {torch.__version__}, Python {platform.python_version()}")
+    print(described(device))
     for model in models:
         channels, size, on_cpu, on_gpu = MODELS[model]
         draws = n or (on_gpu if device.type == "cuda" else on_cpu)
@@ -259,11 +210,10 @@ def _speed_of(
                 continue
             title = f"ours, batches of {batch_size:,}{', ' if label else ''}{label}"
             measure(title, ours(prepared, batch_size), preparation.precision)
-    with keep_freed_memory(device):
-        ceilings = {
-            "float32": ceiling(classifier, x[0], torch.float32),
-            "bfloat16": ceiling(classifier, x[0], torch.bfloat16),
-        }
+    with keep_freed_memory(device), torch.no_grad():
+        work = work_of(classifier, lambda: classifier(x[:1]))
+        types = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+        ceilings = {name: ceiling(work, speed_of(device, dtype), dtype) for name, dtype in types.items()}
     table = Table(title=f"{model}, {'x'.join(map(str, x.shape[1:]))}, n = {n:,}")
     for column in ("", "draws/s", "ratio", "of the ceiling", "peak MB"):
         table.add_column(column, justify="right" if column else "left", no_wrap=True)

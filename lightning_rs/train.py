@@ -64,6 +64,7 @@ from lightning_rs.models import denoiser_stage, is_place, load_named
 from lightning_rs.noise import NOISES
 from lightning_rs.objectives import DenoiserObjective, SmoothingModule
 from lightning_rs.preflight import check_places, check_training
+from lightning_rs.smoothing.memory import keep_freed_memory
 
 DEFAULT_CONFIG = Path(__file__).resolve().parent / "configs" / "default.yaml"
 
@@ -336,7 +337,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     trainer, checkpoint = cli.trainer, cli.trainer.checkpoint_callback
     with ending_together(trainer.strategy), stopping_cleanly(cli.how_to_go_on, say=trainer.is_global_zero):
         try:
-            trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.resumed_from, weights_only=True)
+            with keep_freed_memory(trainer.strategy.root_device):
+                trainer.fit(cli.model, datamodule=cli.datamodule, ckpt_path=cli.resumed_from, weights_only=True)
         except FloatingPointError as error:
             last = checkpoint and checkpoint.last_model_path
             fail(f"{error}; " + (f"the last good checkpoint is {last}" if last else "there is no checkpoint yet"))

@@ -25,6 +25,7 @@ from lightning_rs.models import (
 )
 from lightning_rs.noise import make_noise
 from lightning_rs.objectives.engine import Engine, plain_layout
+from lightning_rs.objectives.epoch_means import EpochMeans
 from lightning_rs.objectives.finite import FiniteLosses
 from lightning_rs.objectives.freezing import freeze as freeze_named
 from lightning_rs.objectives.freezing import keep_evaluating
@@ -112,13 +113,13 @@ class SmoothingModule(ResumableRandomState, ABC):
             # Its checks of the labels would make the host wait for the device; the data modules check them.
             {name: MulticlassAccuracy(num_classes, average="micro", validate_args=False) for name in accuracies}
         )
-        self._losses = FiniteLosses()
+        self._losses, self._means = FiniteLosses(), EpochMeans()
         self._scores: Callable[[Tensor], Tensor] | None = None
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
         if stage == "fit":
-            self._losses = FiniteLosses()
+            self._losses, self._means = FiniteLosses(), EpochMeans()
             self._scores = self.engine.set_up(self.base_classifier)
 
     def teardown(self, stage: str) -> None:
@@ -163,10 +164,18 @@ class SmoothingModule(ResumableRandomState, ABC):
             self._require_finite()
         self.accuracy["train_noisy"].update(logits, y.repeat(len(logits) // len(y)))
         logged = {"loss": loss, **(parts if len(parts) > 1 else {})}
-        for name, value in logged.items():
-            self.log(f"train/{name}", value, on_step=False, on_epoch=True, prog_bar=name == "loss", sync_dist=True)
-        self.log("train/noisy_accuracy", self.accuracy["train_noisy"], on_step=False, on_epoch=True)
+        self._means.add(logged, len(x))
+        if self.trainer.is_last_batch:  # Early enough for all callbacks at the end of the epoch.
+            self._log_epoch()
         return loss
+
+    def _log_epoch(self) -> None:
+        means = self._means.take()
+        for name, (mean, rows) in means.items():
+            shown = {"prog_bar": name == "loss", "on_step": False, "on_epoch": True}
+            self.log(f"train/{name}", mean, sync_dist=True, batch_size=rows, **shown)
+        if means:
+            self.log("train/noisy_accuracy", self.accuracy["train_noisy"], on_step=False, on_epoch=True)
 
     def _require_finite(self) -> None:
         found = self._losses.look()
@@ -182,6 +191,7 @@ class SmoothingModule(ResumableRandomState, ABC):
 
     def on_train_epoch_end(self) -> None:
         self._require_finite()
+        self._log_epoch()  # If the training was stopped before the epoch's last batch.
 
     def on_validation_start(self) -> None:
         self._require_finite()

@@ -239,6 +239,39 @@ def test_parts_are_logged_and_sum_to_the_loss(tmp_path):
     assert 0 <= logged["train/noisy_accuracy"] <= 1
 
 
+class SeenLosses(Callback):
+    """Losses of an epoch's steps, and what a callback reads of them at the epoch's end."""
+
+    def __init__(self):
+        self.steps, self.read = [], []
+
+    def on_train_epoch_start(self, trainer, pl_module):
+        self.steps = []
+
+    def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
+        self.steps.append(float(outputs["loss"]))
+
+    def on_train_epoch_end(self, trainer, pl_module):
+        self.read.append((float(trainer.callback_metrics["train/loss"]), sum(self.steps) / len(self.steps)))
+
+
+def test_the_loss_of_an_epoch_is_the_mean_of_its_steps_for_all_callbacks():
+    seen = SeenLosses()
+    trainer = Trainer(max_epochs=2, limit_val_batches=0, enable_checkpointing=False, callbacks=[seen], **OPTIONS)
+    trainer.fit(Gaussian(**ARGUMENTS), datamodule=Digits(batch_size=200))
+    assert [logged for logged, _ in seen.read] == pytest.approx([mean for _, mean in seen.read], rel=1e-5)
+    assert seen.read[0] != seen.read[1]
+
+
+def test_the_loss_of_an_epoch_that_is_cut_short_is_logged():
+    seen = SeenLosses()
+    options = {"max_steps": 7, "limit_val_batches": 0, "enable_checkpointing": False}
+    trainer = Trainer(callbacks=[seen], **options, **OPTIONS)
+    trainer.fit(Gaussian(**ARGUMENTS), datamodule=Digits(batch_size=200))
+    assert len(seen.steps) == 2
+    assert float(trainer.callback_metrics["train/loss"]) == pytest.approx(sum(seen.steps) / 2, rel=1e-5)
+
+
 @pytest.fixture(scope="module")
 def differences(tmp_path_factory):
     script = ROOT / "tests" / "scripts" / "data_parallel_loss.py"

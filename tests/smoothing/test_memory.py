@@ -29,6 +29,8 @@ with keep_freed_memory(torch.device("cuda", 0)):  # First: what follows leaves a
     seen["inside of another device"] = kept_after_use()
 outside = resident()
 with keep_freed_memory(CPU):
+    with keep_freed_memory(CPU):
+        pass
     seen["inside"] = kept_after_use()
 seen["returned"] = (resident() - outside) / SIZE
 seen["after"] = kept_after_use()
