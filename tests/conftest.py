@@ -110,10 +110,11 @@ def unused_port() -> int:
 
 @pytest.fixture(scope="session")
 def ray_cluster() -> Iterator[Any]:
-    """A Ray cluster of one machine with two cores."""
+    """A Ray cluster of one machine with two cores, without those of its services that no program here asks."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, "include_dashboard": False})
+    least = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 2, **least})
     yield cluster
     cluster.shutdown()
 

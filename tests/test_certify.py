@@ -9,7 +9,7 @@ import onnx
 import pytest
 import torch
 import wandb_reader
-from conftest import ROOT, run_python, run_script
+from conftest import HOME, ROOT, run_python, run_script
 from onnx import TensorProto, helper, numpy_helper
 from PIL import Image
 
@@ -75,6 +75,7 @@ def test_a_pool_of_ray_on_this_machine_gives_the_records_of_one_process(checkpoi
     assert "Certified accuracy (%)" in done.stdout and "40 images" in done.stdout
     said = done.stderr.replace("\r", "\n").split("\n")
     assert all(line.startswith("Certifying test") for line in said if line.strip())  # Ray itself says nothing.
+    assert not Path(HOME.name, ".ray").exists()  # Nor does it leave anything.
     done = certify(checkpoint, tmp_path / "new", *options, "--devices=2", status=2)
     assert done.stderr == "error: --engine ray takes --workers in the place of --devices and --num_nodes\n"
 

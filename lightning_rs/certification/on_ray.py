@@ -6,6 +6,7 @@ import dataclasses
 import os
 import secrets
 import socket
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from lightning_rs.progress import progress
 from lightning_rs.results import Environment, Record, RunDescription, RunDirectory
 from lightning_rs.results.description import told
 from lightning_rs.results.directory import RecordAppender
+from lightning_rs.results.environment import change_of
 
 # Batches that a worker fills with the examples it gets at a time: a few, as the last one is not full, and not so many
 # that others wait for it at the end.
@@ -64,7 +66,7 @@ def certify_on_ray(
         left = [index for index in run.asked if index not in known]
         new = []
         with (
-            _appending(directory) as append,
+            appending(directory) as append,
             progress(len(left), f"Certifying {run.split}", "img", shown, leave=False) as bar,
         ):
             for greeting, record in _found(left, certification, run, load, options, bar):
@@ -133,8 +135,15 @@ class CertifyingWorker:
                 yield record.index, record
 
 
-def admit(run: RunDescription, greeting: Greeting) -> tuple[int, int]:
+def admit(run: RunDescription, fewest: int, greeting: Greeting) -> tuple[int, int]:
     """How many examples of a run a worker gets at a time, at least and at most.
+
+    Those that may end early get company at once: one alone would leave most of its batches empty.
+
+    Args:
+        run: what is certified.
+        fewest: rows of an example that ends as early as it can.
+        greeting: of the worker.
 
     Raises:
         ValueError: it certifies something else.
@@ -142,7 +151,7 @@ def admit(run: RunDescription, greeting: Greeting) -> tuple[int, int]:
     if differing := greeting.run.differences(run.whole):
         raise ValueError(f"machine {greeting.machine} certifies something else: it differs in {told(differing)}")
     batch = greeting.environment.batch_size
-    return tuple(-(-batches * batch // (run.n0 + run.n)) for batches in (_LEAST, _MOST))
+    return -(-_LEAST * batch // (run.n0 + run.n)), -(-_MOST * batch // fewest)
 
 
 def _found(
@@ -164,20 +173,26 @@ def _found(
         return
     device = "cuda" if options.gpus_per_worker else "cpu"
     cores = max(1, int(options.cpus_per_worker))
+    plan = certification.plan(run.input_shape)
+    ready = partial(admit, run, plan.before + plan.looks[0])
     arguments = (load, certification.drawn_seed, cores, device, os.getcwd())
     with RayPool(options) as pool:
-        yield from pool.run(CertifyingWorker, arguments, indices, partial(admit, run), watch)
+        watch(0)  # A cluster may have no room for long.
+        yield from pool.run(CertifyingWorker, arguments, indices, ready, watch)
 
 
 @contextmanager
-def _appending(directory: RunDirectory) -> Iterator[Callable[[Record, Environment], None]]:
-    """What keeps a record, in a file of its environment."""
-    numbers = {environment: number for number, environment in enumerate(directory.environments())}
+def appending(directory: RunDirectory) -> Iterator[Callable[[Record, Environment], None]]:
+    """What keeps a record, in a file of its environment; on resuming, one that is new is told."""
+    before = directory.environments()
+    numbers = {environment: number for number, environment in enumerate(before)}
     files: dict[Environment, RecordAppender] = {}
     with ExitStack() as stack:
 
         def append(record: Record, environment: Environment) -> None:
             if environment not in files:
+                if before and environment not in before:
+                    warnings.warn(f"{directory.path} {change_of(before, environment)}", stacklevel=2)
                 number = numbers.setdefault(environment, len(numbers))
                 files[environment] = stack.enter_context(directory.appender(number, environment))
             files[environment].append(record)

@@ -7,6 +7,7 @@ import logging
 import math
 import os
 import queue
+import secrets
 import signal
 import socket
 import threading
@@ -306,6 +307,8 @@ def _connect(ray: ModuleType, options: RayOptions) -> None:
             cores = os.cpu_count() or 1
             if options.workers != "auto":  # More workers than cores are their owner's wish.
                 cores = max(cores, math.ceil(options.workers * options.cpus_per_worker))
+            # Ray would write one into the home, and every cluster that this user starts from then on asks for it.
+            os.environ.setdefault("RAY_AUTH_TOKEN", secrets.token_hex(32))
             ray.init("local", num_cpus=cores, include_dashboard=False, **quiet)
         else:
             _check_answer(options.address)

@@ -13,7 +13,7 @@ from lightning_rs.results.environment import Environment
 from lightning_rs.results.lines import LineAppender, whole_line
 from lightning_rs.results.records import Record
 from lightning_rs.results.shard import FOLDERS
-from lightning_rs.results.stored_records import StoredRecords, find_records, read_records
+from lightning_rs.results.stored_records import StoredRecords, find_records, last_environment
 from lightning_rs.results.verification import check_record
 
 
@@ -211,16 +211,10 @@ class RecordAppender(LineAppender):
         """
         text = _text(record, self._run)
         # Not before there is a record: a file without any is empty.
-        if self._unsaid is not None and self._unsaid != _last_environment(self._path, self._run):
+        if self._unsaid is not None and self._unsaid != last_environment(self._path, self._run):
             self.append_text(self._unsaid.to_json().encode())
         self._unsaid = None
         self.append_text(text)
-
-
-def _last_environment(path: Path, run: RunDescription) -> Environment:
-    """Where the last record of a file was made."""
-    made = [environment for *_, environment in read_records(path, run)]
-    return made[-1] if made else run.environment
 
 
 def _text(record: Record, run: RunDescription) -> bytes:

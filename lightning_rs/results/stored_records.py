@@ -120,6 +120,20 @@ def read_records(path: Path, run: RunDescription) -> Iterator[tuple[Place, bytes
     Raises:
         OSError, ValueError: see `read_lines`; or a line of an environment that is none.
     """
+    return (line for line in _lines(path, run) if not is_environment(line[1]))
+
+
+def last_environment(path: Path, run: RunDescription) -> Environment:
+    """Where a record that followed the last line of a file would be said to be made.
+
+    Raises:
+        OSError, ValueError: see `read_records`.
+    """
+    return [run.environment, *(environment for *_, environment in _lines(path, run))][-1]
+
+
+def _lines(path: Path, run: RunDescription) -> Iterator[tuple[Place, bytes, bool, Environment]]:
+    """As `read_records`, with the lines of environments among them, each with the one that it says."""
     environment = run.environment
     for place, text, has_sum in read_lines(path, run.number, _OTHER):
         if is_environment(text):
@@ -129,8 +143,7 @@ def read_records(path: Path, run: RunDescription) -> Iterator[tuple[Place, bytes
                 environment = Environment.from_json(text)
             except ValueError as error:
                 raise ValueError(f"{place}: not an environment ({error})") from None
-        else:
-            yield place, text, has_sum, environment
+        yield place, text, has_sum, environment
 
 
 def _index_in(text: bytes, place: Place) -> int:

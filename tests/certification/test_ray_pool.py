@@ -20,10 +20,11 @@ class Squares:
         deadly: number at which a process ends.
         slow: seconds for each.
         ready: whether it lives to say so.
+        hurry: file with which nothing is slow any more.
     """
 
-    def __init__(self, deadly=None, slow=0.0, ready=True):
-        self.deadly, self.slow, self.ready = deadly, slow, ready
+    def __init__(self, deadly=None, slow=0.0, ready=True, hurry=None):
+        self.deadly, self.slow, self.ready, self.hurry = deadly, slow, ready, hurry
 
     def greet(self):
         if not self.ready:
@@ -36,7 +37,8 @@ class Squares:
                 os.kill(os.getpid(), signal.SIGKILL)
             if item < 0:
                 raise OSError(f"no number {item}")
-            time.sleep(self.slow)
+            if self.hurry is None or not self.hurry.exists():
+                time.sleep(self.slow)
             yield item, item**2
 
 
@@ -46,51 +48,63 @@ def pool(ray_cluster):
         yield pool
 
 
+@pytest.fixture
+def single(ray_cluster):
+    """A pool of one worker: a process takes a second to start, and who is the only one does all."""
+    with RayPool(RayOptions(workers=1, address=ray_cluster.address)) as pool:
+        yield pool
+
+
 def admit(greeting):
     return 1, 3
 
 
-def test_a_worker_that_is_killed_is_replaced_and_every_item_is_done_once(pool):
+def test_a_worker_that_is_killed_is_replaced_and_every_item_is_done_once(pool, tmp_path):
     numbers, ready = [], []
-    for greeting, square in pool.run(Squares, (None, 0.02), range(60), admit, ready.append):
+    hurry = tmp_path / "hurry"  # There is work until both have been there.
+    for greeting, square in pool.run(Squares, (None, 0.02, True, hurry), range(2000), admit, ready.append):
         numbers.append(square)
         if len(numbers) in (5, 20):
             os.kill(greeting.pid, signal.SIGKILL)
-    assert sorted(numbers) == [number**2 for number in range(60)]
+        if len(numbers) > 20 and max(ready) == 2:
+            hurry.touch()
+    assert sorted(numbers) == [number**2 for number in range(2000)]
     assert max(ready) == 2 and ready.count(0) + ready.count(1) >= 3  # One begins, and two are killed.
 
 
-def test_an_item_that_kills_every_worker_ends_all(pool):
+def test_an_item_that_kills_every_worker_ends_all(single):
     numbers = []
     with pytest.raises(ValueError, match=r"^3 workers died one after another at image 7, the last on here: memory may"):
-        numbers.extend(square for _, square in pool.run(Squares, (7,), range(12), admit))
+        numbers.extend(square for _, square in single.run(Squares, (7,), (5, 7, 9), admit))
     with pytest.raises(ValueError, match=r"^3 workers in a row died before they were ready, the last: "):
-        list(pool.run(Squares, (None, 0.0, False), range(12), admit))
+        list(single.run(Squares, (None, 0.0, False), range(12), admit))
 
 
-def test_what_a_worker_raises_ends_all(pool):
+def test_what_a_worker_raises_ends_all(single):
     with pytest.raises(OSError, match="^no number -1$"):
-        list(pool.run(Squares, (), [3, -1, 4], admit))
+        list(single.run(Squares, (), [3, -1, 4], admit))
 
     def refuse(greeting):
         raise ValueError(f"not {greeting.machine}")
 
     with pytest.raises(ValueError, match="^not here$"):
-        list(pool.run(Squares, (), [3], refuse))
+        list(single.run(Squares, (), [3], refuse))
 
 
-    results = pool.run(Squares, (None, 0.1), range(600), admit)
+def test_a_program_that_is_interrupted_waits_for_no_worker(single):
+    results = single.run(Squares, (None, 0.1), range(600), admit)
     next(results)
     start = time.monotonic()
-    results.close()  # As when the program is interrupted.
+    results.close()
     assert time.monotonic() - start < 10.0
 
 
-def test_machines_come_and_go(ray_cluster):
+def test_machines_come_and_go(ray_cluster, tmp_path):
     """Workers that find no room begin when there is some, and what those of a lost machine had to do is repeated."""
+    hurry = tmp_path / "hurry"  # There is work until both have been there.
     with RayPool(RayOptions(address=ray_cluster.address, cpus_per_worker=2)) as pool:
         pids, numbers = [], []
-        for greeting, square in pool.run(Squares, (None, 0.1), range(60), admit):
+        for greeting, square in pool.run(Squares, (None, 0.1, True, hurry), range(1000), admit):
             pids.append(greeting.pid)
             numbers.append(square)
             if len(numbers) == 1:
@@ -98,7 +112,8 @@ def test_machines_come_and_go(ray_cluster):
             elif machine and len(set(pids)) == 2:
                 ray_cluster.remove_node(machine)
                 machine = None
-    assert sorted(numbers) == [number**2 for number in range(60)]
+                hurry.touch()
+    assert sorted(numbers) == [number**2 for number in range(1000)]
 
 
 def test_where_no_cluster_is_and_no_room(unused_port, monkeypatch):

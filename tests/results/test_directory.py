@@ -299,6 +299,19 @@ def test_records_say_where_they_were_made(tmp_path):
     assert "made in 2 environments" in " ".join(load_run(tmp_path).notes)
 
 
+def test_an_environment_of_which_no_record_came_holds_for_none_that_follows(tmp_path):
+    """A process may be killed between the two lines."""
+    directory = RunDirectory(tmp_path)
+    directory.create(RUN)
+    path = tmp_path / "records-0.jsonl"
+    for index, environment in enumerate((CPU, GPU, CPU)):
+        with directory.appender(0, environment) as file:
+            file.append(record(index))
+        if environment == GPU:
+            path.write_bytes(b"".join(path.read_bytes().splitlines(keepends=True)[:-1]))
+    assert directory.origins() == {0: CPU, 2: CPU}
+
+
 def test_replaced_records_keep_where_they_were_made(tmp_path):
     directory = RunDirectory(tmp_path)
     directory.create(RUN)
