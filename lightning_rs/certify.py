@@ -24,7 +24,14 @@ from typing import Any, Literal
 from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
 
-from lightning_rs.certification import CertificationSettings, certify_together, incremental_certification, load_subject
+from lightning_rs.certification import (
+    CertificationSettings,
+    certify_together,
+    fastest,
+    incremental_certification,
+    load_subject,
+    told_settings,
+)
 from lightning_rs.checkpoints import doubt_about_normalization
 from lightning_rs.checks import check_at_least
 from lightning_rs.cli import (
@@ -64,6 +71,7 @@ def certify(
     like: str | None = None,
     like_checkpoint: str | None = None,
     plugins: list[str] | str | None = None,
+    fast: bool = False,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     devices: PositiveInt | Literal["auto"] = "auto",
     num_nodes: int = 1,
@@ -100,6 +108,8 @@ def certify(
         like_checkpoint: the classifier that like is of, unless it lies in like's training or only its preparation is
             changed.
         plugins: own modules whose data sets, architectures, mechanisms, ... the checkpoint may name.
+        fast: the fastest settings known for this machine, where no others are given, and the classifier bears them:
+            precision, channels_last, fold_batch_norm, compile, batch_size. What they are is said, and recorded.
         accelerator: cpu, gpu or auto.
         devices: number of processes, or auto.
         num_nodes: number of machines.
@@ -124,6 +134,10 @@ def certify(
         if fabric.is_global_zero:
             subject.data.prepare_data()
         certification = replace(subject.certification(chosen, fabric.device, sigma), shard=part)
+        if fast:
+            certification = fastest(certification, given=settings)
+            chosen = certification.settings
+            say(f"fast: {told_settings(certification)}")
         if like is not None:
             how = {"denoiser": denoiser, "data": data, "data_args": data_args, "stages": stages}
             certification = incremental_certification(certification, like, subject, like_checkpoint, arch=arch, **how)

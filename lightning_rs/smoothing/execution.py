@@ -205,6 +205,13 @@ def _check_same(option: str, before: Tensor, after: Tensor) -> None:
         raise ValueError(f"{option} changes the scores by {difference:.3g} of {scale:.3g}: this model cannot use it")
 
 
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies in bfloat16 by instructions of its own; without them it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
 @contextmanager
 def tf32(allowed: bool, device: torch.device) -> Iterator[None]:
     """Products of float32 in TF32, or not: PyTorch's own default differs between convolutions and matrices."""
