@@ -106,7 +106,8 @@ def prepare(classifier: nn.Module, preparation: Preparation, rows: Tensor) -> Pr
     if not (preparation.channels_last or preparation.fold_batch_norm or preparation.compile):
         return PreparedClassifier(classifier, preparation)
     try:
-        prepared = copy.deepcopy(classifier).eval()
+        with torch.inference_mode(False):  # A copy that was made within it would serve nowhere else.
+            prepared = copy.deepcopy(classifier).eval()
     except (RuntimeError, TypeError) as error:  # Tensors that were computed, and handles, have no copy.
         raise ValueError(f"what is prepared is a copy, and the base classifier has none: {first_line(error)}") from None
     with torch.inference_mode(False), torch.no_grad():

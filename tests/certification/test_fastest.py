@@ -94,6 +94,7 @@ def test_the_votes_are_those_of_the_plain_classifier_up_to_rounding():
 def test_the_command_says_records_and_goes_on_with_what_it_chose(checkpoint, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     words = ["--checkpoint", str(checkpoint), "--n=200", "--limit=2", "--wandb_mode=disabled", "--accelerator=cpu"]
+    monkeypatch.setattr("lightning_rs.certification.examples.find_batch_size", lambda *_: 100)  # It takes seconds.
     certify_main([*words, "--output=fast", "--fast", "--channels_last=false"])
     precision = "bfloat16" if execution.has_bfloat16(torch.device("cpu")) else "float32"
     line = f"fast: precision {precision}, channels_last false, fold_batch_norm true, compile false, batch_size auto"

@@ -10,9 +10,14 @@ from lightning_rs.data import ImageDataModule
 from lightning_rs.objectives import SmoothingModule
 from lightning_rs.train import DEFAULT_CONFIG, TrainCLI, main
 
-SHORT = ["--trainer.max_epochs=1", "--wandb.mode=disabled", "--certification.n=50", "--certification.limit=2"] + [
+SHORT = [
+    "--trainer.max_epochs=1",
+    "--wandb.mode=disabled",
+    "--certification.n=50",
+    "--certification.limit=2",
     "--live_certification.limit=1",
     "--live_certification.n=50",
+    "--data.batch_size=500",
     "--trainer.accelerator=cpu",
 ]
 
@@ -51,7 +56,8 @@ def test_what_the_user_says_stays_and_other_defaults_give_way(processor, capsys)
     assert (model.engine.channels_last, model.engine.compile, model.k) == (False, False, 2)
     assert model.optimizer.lr == 0.05  # Of the digits job.
     assert config.data.class_path.endswith("CIFAR10") and config.data.init_args.on_device
-    assert "model.engine.channels_last false, model.engine.compile false, data.on_device true" in capsys.readouterr().err
+    said = "model.engine.channels_last false, model.engine.compile false, data.on_device true"
+    assert said in capsys.readouterr().err
     assert not parsed("--model=MACER").model.init_args.engine.channels_last
 
 
@@ -61,7 +67,9 @@ def test_what_is_chosen_depends_on_the_device_and_on_what_can_use_it(processor):
     assert chosen["trainer"] == {"precision": "bf16-mixed"}
     assert chosen["model"]["init_args"]["engine"] == {"channels_last": True, "compile": True}
     assert chosen["certification"] == {"precision": "bfloat16", "channels_last": True}
-    assert not fast_training(parsed("--model=Denoising"))["model"]["init_args"]["engine"]["compile"]
+    denoising = parsed()
+    denoising.model.class_path = "lightning_rs.objectives.Denoising"
+    assert not fast_training(denoising)["model"]["init_args"]["engine"]["compile"]
     on_cpu = fast_training(parsed("--trainer.accelerator=cpu", "--data=ImageFolder", "--data.root=photos"))
     assert on_cpu["trainer"] == {"precision": "32-true"}
     assert not on_cpu["model"]["init_args"]["engine"]["compile"]
