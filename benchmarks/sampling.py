@@ -17,6 +17,7 @@ and the reading and writing of every layer's inputs and outputs at the speed of 
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import threading
@@ -53,6 +54,7 @@ MODELS = {  # channels, size, draws an image on a CPU and on a GPU
     "cifar_resnet20": (3, 32, 3000, 100_000),
     "cifar_resnet110": (3, 32, 500, 100_000),
     "resnet50": (3, 224, 60, 10_000),
+    "vit_b_16": (3, 224, 30, 5000),
 }
 PREPARATIONS = {
     "": Preparation(),
@@ -130,6 +132,8 @@ def speed(
     n: int | None = None,
     repeats: int = 2,
     seed: int = 0,
+    preparations: list[str] | None = None,
+    output: str | None = None,
 ) -> None:
     """Draws a second of the published loop, the Adversarial Robustness Toolbox and this package.
 
@@ -139,6 +143,8 @@ def speed(
         n: draws an image; chosen to suit the model and the device when left out.
         repeats: runs of each, of which the fastest counts.
         seed: seed of the weights and the images.
+        preparations: names of those that are run, all when left out.
+        output: file that gets each figure as it comes, one line of JSON each.
     """
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     print(described(device))
@@ -146,15 +152,23 @@ def speed(
         channels, size, on_cpu, on_gpu = MODELS[model]
         draws = n or (on_gpu if device.type == "cuda" else on_cpu)
         torch.manual_seed(seed)
-        classes = 1000 if model == "resnet50" else 10
+        classes = 1000 if size == 224 else 10
         classifier = build_base_classifier(model, classes, [channels, size, size], [0.5] * channels, [0.25] * channels)
         classifier = classifier.to(device).eval()
         x = torch.rand(images, channels, size, size, device=device)
-        _speed_of(model, classifier, classes, x, draws, repeats, device)
+        _speed_of(model, classifier, classes, x, draws, repeats, device, preparations or list(PREPARATIONS), output)
 
 
 def _speed_of(
-    model: str, classifier: nn.Module, classes: int, x: Tensor, n: int, repeats: int, device: torch.device
+    model: str,
+    classifier: nn.Module,
+    classes: int,
+    x: Tensor,
+    n: int,
+    repeats: int,
+    device: torch.device,
+    preparations: list[str],
+    output: str | None,
 ) -> None:
     rows: list[tuple[str, float, float, str]] = []
 
@@ -165,6 +179,10 @@ def _speed_of(
                 seconds = best_time(call, device, repeats)
         rows.append((label, len(x) * (n + N0) / seconds, memory.megabytes, dtype))
         print(f"  {label}: {rows[-1][1]:,.0f} draws/s", flush=True)
+        if output is not None:
+            figures = {"model": model, "n": n, "label": label, "draws_per_second": rows[-1][1]}
+            with open(output, "a") as file:
+                file.write(json.dumps(figures | {"megabytes": memory.megabytes}) + "\n")
 
     print(f"{model}, {len(x)} images of {'x'.join(map(str, x.shape[1:]))}, n = {n:,}")
     measure(
@@ -196,7 +214,8 @@ def _speed_of(
         return call
 
     measure("ours, batches of 1,000", ours(prepare(classifier, Preparation(), x), 1000))
-    for label, preparation in PREPARATIONS.items():
+    for label in preparations:
+        preparation = PREPARATIONS[label]
         with evaluating(classifier):
             uncompiled = Preparation(preparation.precision, preparation.channels_last, preparation.fold_batch_norm)
             if preparation.precision == "tf32" and device.type != "cuda":

@@ -26,13 +26,16 @@ from jsonargparse import auto_cli
 from jsonargparse.typing import PositiveInt
 
 from lightning_rs.certification import (
+    FAST,
     Certification,
     CertificationSettings,
     Subject,
     certify_on_ray,
     certify_together,
+    fastest,
     incremental_certification,
     load_subject,
+    told_settings,
 )
 from lightning_rs.checkpoints import doubt_about_normalization
 from lightning_rs.checks import check_at_least
@@ -75,6 +78,7 @@ def certify(
     like: str | None = None,
     like_checkpoint: str | None = None,
     plugins: list[str] | str | None = None,
+    fast: bool = False,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     devices: PositiveInt | Literal["auto"] = "auto",
     num_nodes: int = 1,
@@ -116,6 +120,8 @@ def certify(
         like_checkpoint: the classifier that like is of, unless it lies in like's training or only its preparation is
             changed.
         plugins: own modules whose data sets, architectures, mechanisms, ... the checkpoint may name.
+        fast: the fastest settings known for this machine, where no others are given, and the classifier bears them:
+            precision, channels_last, fold_batch_norm, compile, batch_size. What they are is said, and recorded.
         accelerator: cpu, gpu or auto.
         devices: number of processes, or auto.
         num_nodes: number of machines.
@@ -154,7 +160,12 @@ def certify(
             fabric = fabric_on("auto" if pool.gpus_per_worker else "cpu")
         if fabric.is_global_zero:
             subject.data.prepare_data()
-        certification = replace(_certification_of(subject, parts, chosen, sigma, prior, fabric.device), shard=part)
+        certification = subject.certification(chosen, fabric.device, sigma)
+        if fast:
+            certification = fastest(certification, given=settings)
+            settings |= {name: getattr(certification.settings, name) for name in FAST}  # Ray's workers take them, too.
+            say(f"fast: {told_settings(certification)}")
+        certification = replace(_with_prior(certification, subject, parts, prior), shard=part)
         chosen = certification.settings
         certification.check()
         run = certification.describe()
@@ -212,18 +223,14 @@ def load_certification(
         OSError, ValueError: see `load_subject`, `Subject.certification` and `incremental_certification`.
     """
     plug_in(plugins)
-    return _certification_of(load_subject(**parts), parts, CertificationSettings(**settings), sigma, prior, device)
+    subject = load_subject(**parts)
+    certification = subject.certification(CertificationSettings(**settings), device, sigma)
+    return _with_prior(certification, subject, parts, prior)
 
 
-def _certification_of(
-    subject: Subject,
-    parts: Mapping[str, Any],
-    settings: CertificationSettings,
-    sigma: float | None,
-    prior: tuple[str | None, str | None],
-    device: torch.device,
+def _with_prior(
+    certification: Certification, subject: Subject, parts: Mapping[str, Any], prior: tuple[str | None, str | None]
 ) -> Certification:
-    certification = subject.certification(settings, device, sigma)
     like, checkpoint = prior
     if like is None:
         return certification

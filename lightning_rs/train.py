@@ -3,6 +3,7 @@
 python train.py                                          the digits job of configs/default.yaml
 python train.py --config configs/cifar10/gaussian.yaml --data.data_dir /path/to/data
 python train.py --model.sigma 0.5 --trainer.max_epochs 200 --name my-run
+python train.py --fast                                   with the fastest settings known for this machine
 python train.py --resume runs/my-run                     go on where it was interrupted
 """
 
@@ -57,6 +58,7 @@ from lightning_rs.cli import (
     words_after,
 )
 from lightning_rs.cli.config_bases import config_layers, expand_config_options, merge_configs
+from lightning_rs.cli.fast_training import fast_training, told_training
 from lightning_rs.cli.trust import listed
 from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.files import free_directory, new_directory, only_writer, remove_parts
@@ -106,6 +108,11 @@ class TrainCLI(LightningCLI):
         parser.add_argument(
             "--trust", action="store_true", help="Resume with all that config.yaml names, others' classes too."
         )
+        parser.add_argument(
+            "--fast",
+            action="store_true",
+            help="The fastest settings known for this machine, where no others are given.",
+        )
         parser.add_argument("--wandb.project", type=str, default="lightning_rs", help="W&B project.")
         parser.add_argument(
             "--wandb.mode",
@@ -133,7 +140,14 @@ class TrainCLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         self.arguments = args
-        self.config = parser.parse_args(expand_config_options(args))
+        args = expand_config_options(args)
+        self.config = parser.parse_args(args)
+        if self.config.fast:
+            fast = fast_training(self.config)
+            # Whatever the user says comes after it, and wins.
+            self.config = parser.parse_args([f"--config={yaml.safe_dump(fast)}", *args])
+            self.config.fast = False  # The saved configuration says what was chosen.
+            say(f"fast: {told_training(fast, self.config)}")
 
     def before_instantiate_classes(self) -> None:
         check_places(self.config)

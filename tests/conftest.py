@@ -25,6 +25,7 @@ pytest.register_assert_rewrite("loss_checks", "objective_checks")
 ROOT = Path(__file__).resolve().parent.parent
 HOME = tempfile.TemporaryDirectory()  # Without credentials, and apart from what the tests look at.
 TIMEOUT = 600  # Seconds.
+DEVICES = ["cpu"] + (["cuda"] if torch.cuda.is_available() else [])  # Nothing is left out where there is no GPU.
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 

@@ -1,6 +1,7 @@
 """The one road from the examples of a data set to records: what is certified and how, sharing, and certifying again."""
 
 from lightning_rs.certification.examples import Certification, certify_examples, weights_digest
+from lightning_rs.certification.fastest import FAST, fastest, told_settings
 from lightning_rs.certification.incremental import incremental_certification
 from lightning_rs.certification.on_ray import certify_on_ray
 from lightning_rs.certification.pilot import Pilot, run_pilot
@@ -13,6 +14,7 @@ from lightning_rs.certification.sharding import certify_together
 from lightning_rs.certification.subject import Subject, load_subject
 
 __all__ = [
+    "FAST",
     "Certification",
     "CertificationSettings",
     "Forecast",
@@ -24,6 +26,7 @@ __all__ = [
     "certify_on_ray",
     "certify_together",
     "check_labels",
+    "fastest",
     "fit_draws",
     "incremental_certification",
     "load_subject",
@@ -32,5 +35,6 @@ __all__ = [
     "recorded_certification",
     "recorded_subject",
     "run_pilot",
+    "told_settings",
     "weights_digest",
 ]

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from pytorch_lightning.cli import LightningArgumentParser
 from pytorch_lightning.utilities import rank_zero_only
 from pytorch_lightning.utilities.exceptions import MisconfigurationException
 
+from lightning_rs.certification import FAST
 from lightning_rs.cli.help_format import HelpFormat
 from lightning_rs.data import DATASETS
 from lightning_rs.objectives import OBJECTIVES
@@ -47,6 +48,16 @@ class CertifyParser(ArgumentParser):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **{"formatter_class": HelpFormat} | kwargs)
+
+    def parse_args(self, args: Sequence[str] | None = None, *others: Any, **options: Any) -> Namespace:
+        """With `fast`, what it chooses and nobody gives is left out, defaults too."""
+        parsed = super().parse_args(args, *others, **options)
+        if parsed.get("fast"):
+            given = super().parse_args(args, *others, **options | {"defaults": False})
+            for name in FAST:
+                if name not in given:
+                    parsed.pop(name)
+        return parsed
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
         fail(message)

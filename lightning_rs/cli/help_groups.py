@@ -49,6 +49,7 @@ GROUPS: dict[str, dict[str, str | None]] = {
         "attempts": "NUMBER",
     },
     "how it runs": {
+        "fast": None,
         "batch_size": "NUMBER|auto",
         "precision": None,
         "channels_last": None,
@@ -100,6 +101,8 @@ class GroupedParser(CertifyParser):
         if title is None:
             return super()._add_action(action)
         action.metavar = called or action.metavar
+        if action.dest == "fast":  # A flag, as in the subcommands.
+            action.nargs, action.const = "?", True
         groups = {group.title: group for group in self._action_groups}
         return (groups.get(title) or self.add_argument_group(title))._add_action(action)
 

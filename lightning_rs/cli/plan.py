@@ -11,7 +11,16 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.text import Text
 
-from lightning_rs.certification import CertificationSettings, Forecast, Pilot, fit_draws, load_subject, run_pilot
+from lightning_rs.certification import (
+    CertificationSettings,
+    Forecast,
+    Pilot,
+    fastest,
+    fit_draws,
+    load_subject,
+    run_pilot,
+    told_settings,
+)
 from lightning_rs.certification.environment import device_name
 from lightning_rs.certification.planning import duration
 from lightning_rs.checks import check_at_least, check_inside
@@ -40,6 +49,7 @@ def plan(
     data_args: dict[str, Any] | None = None,
     data_dir: str | None = None,
     stages: list[str] | None = None,
+    fast: bool = False,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
     images: int = 50,
     draws: int = 1000,
@@ -64,6 +74,7 @@ def plan(
         data_args: arguments of the data set, each also as --data.KEY VALUE; those of the training when left out.
         data_dir: short for --data.data_dir, the folder of the data set.
         stages: paths of own stages that the checkpoint names.
+        fast: the fastest settings known for this machine, as of certify.py.
         accelerator: cpu, gpu or auto.
         images: images that are looked at, drawn at random from those to certify.
         draws: noisy copies of each.
@@ -85,6 +96,9 @@ def plan(
     subject = load_subject(checkpoint, arch, weights, normalization, denoiser, data, data_args, stages)
     subject.data.prepare_data()
     certification = subject.certification(chosen, fabric_on(accelerator).device, sigma)
+    if fast:
+        certification = fastest(certification, given=settings)
+        say(f"fast: {told_settings(certification)}")
     certification.check()
     certification.ask()
 

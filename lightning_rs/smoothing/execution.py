@@ -106,7 +106,8 @@ def prepare(classifier: nn.Module, preparation: Preparation, rows: Tensor) -> Pr
     if not (preparation.channels_last or preparation.fold_batch_norm or preparation.compile):
         return PreparedClassifier(classifier, preparation)
     try:
-        prepared = copy.deepcopy(classifier).eval()
+        with torch.inference_mode(False):  # A copy that was made within it would serve nowhere else.
+            prepared = copy.deepcopy(classifier).eval()
     except (RuntimeError, TypeError) as error:  # Tensors that were computed, and handles, have no copy.
         raise ValueError(f"what is prepared is a copy, and the base classifier has none: {first_line(error)}") from None
     with torch.inference_mode(False), torch.no_grad():
@@ -203,6 +204,13 @@ def _check_same(option: str, before: Tensor, after: Tensor) -> None:
     difference = float((before.double() - after.double()).abs().max())
     if not difference <= tolerance * scale + 1e-6:
         raise ValueError(f"{option} changes the scores by {difference:.3g} of {scale:.3g}: this model cannot use it")
+
+
+def has_bfloat16(device: torch.device) -> bool:
+    """Whether the device multiplies in bfloat16 by instructions of its own; without them it is slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and torch.cpu._is_avx512_bf16_supported()
 
 
 @contextmanager

@@ -143,3 +143,11 @@ def test_a_classifier_without_a_copy_is_told_in_one_line(rows):
     classifier.kept = classifier(torch.zeros(32))  # As some ways to normalise weights keep them.
     with pytest.raises(ValueError, match="^what is prepared is a copy, and the base classifier has none: RuntimeError"):
         prepare(classifier, Preparation(channels_last=True), rows)
+
+
+def test_what_is_prepared_while_nothing_is_differentiated_runs_elsewhere_too(net, rows):
+    """A trainer tests in inference mode, and certifies what was prepared there outside of it."""
+    with torch.inference_mode():
+        prepared = prepare(net, Preparation(channels_last=True, fold_batch_norm=True), rows)
+    assert not any(weight.is_inference() for weight in prepared.parameters())
+    assert prepared(rows).shape == (20, 10)

@@ -3,18 +3,22 @@
 import re
 import sys
 import tracemalloc
+from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT, run_python
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from lightning_rs import SmoothedClassifier
 from lightning_rs.models import build_base_classifier
+from lightning_rs.noise import make_noise
+from lightning_rs.noise.grid_gaussian import GridGaussianSource
 from lightning_rs.smoothing.classifier import FIELDS
 from lightning_rs.smoothing.plan import Plan
-from lightning_rs.smoothing.sampler import Sampler
+from lightning_rs.smoothing.sampler import Sampler, SamplingRun
 
 CPU = torch.device("cpu")
 SCORES = frozenset(FIELDS - {"counts", "selection_counts", "uniform", "look_counts"})
@@ -217,3 +221,52 @@ def test_modes_come_back_when_sampling_is_abandoned(images):
     samples.close()
     assert net.training
     assert not torch.is_inference_mode_enabled()
+
+
+class Asked(TorchDispatchMode):
+    """Counts what makes a host wait for its device; in inference mode calls come as they were made, not in parts."""
+
+    WAITING = ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal", "_unique2", "masked_select")
+
+    def __init__(self):
+        super().__init__()
+        self.times = Counter()
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        name, given = func.overloadpacket.__name__, kwargs or {}
+        moves = name in ("to", "_to_copy") and given.get("device") is not None and not given.get("non_blocking")
+        self.times[name] += moves or name in self.WAITING
+        return func(*args, **given)
+
+
+def asked(monkeypatch, n, net=None):
+    """Of a whole run whose noise is made as on a GPU, in the same thread; the first batch was checked before."""
+    monkeypatch.setattr(GridGaussianSource, "_decoder", GridGaussianSource._decoder_on_device)
+    monkeypatch.setattr(
+        GridGaussianSource,
+        "_draw",
+        lambda self, index, stage, block, out: self._draw_by_search(self.device_generator(index, stage, block), out),
+    )
+    torch.manual_seed(0)
+    net = net or nn.Sequential(nn.Flatten(), nn.Linear(12, 10))
+    sampler = Sampler(net, 10, make_noise("grid_gaussian:levels=16", 0.25), 50, 3, CPU)
+    sampler._checked = True
+    images = torch.randint(17, (3, 3, 2, 2), generator=torch.Generator().manual_seed(1)).float().div(16)
+    plan = Plan((n,), n0=20, clean=True, fields=SCORES)
+    with Asked() as mode:
+        samples = list(SamplingRun(sampler, enumerate(images), images[0], plan, None).samples())
+    assert [sample.counts.sum() for sample in samples] == [n] * 3
+    return +mode.times
+
+
+def test_batches_ask_the_device_for_nothing(monkeypatch):
+    """Images are looked at as they come; beyond that, ten times as many batches wait for the device no more often."""
+    few, many = asked(monkeypatch, 200), asked(monkeypatch, 2000)
+    assert many == few
+
+    class Waiting(nn.Sequential):
+        def forward(self, x):
+            return super().forward(x) + 0.0 * float(x.sum())
+
+    curious = asked(monkeypatch, 2000, Waiting(nn.Flatten(), nn.Linear(12, 10)))
+    assert curious["item"] >= few["item"] + 120
