@@ -58,7 +58,7 @@ from lightning_rs.cli import (
     words_after,
 )
 from lightning_rs.cli.config_bases import config_layers, expand_config_options, merge_configs
-from lightning_rs.cli.fast_training import fast_training, told_training
+from lightning_rs.cli.fast_training import fastest_training, told_training
 from lightning_rs.cli.trust import listed
 from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.files import free_directory, new_directory, only_writer, remove_parts
@@ -143,7 +143,7 @@ class TrainCLI(LightningCLI):
         args = expand_config_options(args)
         self.config = parser.parse_args(args)
         if self.config.fast:
-            fast = fast_training(self.config)
+            fast = fastest_training(self.config)
             # Whatever the user says comes after it, and wins.
             self.config = parser.parse_args([f"--config={yaml.safe_dump(fast)}", *args])
             self.config.fast = False  # The saved configuration says what was chosen.

@@ -5,7 +5,7 @@ import torch
 import yaml
 
 from lightning_rs.cli import ResumeParser
-from lightning_rs.cli.fast_training import fast_training
+from lightning_rs.cli.fast_training import fastest_training
 from lightning_rs.data import ImageDataModule
 from lightning_rs.objectives import SmoothingModule
 from lightning_rs.train import DEFAULT_CONFIG, TrainCLI, main
@@ -63,14 +63,14 @@ def test_what_the_user_says_stays_and_other_defaults_give_way(processor, capsys)
 
 def test_what_is_chosen_depends_on_the_device_and_on_what_can_use_it(processor):
     processor(bfloat16=False, cuda=True)
-    chosen = fast_training(parsed())
+    chosen = fastest_training(parsed())
     assert chosen["trainer"] == {"precision": "bf16-mixed"}
     assert chosen["model"]["init_args"]["engine"] == {"channels_last": True, "compile": True}
     assert chosen["certification"] == {"precision": "bfloat16", "channels_last": True}
     denoising = parsed()
     denoising.model.class_path = "lightning_rs.objectives.Denoising"
-    assert not fast_training(denoising)["model"]["init_args"]["engine"]["compile"]
-    on_cpu = fast_training(parsed("--trainer.accelerator=cpu", "--data=ImageFolder", "--data.root=photos"))
+    assert not fastest_training(denoising)["model"]["init_args"]["engine"]["compile"]
+    on_cpu = fastest_training(parsed("--trainer.accelerator=cpu", "--data=ImageFolder", "--data.root=photos"))
     assert on_cpu["trainer"] == {"precision": "32-true"}
     assert not on_cpu["model"]["init_args"]["engine"]["compile"]
     assert "data" not in on_cpu  # It may not fit.
