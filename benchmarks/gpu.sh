@@ -87,10 +87,16 @@ recipes() { # Names and options of the trainings.
     fi
 }
 
-training() { # A training that was cut off is gone on with; one that is finished is found to be so.
+trained() { # Its own table comes last.
+    [ -f "$output/runs/sigma$1/certification/table.csv" ]
+}
+
+training() { # One that was cut off is gone on with.
     while read -r sigma options; do
         local run=$output/runs/sigma$sigma
-        if [ -d "$run" ]; then
+        if trained $sigma; then
+            echo "the training of sigma $sigma is finished"
+        elif [ -d "$run" ]; then
             say training-$sigma $python train.py --resume "$run" --wandb.mode disabled --trainer.enable_progress_bar false
         else
             say training-$sigma $python train.py $options --model.sigma $sigma --fast --runs "$output/runs" \
@@ -111,7 +117,7 @@ sequential() {
 certify() { # 500 images at n = 100,000, as published.
     local sigma=$1 name=$2; shift 2
     local checkpoint=$output/runs/sigma$sigma/checkpoints/last.ckpt
-    [ -f "$checkpoint" ] || { echo "no training of sigma $sigma is finished"; return; }
+    trained $sigma || { echo "no training of sigma $sigma is finished"; return; }
     local size=(--n 100000 --skip 20 --fast)
     $smoke && size=(--n 200 --limit 4 --batch_size 100 --accelerator cpu)
     # What is incremental takes images and draws from the certification before.
