@@ -82,6 +82,8 @@ def assert_same(new, old, place=""):
         assert new == pytest.approx(old, rel=1e-6, abs=1e-6), place
     elif isinstance(old, float) and not EXACT:
         assert new == pytest.approx(old, rel=1e-9, abs=1e-12), place
+    elif isinstance(old, float) and "/certificates/moutaouakil" in place:
+        assert new == pytest.approx(old, rel=1e-10), place  # Its tails were sums then.
     else:
         assert new == old and type(new) is type(old), place
 

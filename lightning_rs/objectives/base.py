@@ -165,7 +165,7 @@ class SmoothingModule(ResumableRandomState, ABC):
         self.accuracy["train_noisy"].update(logits, y.repeat(len(logits) // len(y)))
         logged = {"loss": loss, **(parts if len(parts) > 1 else {})}
         self._means.add(logged, len(x))
-        if self.trainer.is_last_batch:  # Early enough for all callbacks at the end of the epoch.
+        if self._trainer is not None and self._trainer.is_last_batch:  # Early enough for callbacks at the epoch's end.
             self._log_epoch()
         return loss
 
