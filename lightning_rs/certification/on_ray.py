@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from lightning_rs.certification.examples import Certification, Certifier
 from lightning_rs.certification.ray_pool import RayOptions, RayPool
-from lightning_rs.certification.sharding import alone, nothing_left_behind
+from lightning_rs.certification.sharding import alone, nothing_left_behind, with_seed_of
 from lightning_rs.progress import progress
 from lightning_rs.results import Environment, Record, RunDescription, RunDirectory
 from lightning_rs.results.description import told
@@ -58,7 +58,9 @@ def certify_on_ray(
             machine; or a directory that holds another run, or to which another program writes.
     """
     directory = RunDirectory(output)
-    certification = _with_seed(certification, directory)
+    certification = with_seed_of(certification, directory.run())
+    if certification.seed == "random":
+        certification = dataclasses.replace(certification, drawn_seed=secrets.randbits(64))
     run = certification.describe()
     with alone(directory, run), nothing_left_behind(directory):
         finished = directory.read()
@@ -198,14 +200,6 @@ def appending(directory: RunDirectory) -> Iterator[Callable[[Record, Environment
             files[environment].append(record)
 
         yield append
-
-
-def _with_seed(certification: Certification, directory: RunDirectory) -> Certification:
-    """With a seed in the place of `random`: on resuming that of before, else a drawn one."""
-    if certification.seed != "random":
-        return certification
-    known = directory.run()
-    return dataclasses.replace(certification, drawn_seed=secrets.randbits(64) if known is None else known.seed)
 
 
 @contextmanager

@@ -210,8 +210,10 @@ def least_draws(pilot: Pilot, settings: CertificationSettings) -> int:
     return candidates[bisect_left(candidates, True, key=suffices)]
 
 
-def fit_draws(pilot: Pilot, settings: CertificationSettings, seconds: float, devices: int = 1) -> Forecast:
-    """The forecast with the largest round n, of two digits and zeros, that takes at most so many seconds.
+def fit_draws(
+    pilot: Pilot, settings: CertificationSettings, seconds: float, devices: int = 1, confidence: float = 0.95
+) -> Forecast:
+    """The forecast with the largest n that takes at most so many seconds: two digits and zeros, or the least of all.
 
     With sequential mechanisms n is the most that may be drawn.
 
@@ -220,6 +222,7 @@ def fit_draws(pilot: Pilot, settings: CertificationSettings, seconds: float, dev
         settings: whose n is replaced.
         seconds: the budget.
         devices: number of devices like the pilot's.
+        confidence: of the limits.
 
     Raises:
         ValueError: nothing is certified with so few draws; says the least number, and how long that takes.
@@ -227,7 +230,7 @@ def fit_draws(pilot: Pilot, settings: CertificationSettings, seconds: float, dev
     least = least_draws(pilot, settings)
 
     def forecast(n: int) -> Forecast:
-        return Forecast(pilot, dataclasses.replace(settings, n=n))
+        return Forecast(pilot, dataclasses.replace(settings, n=n), confidence)
 
     def takes(n: int) -> float:
         try:

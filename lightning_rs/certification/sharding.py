@@ -117,12 +117,18 @@ def _settled_together(certification: Certification, directory: RunDirectory | No
 
 def _as_before(certification: Certification, known: RunDescription, directory: RunDirectory) -> Certification:
     """With the seed that was drawn when the run began, and the batch size of the last records of such a device."""
-    if certification.seed == "random" and isinstance(known.seed, int):
-        certification = dataclasses.replace(certification, drawn_seed=known.seed)
+    certification = with_seed_of(certification, known)
     if certification.settings.batch_size == "auto":
         device = device_name(certification.device)
         sizes = [made.batch_size for made in directory.origins().values() if made.device == device and made.batch_size]
         certification = _with_batches(certification, sizes[-1] if sizes else "auto")
+    return certification
+
+
+def with_seed_of(certification: Certification, known: RunDescription | None) -> Certification:
+    """With the seed that was drawn when the run began in the place of `random`, if it was."""
+    if certification.seed == "random" and known is not None and isinstance(known.seed, int):
+        return dataclasses.replace(certification, drawn_seed=known.seed)
     return certification
 
 

@@ -142,9 +142,9 @@ def _other_way(settings: CertificationSettings) -> CertificationSettings | None:
 def _forecast(
     pilot: Pilot, settings: CertificationSettings, confidence: float, allowed: float | None, devices: int
 ) -> Forecast:
-    if allowed is not None:
-        settings = fit_draws(pilot, settings, allowed, devices).settings
-    return Forecast(pilot, settings, confidence)
+    if allowed is None:
+        return Forecast(pilot, settings, confidence)
+    return fit_draws(pilot, settings, allowed, devices, confidence)
 
 
 def _show(
@@ -177,8 +177,8 @@ def _show(
     if allowed is not None:
         for forecast in forecasts:
             lines.append(
-                f"{', '.join(forecast.settings.mechanism_set)}: n = {forecast.settings.n:,} is the largest round "
-                f"number that fits {duration(allowed)} on {devices} device{'s' * (devices > 1)}"
+                f"{', '.join(forecast.settings.mechanism_set)}: n = {forecast.settings.n:,} is what fits "
+                f"{duration(allowed)} on {devices} device{'s' * (devices > 1)}"
             )
     for line in lines:
         Console().print(Text(one_line(line)), soft_wrap=True)

@@ -21,8 +21,8 @@ class Environment:
     """Where and with what records were made.
 
     Votes of one environment are the same to the bit whoever draws them. In another one a net's sums may round
-    otherwise, and other devices draw other noise: that moves votes, and no certificate's guarantee, as the draws of
-    every image are independent of those of all others.
+    otherwise, and other devices draw other noise. Draws of every image are independent of those of all others, so that
+    certificates hold; docs/soundness.md says what a sequential one pays for an image that was begun in another one.
 
     A file of records says it in lines of its own, each of which holds for the records that follow it.
 
@@ -88,7 +88,7 @@ def note_of(environments: Mapping[Environment, int]) -> str | None:
         return None
     words = tell_apart(environments)
     parts = "; ".join(f"{count:,} images with {words[environment]}" for environment, count in environments.items())
-    return f"made in {len(environments)} environments, which may move votes and leaves certificates valid: {parts}"
+    return f"made in {len(environments)} environments, which may move votes: {parts}"
 
 
 def change_of(environments: Mapping[Environment, int], now: Environment) -> str | None:

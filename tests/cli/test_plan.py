@@ -71,7 +71,7 @@ def test_a_sequential_plan_stands_beside_a_fixed_one_and_soft_ones_stand_alone(w
 def test_a_budget_chooses_n(work, capsys):
     plan(budget="30s", mechanisms=["salman"], images=2, limit=2)
     out = " ".join(capsys.readouterr().out.split())
-    assert re.search(r"salman: n = [\d,]+0 is the largest round number that fits 30 s on 1 device", out)
+    assert re.search(r"salman: n = [\d,]+0 is what fits 30 s on 1 device", out)
 
 
 @pytest.mark.parametrize(

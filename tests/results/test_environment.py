@@ -60,7 +60,7 @@ def test_they_are_told_apart_by_what_differs():
 def test_what_may_have_moved_votes_is_noted():
     assert note_of({GPU: 10}) is None and note_of({}) is None
     assert note_of({GPU: 1200, CPU: 3}) == (
-        "made in 2 environments, which may move votes and leaves certificates valid: 1,200 images with device NVIDIA "
+        "made in 2 environments, which may move votes: 1,200 images with device NVIDIA "
         "H200, driver 570.1, batch_size 512; 3 images with device cpu, driver not said, batch_size 100"
     )
 
