@@ -37,6 +37,7 @@ class Goal:
     limit: int
     max_epochs: int
     device: str
+    seed: int = 0
 
     @property
     def model(self) -> str:
@@ -63,7 +64,7 @@ class Goal:
     def module(self, engine: Engine) -> SmoothingModule:
         data = self.data()
         both, ours, _ = OBJECTIVES[self.objective]
-        seed_everything(0, verbose=False)
+        seed_everything(self.seed, verbose=False)
         return getattr(objectives, self.objective)(
             self.model,
             data.num_classes,
@@ -109,10 +110,10 @@ class CertifyUntil(CertificationCallback):
         trainer.should_stop = self.accuracy >= self.goal.accuracy
 
 
-def ours(goal: Goal, engine: Engine) -> Reached:
+def ours(goal: Goal, engine: Engine, on_device: bool) -> Reached:
     """By a Trainer, as `train.py` does it."""
     module = goal.module(engine)
-    data = goal.data(on_device=goal.device == "cuda")
+    data = goal.data(on_device)
     certify = CertifyUntil(goal)
     options = {"max_epochs": goal.max_epochs, "check_val_every_n_epoch": goal.every, "num_sanity_val_steps": 0}
     trainer = quiet_trainer(goal.device, [certify], **options)
