@@ -14,13 +14,11 @@ CAT-RS is not an objective of this package.
 
 from __future__ import annotations
 
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
-from multiprocessing import get_context
 from statistics import median
 
 import torch
-from contenders import MODELS, OBJECTIVES, Case, Contender, Seconds, new_module, turn
+from contenders import MODELS, OBJECTIVES, Case, Contender, Seconds, new_module, new_process, turn
 from jsonargparse import auto_cli
 from machine import Speed, Work, ceiling, described, speed_of, work_of
 from rich.table import Table
@@ -93,11 +91,9 @@ def speed(
 
 def take_turns(case: Case, chosen: dict[str, Contender], turns: int) -> dict[str, list[Seconds]]:
     """Seconds of every contender's turns; one after the other, so that what else the machine does meets all alike."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["lightning_rs.train"])
     seconds: dict[str, list[Seconds]] = {label: [] for label in chosen}
     with ExitStack() as stack:
-        workers = {label: stack.enter_context(ProcessPoolExecutor(1, mp_context=context)) for label in chosen}
+        workers = {label: stack.enter_context(new_process()) for label in chosen}
         for _ in range(turns):
             for label, contender in chosen.items():
                 seconds[label].append(workers[label].submit(turn, case, contender).result())
@@ -171,7 +167,7 @@ def seconds_to(
     rows = {PUBLISHED: (published, ()), "ours": (ours, (Engine(),))}
     rows["ours, channels last"] = (ours, (Engine(channels_last=True),))
     for label, (train, options) in rows.items():
-        with ProcessPoolExecutor(1, mp_context=get_context("forkserver")) as worker:
+        with new_process() as worker:
             reached = worker.submit(train, goal, *options).result()
         taken = (f"{reached.training.wall:.1f}", f"{reached.training.processor:.1f}", f"{reached.certifying.wall:.1f}")
         table.add_row(label, f"{reached.epochs}", f"{reached.accuracy:.1%}", *taken)
