@@ -125,7 +125,8 @@ def about(folder: str) -> None:
     if torch.cuda.is_available():
         query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
         if shutil.which(query[0]):
-            facts["driver"] = subprocess.run(query, capture_output=True, text=True, check=False).stdout.partition("\n")[0]
+            said = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+            facts["driver"] = said.partition("\n")[0]
         facts |= {"gpu": torch.cuda.get_device_name(), "gpus": torch.cuda.device_count()}
     line = ", ".join(f"{name} {value}" for name, value in facts.items())
     write_whole(Path(folder) / "about.json", json.dumps(facts, indent=1) + "\n")
