@@ -116,8 +116,12 @@ loops() { # Training beside the published loops.
     say accuracy "$python" benchmarks/training.py time --data_dir "$data" --accuracy 0.5
 }
 
-trained() { # Its own table comes last.
-    [ -f "$output/runs/$1/certification/table.csv" ]
+certified() { # Its table comes last.
+    [ -f "$output/runs/$1/$2/table.csv" ]
+}
+
+trained() { # So does that of a training's own certification.
+    certified "$1" certification
 }
 
 train() { # One that was cut off is gone on with, from its last epoch.
@@ -147,7 +151,7 @@ training() {
 published() { # What is certified, beside the published figures.
     local certifications=()
     for recipe in $recipes; do
-        [ -f "$output/runs/$recipe/fixed/table.csv" ] &&
+        certified "$recipe" fixed &&
             certifications+=("--certifications+=${recipe%-*}=$output/runs/$recipe/fixed")
     done
     [ ${#certifications[@]} -gt 0 ] || { echo "nothing is certified"; unfinished=true; return; }
@@ -157,7 +161,7 @@ published() { # What is certified, beside the published figures.
 sequential() {
     for recipe in $recipes; do
         certify "$recipe" sequential --mechanisms '[sequential_betting]' --radii '[0, 0.25, 0.5, 0.75, 1]'
-        [ -f "$output/runs/$recipe/fixed/table.csv" ] || { echo "$recipe is not certified"; unfinished=true; continue; }
+        certified "$recipe" fixed || { echo "$recipe is not certified"; unfinished=true; continue; }
         certify "$recipe" incremental --like "$output/runs/$recipe/fixed" \
             --precision "$($smoke && echo bfloat16 || echo float32)"
     done
@@ -166,6 +170,7 @@ sequential() {
 certify() { # 500 images at n = 100,000, as published.
     local recipe=$1 name=$2; shift 2
     local checkpoint=$output/runs/$recipe/checkpoints/last.ckpt
+    certified "$recipe" "$name" && { echo "$recipe is certified, $name"; return; }
     trained "$recipe" || { echo "the training of $recipe is not finished"; unfinished=true; return; }
     local size=(--n 100000 --skip 20 --fast)
     $smoke && size=(--n 200 --limit 4 --batch_size 100 --accelerator cpu)
