@@ -10,9 +10,11 @@ import logging
 import time
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import cache
+from multiprocessing import get_context
 from typing import Any
 
 import torch
@@ -191,6 +193,13 @@ def _runner(case: Case, contender: Contender) -> Callable[[], Seconds]:
         return timer.seconds
 
     return ours
+
+
+def new_process() -> ProcessPoolExecutor:
+    """A process of its own, from one that has imported the libraries and done nothing else."""
+    context = get_context("forkserver")
+    context.set_forkserver_preload(["lightning_rs.train"])
+    return ProcessPoolExecutor(1, mp_context=context)
 
 
 def turn(case: Case, contender: Contender) -> Seconds:

@@ -2,138 +2,191 @@
 # All that has to be seen on a GPU, in the order of what matters, each part within ten minutes.
 #
 #   benchmarks/gpu.sh                        all parts in order
-#   benchmarks/gpu.sh tests|sampling|noise|training|sequential
+#   benchmarks/gpu.sh tests|sampling|noise|loops|training|published|sequential
 #   benchmarks/gpu.sh --smoke [PART]         in miniature, on digits, where there is no GPU
 #
-# OUTPUT (gpu-results unless set) gets every figure as it comes; CIFAR the folder of CIFAR-10; PYTHON the interpreter.
-# A part that is out of time goes on where it stopped when it is called again: `training` and `sequential` in pieces.
+# OUTPUT (gpu-results unless set) gets every figure as it comes; CIFAR is the folder of CIFAR-10, PYTHON the interpreter,
+# RECIPES what is trained: the names of configs/cifar10 with a sigma, as in 'gaussian-0.25 smoothadv-1.00'.
+# A part that is out of time goes on where it stopped when it is called again, `training` and `sequential` in pieces:
+#
+#   while benchmarks/gpu.sh training; [ $? = 75 ]; do :; done
+#
+# Ends with 0; with 75 if a part was out of time; with 1 if one failed.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
-python=${PYTHON:-python} output=${OUTPUT:-gpu-results} data=${CIFAR:-datasets} limit=${LIMIT:-570}
+python=${PYTHON:-python} data=${CIFAR:-datasets} limit=${LIMIT:-570}
+parts=(tests sampling noise loops training published sequential)
 smoke=false
 [ "${1:-}" = --smoke ] && smoke=true && shift
-part=${1:-all} status=0
+part=${1:-all} status=0 unfinished=false
+case " all ${parts[*]} " in
+    *" $part "*) ;;
+    *) echo "unknown part $part: ${parts[*]}" >&2; exit 2 ;;
+esac
+
+if $smoke && [ -z "${FORKING:-}" ]; then # Most of a miniature's time would go into importing the libraries ten times.
+    export FORKING=true OMP_NUM_THREADS=1 JE_ARROW_MALLOC_CONF=background_thread:false
+    exec "$python" -c '
+import os, subprocess, sys
+sys.path.insert(0, "tests")
+from forking import LIBRARIES, ForkServer
+python = ForkServer(LIBRARIES, os.environ).python(os.environ)
+sys.exit(subprocess.run(sys.argv[1:], env=os.environ | {"PYTHON": python}).returncode)
+' benchmarks/gpu.sh --smoke "$part"
+fi
+
+if $smoke; then
+    family=digits recipes=${RECIPES:-gaussian-0.25}
+    options=(--trainer.max_epochs 1 --live_certification.every_n_epochs 0)
+    [ -n "${OUTPUT:-}" ] || { OUTPUT=$(mktemp -d); trap 'rm -rf "$OUTPUT"' EXIT; }
+else
+    others=(consistency-0.25 smoothmix-0.25 macer-0.25 smoothadv-0.25)
+    family=cifar10 recipes=${RECIPES:-gaussian-0.25 gaussian-0.50 gaussian-1.00 ${others[*]}}
+    options=(--data.data_dir "$data" ${EPOCHS:+--trainer.max_epochs "$EPOCHS"})
+fi
+output=${OUTPUT:-gpu-results}
 mkdir -p "$output"
-quiet=(--wandb_mode disabled)
+quiet=(--wandb.mode disabled --trainer.enable_progress_bar false)
+
+config() { # Of a recipe: its own, where more than sigma changes.
+    local own=configs/$family/${1/-/_}.yaml
+    [ -f "$own" ] && echo "$own" || echo "configs/$family/${1%-*}.yaml"
+}
+for recipe in $recipes; do
+    [[ $recipe = *-* && -f $(config "$recipe") ]] && continue
+    echo "RECIPES must be names of configs/$family with a sigma, as in gaussian-0.25, got $recipe" >&2
+    exit 2
+done
 
 say() { # What one program says, to a file of its own and to the screen, until the part's time is over.
     local name=$1 left=$((deadline - SECONDS)); shift
-    [ $left -gt 0 ] || { echo "out of time before $name" | tee -a "$output/$name.md"; return 0; }
+    [ $left -gt 0 ] || { echo "out of time before $name" | tee -a "$output/$name.md"; unfinished=true; return; }
     { cat "$output/about.md"; echo "+ $*"; } >>"$output/$name.md"
     timeout --signal=INT --kill-after=20 "$left" "$@" 2>&1 | tee -a "$output/$name.md"
     local ended=${PIPESTATUS[0]}
     case $ended in
         0) ;;
-        124 | 130 | 137) echo "out of time: call the part again to go on" | tee -a "$output/$name.md" ;;
+        124 | 130 | 137) echo "out of time: call the part again to go on" | tee -a "$output/$name.md"; unfinished=true ;;
         *) echo "$name failed with status $ended" | tee -a "$output/$name.md"; status=1 ;;
     esac
 }
 
-about() {
-    $python - "$output" <<'PYTHON'
-import json, platform, subprocess, sys
-import torch
-
-facts = {"gpu": None, "driver": None, "torch": torch.__version__, "cuda": torch.version.cuda}
-facts |= {"cudnn": torch.backends.cudnn.version(), "python": platform.python_version()}
-if torch.cuda.is_available():
-    query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
-    driver = subprocess.run(query, capture_output=True, text=True).stdout.split()
-    facts |= {"gpu": torch.cuda.get_device_name(), "gpus": torch.cuda.device_count(), "driver": (driver or [None])[0]}
-with open(f"{sys.argv[1]}/about.json", "w") as file:
-    json.dump(facts, file, indent=1)
-with open(f"{sys.argv[1]}/about.md", "w") as file:
-    file.write(", ".join(f"{name} {value}" for name, value in facts.items()) + "\n")
-PYTHON
-    cat "$output/about.md"
-}
-
 tests() {
-    say tests $python -m pytest -q -p no:cacheprovider tests/test_devices.py --override-ini addopts=--import-mode=importlib
-    $smoke || say audit $python certify.py audit --quick
+    local few=()
+    $smoke && few=(-k address) # The others are in the suite.
+    say tests "$python" -m pytest -q -p no:cacheprovider tests/test_devices.py "${few[@]}" \
+        --override-ini addopts=--import-mode=importlib
+    $smoke || say audit "$python" certify.py audit --quick
 }
 
 sampling() {
     if $smoke; then
-        say sampling-digits_cnn $python benchmarks/sampling.py speed --models '[digits_cnn]' --n 200 --repeats 1 \
-            --preparations '["", "channels_last, fold"]' --output "$output/sampling.jsonl"
+        say sampling-digits_cnn "$python" benchmarks/sampling.py speed --models '[digits_cnn]' --n 200 --repeats 1 \
+            --preparations '["channels_last, fold"]' --output "$output/sampling.jsonl"
         return
     fi
     for model in cifar_resnet110 cifar_resnet20 resnet50 vit_b_16; do
-        say sampling-$model $python benchmarks/sampling.py speed --models "[$model]" --output "$output/sampling.jsonl"
+        say sampling-$model "$python" benchmarks/sampling.py speed --models "[$model]" --output "$output/sampling.jsonl"
     done
 }
 
 noise() {
     if $smoke; then
-        say shares-digits_cnn $python benchmarks/shares.py --model digits_cnn --n 2000 --output "$output/shares.json"
+        say shares-digits_cnn "$python" benchmarks/shares.py --model digits_cnn --n 400 --batch_size 200 \
+            --output "$output/shares.json"
         return
     fi
     for model in cifar_resnet110 resnet50; do
-        say shares-$model $python benchmarks/shares.py --model $model --n 20000 --output "$output/shares-$model.json"
+        say shares-$model "$python" benchmarks/shares.py --model $model --n 20000 --output "$output/shares-$model.json"
     done
-    say noise $python benchmarks/noise.py speed
-    say mechanisms $python benchmarks/mechanisms.py
+    say noise "$python" benchmarks/noise.py speed
+    say mechanisms "$python" benchmarks/mechanisms.py
 }
 
-recipes() { # Names and options of the trainings.
+loops() { # Training beside the published loops.
     if $smoke; then
-        echo 0.25 "--trainer.max_epochs 2 --live_certification.every_n_epochs 0"
+        say loops-digits_cnn "$python" benchmarks/training.py speed --models '[digits_cnn]' --batch 8 --steps 1 \
+            --turns 1 --objectives '[Gaussian, SmoothMix]'
+        say accuracy "$python" benchmarks/training.py time --accuracy 1 --every 1 --limit 4 --max_epochs 1 --seeds 1
+        return
+    fi
+    say loops-cifar_resnet110 "$python" benchmarks/training.py speed --models '[cifar_resnet110]' --batch 256 \
+        --compiled true
+    say accuracy "$python" benchmarks/training.py time --data_dir "$data" --accuracy 0.5 --seeds 1
+}
+
+certified() { # Its table comes last.
+    [ -f "$output/runs/$1/$2/table.csv" ]
+}
+
+trained() { # So does that of a training's own certification.
+    certified "$1" certification
+}
+
+train() { # One that was cut off is gone on with, from its last epoch.
+    local run=$output/runs/$1
+    if trained "$1"; then
+        echo "the training of $1 is finished"
+    elif [ -f "$run/checkpoints/last.ckpt" ]; then
+        say "training-$1" "$python" train.py --resume "$run" "${quiet[@]}"
     else
-        for sigma in 0.25 0.50 1.00; do
-            echo $sigma "--config configs/cifar10/gaussian.yaml --data.data_dir $data --trainer.max_epochs ${EPOCHS:-150}"
-        done
+        rm -rf "$run"
+        say "training-$1" "$python" train.py --config "$(config "$1")" --model.sigma "${1##*-}" --fast "${options[@]}" \
+            --runs "$output/runs" --name "$1" "${quiet[@]}" --certification.n 100 --certification.limit 2
     fi
 }
 
-trained() { # Its own table comes last.
-    [ -f "$output/runs/sigma$1/certification/table.csv" ]
+training() {
+    for recipe in $recipes; do
+        train "$recipe"
+        if $smoke; then # As if it had been cut off.
+            rm -f "$output/runs/$recipe/certification/table.csv"
+            train "$recipe"
+        fi
+        certify "$recipe" fixed
+    done
 }
 
-training() { # One that was cut off is gone on with.
-    while read -r sigma options; do
-        local run=$output/runs/sigma$sigma
-        if trained $sigma; then
-            echo "the training of sigma $sigma is finished"
-        elif [ -d "$run" ]; then
-            say training-$sigma $python train.py --resume "$run" --wandb.mode disabled --trainer.enable_progress_bar false
-        else
-            say training-$sigma $python train.py $options --model.sigma $sigma --fast --runs "$output/runs" \
-                --name sigma$sigma --wandb.mode disabled --trainer.enable_progress_bar false \
-                --certification.n 100 --certification.limit 2
-        fi
-        certify $sigma fixed
-    done < <(recipes)
+published() { # What is certified, beside the published figures.
+    local certifications=()
+    for recipe in $recipes; do
+        certified "$recipe" fixed &&
+            certifications+=("--certifications+=${recipe%-*}=$output/runs/$recipe/fixed")
+    done
+    [ ${#certifications[@]} -gt 0 ] || { echo "nothing is certified"; unfinished=true; return; }
+    say compared "$python" benchmarks/published_cifar10.py "${certifications[@]}" --output "$output/published.md"
 }
 
 sequential() {
-    while read -r sigma _; do
-        certify $sigma sequential --mechanisms '[sequential_betting]' --radii '[0, 0.25, 0.5, 0.75, 1]'
-        certify $sigma incremental --like "$output/runs/sigma$sigma/fixed" --precision $($smoke && echo bfloat16 || echo float32)
-    done < <(recipes)
+    for recipe in $recipes; do
+        certify "$recipe" sequential --mechanisms '[sequential_betting]' --radii '[0, 0.25, 0.5, 0.75, 1]'
+        certified "$recipe" fixed || { echo "$recipe is not certified"; unfinished=true; continue; }
+        certify "$recipe" incremental --like "$output/runs/$recipe/fixed" \
+            --precision "$($smoke && echo bfloat16 || echo float32)"
+    done
 }
 
 certify() { # 500 images at n = 100,000, as published.
-    local sigma=$1 name=$2; shift 2
-    local checkpoint=$output/runs/sigma$sigma/checkpoints/last.ckpt
-    trained $sigma || { echo "no training of sigma $sigma is finished"; return; }
+    local recipe=$1 name=$2; shift 2
+    local checkpoint=$output/runs/$recipe/checkpoints/last.ckpt
+    certified "$recipe" "$name" && { echo "$recipe is certified, $name"; return; }
+    trained "$recipe" || { echo "the training of $recipe is not finished"; unfinished=true; return; }
     local size=(--n 100000 --skip 20 --fast)
     $smoke && size=(--n 200 --limit 4 --batch_size 100 --accelerator cpu)
     # What is incremental takes images and draws from the certification before.
-    [ $name = incremental ] && size=("${size[@]:4}")
-    say certified-$sigma-$name $python certify.py --checkpoint "$checkpoint" "${size[@]}" "$@" "${quiet[@]}" \
-        --output "$output/runs/sigma$sigma/$name"
+    [ "$name" = incremental ] && size=("${size[@]:4}")
+    say "certified-$recipe-$name" "$python" certify.py --checkpoint "$checkpoint" "${size[@]}" "$@" \
+        --wandb_mode disabled --output "$output/runs/$recipe/$name"
 }
 
-about
-for each in tests sampling noise training sequential; do
-    if [ "$part" = all ] || [ "$part" = $each ]; then
+"$python" benchmarks/machine.py "$output" || exit 1
+for each in "${parts[@]}"; do
+    if [ "$part" = all ] || [ "$part" = "$each" ]; then
         deadline=$((SECONDS + limit))
         echo "== $each"
         $each
     fi
 done
-case $part in all | tests | sampling | noise | training | sequential) exit $status ;; esac
-echo "unknown part $part: tests, sampling, noise, training or sequential" >&2
-exit 2
+[ $status = 0 ] && $unfinished && exit 75
+exit $status

@@ -1,16 +1,26 @@
-"""The machine that is measured on: its name, its speed, and the most that it could do of a net's work."""
+"""The machine that is measured on: its name, its speed, and the most that it could do of a net's work.
+
+python benchmarks/machine.py FOLDER                    writes there what it is, as about.json and about.md
+"""
 
 from __future__ import annotations
 
+import json
 import os
 import platform
+import shutil
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
+from jsonargparse import auto_cli
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from lightning_rs.files import write_whole
 
 
 def processor() -> str:
@@ -102,3 +112,27 @@ def ceiling(work: Work, speed: Speed, dtype: torch.dtype) -> tuple[float, str]:
     }
     binding = max(times, key=times.__getitem__)
     return 1.0 / times[binding], binding
+
+
+def about(folder: str) -> None:
+    """Write what the machine is, and print it.
+
+    Args:
+        folder: that gets `about.json` and `about.md`.
+    """
+    facts = {"processor": processor(), "gpu": None, "driver": None, "torch": torch.__version__}
+    facts |= {"cuda": torch.version.cuda, "cudnn": torch.backends.cudnn.version(), "python": platform.python_version()}
+    if torch.cuda.is_available():
+        query = ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"]
+        if shutil.which(query[0]):
+            said = subprocess.run(query, capture_output=True, text=True, check=False).stdout
+            facts["driver"] = said.partition("\n")[0]
+        facts |= {"gpu": torch.cuda.get_device_name(), "gpus": torch.cuda.device_count()}
+    line = ", ".join(f"{name} {value}" for name, value in facts.items())
+    write_whole(Path(folder) / "about.json", json.dumps(facts, indent=1) + "\n")
+    write_whole(Path(folder) / "about.md", line + "\n")
+    print(line)
+
+
+if __name__ == "__main__":
+    auto_cli(about)

@@ -15,14 +15,12 @@ CAT-RS is not an objective of this package.
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
-from multiprocessing import get_context
 from statistics import median
 
 import torch
-from contenders import MODELS, OBJECTIVES, Case, Contender, Seconds, new_module, turn
+from contenders import MODELS, OBJECTIVES, Case, Contender, Seconds, new_module, new_process, turn
 from jsonargparse import auto_cli
 from machine import Speed, Work, ceiling, described, speed_of, work_of
 from rich.table import Table
@@ -95,11 +93,9 @@ def speed(
 
 def take_turns(case: Case, chosen: dict[str, Contender], turns: int) -> dict[str, list[Seconds]]:
     """Seconds of every contender's turns; one after the other, so that what else the machine does meets all alike."""
-    context = get_context("forkserver")
-    context.set_forkserver_preload(["lightning_rs.train"])
     seconds: dict[str, list[Seconds]] = {label: [] for label in chosen}
     with ExitStack() as stack:
-        workers = {label: stack.enter_context(ProcessPoolExecutor(1, mp_context=context)) for label in chosen}
+        workers = {label: stack.enter_context(new_process()) for label in chosen}
         for _ in range(turns):
             for label, contender in chosen.items():
                 seconds[label].append(workers[label].submit(turn, case, contender).result())
@@ -180,7 +176,7 @@ def seconds_to(
     reached: dict[str, list[Reached]] = {label: [] for label in rows}
     for seed in range(seeds):
         for label, (train, options) in rows.items():
-            with ProcessPoolExecutor(1, mp_context=get_context("forkserver")) as worker:
+            with new_process() as worker:
                 reached[label].append(worker.submit(train, replace(goal, seed=seed), *options).result())
     for label, runs in reached.items():
         epochs = ", ".join(str(run.epochs) for run in runs)

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 from conftest import DEVICES
+from processes import certify_on, certify_together_on, exact_linear_net
 from pytorch_lightning import Callback, Trainer
 from torch import nn
 
@@ -35,13 +36,7 @@ def images():
 
 @pytest.fixture
 def exact_net():
-    """Whole numbers times multiples of 1/16: every sum is exact in float32, in any order."""
-    net = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    generator = torch.Generator().manual_seed(1)
-    with torch.no_grad():
-        net[1].weight.copy_(torch.randint(-3, 4, (10, 64), generator=generator))
-        net[1].bias.zero_()
-    return net
+    return exact_linear_net()
 
 
 def sampled(net, images, device, batch_size=100, seed=7):
@@ -147,6 +142,14 @@ def test_tf32_is_chosen_by_the_precision_alone_and_refused_elsewhere(device):
 
 def test_a_batch_size_is_found(device, images, exact_net):
     assert find_batch_size(exact_net.to(device), images[0].to(device), longest=1e-4) >= 50
+
+
+def test_two_processes_on_one_device_find_what_one_finds(device, tmp_path, unused_port):
+    """Each claims the next image; none is certified twice."""
+    expected = certify_on(device, tmp_path / "alone")
+    assert certify_together_on(device, 2, unused_port, tmp_path) == [expected, expected]
+    files = [path.read_text().splitlines() for path in (tmp_path / "out").glob("records-*.jsonl")]
+    assert len(expected) == 12 == sum(len(lines) - 1 for lines in files if lines)
 
 
 class Poison(Callback):

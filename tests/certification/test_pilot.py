@@ -1,10 +1,14 @@
+import dataclasses
+
 import numpy as np
 import pytest
 from cases import make_certification
 from half_spaces import certification_of
+from torch import nn
+from waiting import Asked, sample_as_on_a_gpu
 
 from lightning_rs.certification import certify_examples, run_pilot
-from lightning_rs.noise import Purpose
+from lightning_rs.noise import Purpose, make_noise
 
 
 def test_it_draws_other_noise_than_the_certification_of_random_images_and_the_same_again():
@@ -41,6 +45,28 @@ def test_it_collects_what_the_mechanisms_read_and_how_far_it_varies():
     certification = make_certification(mechanisms=["salman", "kumar_margin:band=naive"])
     sample = run_pilot(certification, images=1, draws=50, shown=False).samples[0]
     assert {"score_sum", "score_square_sum", "margin_sum", "margin_histogram"} == set(sample.fields)
+
+
+class Curious(nn.Sequential):
+    def forward(self, x):
+        return super().forward(x) + 0.0 * float(x.sum())
+
+
+def test_batches_ask_the_device_for_nothing(monkeypatch):
+    """Whatever the mechanisms read: ten times as many batches wait for the device no more often."""
+    sample_as_on_a_gpu(monkeypatch)
+    certification = make_certification(mechanisms=["cohen", "salman", "kumar_margin:band=naive"])
+    certification = dataclasses.replace(certification, noise=make_noise("grid_gaussian:levels=16", 0.25))
+
+    def asked(certification, draws):
+        with Asked() as mode:
+            assert len(run_pilot(certification, images=3, draws=draws, shown=False).samples) == 3
+        return +mode.times
+
+    few = asked(certification, 300)
+    assert asked(certification, 3000) == few
+    curious = dataclasses.replace(certification, base_classifier=Curious(*certification.base_classifier))
+    assert asked(curious, 3000)["item"] >= few["item"] + 90
 
 
 @pytest.mark.parametrize("numbers", [{"images": 0, "draws": 10}, {"images": 1, "draws": 0}])

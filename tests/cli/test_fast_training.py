@@ -1,5 +1,8 @@
 """`train.py --fast`: what is chosen where, what the user says stays, and a real training that records it."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 import yaml
@@ -15,8 +18,7 @@ SHORT = [
     "--wandb.mode=disabled",
     "--certification.n=50",
     "--certification.limit=2",
-    "--live_certification.limit=1",
-    "--live_certification.n=50",
+    "--live_certification.every_n_epochs=0",
     "--data.batch_size=500",
     "--trainer.accelerator=cpu",
 ]
@@ -78,12 +80,27 @@ def test_what_is_chosen_depends_on_the_device_and_on_what_can_use_it(processor):
         parsed("--fast", "--resume=runs/fast")
 
 
-def test_a_real_training_records_what_it_ran_with(tmp_path, monkeypatch, capsys):
+def test_a_real_training_records_what_it_ran_with_and_is_resumed_as_it_was_begun(
+    tmp_path, monkeypatch, capsys, processor
+):
+    """On a machine that has learnt bfloat16 meanwhile, to the weights of a training that was not interrupted."""
     monkeypatch.chdir(tmp_path)
-    main([*SHORT, "--fast", "--name=fast", "--trainer.precision=32-true"])
+    processor(bfloat16=False, cuda=False)
+    main([*SHORT, "--fast", "--name=whole", "--trainer.max_epochs=2", "--checkpoint.save_top_k=-1"])
     assert "fast: trainer.precision 32-true, " in capsys.readouterr().err
-    saved = yaml.safe_load((tmp_path / "runs/fast/config.yaml").read_text())
-    assert saved["model"]["init_args"]["engine"] == {"channels_last": True, "compile": False}
-    assert (saved["data"]["init_args"]["on_device"], saved["fast"]) == (True, False)
-    weights = torch.load(tmp_path / "runs/fast/checkpoints/last.ckpt", weights_only=True)
-    assert weights["hyper_parameters"]["engine"] == {"channels_last": True, "compile": False}
+    begun = Path(shutil.copytree("runs/whole", "runs/begun")) / "checkpoints"
+    (begun / "last.ckpt").unlink()
+    processor(bfloat16=True, cuda=False)
+    main([f"--resume={next(begun.glob('epoch=0-*.ckpt'))}"])
+    assert "fast:" not in capsys.readouterr().err
+    weights = []
+    for run in (tmp_path / "runs" / name for name in ("whole", "begun")):
+        saved = yaml.safe_load((run / "config.yaml").read_text())
+        assert saved["model"]["init_args"]["engine"] == {"channels_last": True, "compile": False}
+        assert (saved["data"]["init_args"]["on_device"], saved["fast"]) == (True, False)
+        assert (saved["trainer"]["precision"], saved["certification"]["precision"]) == ("32-true", "float32")
+        checkpoint = torch.load(run / "checkpoints/last.ckpt", weights_only=True)
+        assert checkpoint["hyper_parameters"]["engine"] == {"channels_last": True, "compile": False}
+        weights.append(checkpoint["state_dict"])
+    assert all(torch.equal(weights[0][key], weights[1][key]) for key in weights[0])
+    assert (tmp_path / "runs/begun/certification-2/table.csv").exists()

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from waiting import Asked, sample_as_on_a_gpu
 
-from lightning_rs.noise import Gaussian, Purpose, Stage
+from lightning_rs.noise import Gaussian, Purpose, Stage, make_noise
 from lightning_rs.smoothing import Preparation, paired
 from lightning_rs.smoothing.paired import Before, PairedClassifier, PairedSampler
 from lightning_rs.smoothing.plan import Plan
@@ -154,6 +155,29 @@ def test_a_compiled_classifier_sees_whole_batches_alone():
     images = [(3, torch.zeros(*SHAPE)), (4, torch.ones(*SHAPE))]
     list(PairedSampler(Compiled(), Compiled(), about, K, NOISE, 100, SEED, CPU).run(images, PLAN))
     assert sizes == {100}
+
+
+def asked(n, changed=CHANGED):
+    """Of a run of one image that is paired and one that is not."""
+    about = {3: known(0, False), 4: known(1, True)}
+    images = [(3, torch.zeros(*SHAPE)), (4, torch.ones(*SHAPE))]
+    noise = make_noise("grid_gaussian:levels=16", 0.5)
+    with Asked() as mode:
+        samples = list(PairedSampler(changed, BEFORE, about, K, noise, 50, SEED, CPU).run(images, Plan((n,))))
+    assert [sample.counts.sum() for sample in samples] == [n] * 2
+    return +mode.times
+
+
+def test_batches_ask_the_device_for_nothing(monkeypatch):
+    """Neither does to compare two classifiers' answers: ten times as many batches wait no more often."""
+    sample_as_on_a_gpu(monkeypatch)
+    few = asked(200)
+    assert asked(2000) == few
+
+    def curious(rows):
+        return CHANGED(rows) + 0.0 * float(rows.sum())
+
+    assert asked(2000, curious)["item"] >= few["item"] + 80
 
 
 def test_a_classifier_with_other_classes_is_refused():

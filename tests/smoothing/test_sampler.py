@@ -3,19 +3,17 @@
 import re
 import sys
 import tracemalloc
-from collections import Counter
 
 import numpy as np
 import pytest
 import torch
 from conftest import ROOT, run_python
 from torch import nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from waiting import Asked, sample_as_on_a_gpu
 
 from lightning_rs import SmoothedClassifier
 from lightning_rs.models import build_base_classifier
 from lightning_rs.noise import make_noise
-from lightning_rs.noise.grid_gaussian import GridGaussianSource
 from lightning_rs.smoothing.classifier import FIELDS
 from lightning_rs.smoothing.plan import Plan
 from lightning_rs.smoothing.sampler import Sampler, SamplingRun
@@ -223,30 +221,9 @@ def test_modes_come_back_when_sampling_is_abandoned(images):
     assert not torch.is_inference_mode_enabled()
 
 
-class Asked(TorchDispatchMode):
-    """Counts what makes a host wait for its device; in inference mode calls come as they were made, not in parts."""
-
-    WAITING = ("_local_scalar_dense", "item", "nonzero", "is_nonzero", "equal", "_unique2", "masked_select")
-
-    def __init__(self):
-        super().__init__()
-        self.times = Counter()
-
-    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
-        name, given = func.overloadpacket.__name__, kwargs or {}
-        moves = name in ("to", "_to_copy") and given.get("device") is not None and not given.get("non_blocking")
-        self.times[name] += moves or name in self.WAITING
-        return func(*args, **given)
-
-
 def asked(monkeypatch, n, net=None):
     """Of a whole run whose noise is made as on a GPU, in the same thread; the first batch was checked before."""
-    monkeypatch.setattr(GridGaussianSource, "_decoder", GridGaussianSource._decoder_on_device)
-    monkeypatch.setattr(
-        GridGaussianSource,
-        "_draw",
-        lambda self, index, stage, block, out: self._draw_by_search(self.device_generator(index, stage, block), out),
-    )
+    sample_as_on_a_gpu(monkeypatch)
     torch.manual_seed(0)
     net = net or nn.Sequential(nn.Flatten(), nn.Linear(12, 10))
     sampler = Sampler(net, 10, make_noise("grid_gaussian:levels=16", 0.25), 50, 3, CPU)
