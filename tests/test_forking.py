@@ -134,7 +134,7 @@ def test_modules_beside_its_scripts_are_imported_once_and_others_find_their_own(
         done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
         assert done.stdout.split() == [str(tmp_path / name / "mine.py")], done.stderr
     server.close()
-    assert [path.read_text() for path in tmp_path.glob("*/*.imported")] == ["x", "x"]  # Though that of "here" was run twice.
+    assert [path.read_text() for path in tmp_path.glob("*/*.imported")] == ["x", "x"]  # "here" ran twice.
 
 
 STARTING = """
