@@ -65,7 +65,12 @@ def clean_environment(environment: dict[str, str]) -> dict[str, str]:
     return ours | {"HOME": HOME.name, **single, **environment}
 
 
-SERVER = ForkServer(LIBRARIES, clean_environment({}))
+SERVER = ForkServer(LIBRARIES, clean_environment({}), ROOT, "lightning_rs.train", "lightning_rs.certify")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files whose tests start programs take longest: they come first, so that no process is left with one alone."""
+    items.sort(key=lambda item: not {"run_script", "run_python"} & vars(getattr(item, "module", item)).keys())
 
 
 @pytest.fixture(scope="session")

@@ -4,8 +4,8 @@ Nearly all the time of a short command goes into importing torch, Lightning and 
 process of pytest, imports them once and forks for every program. What stands in for the interpreter is a small one
 (`forked_python.py`) that asks for a copy and is to others what the copy would be: it ends as it does, and hands on the
 signals to end. The copy takes over environment, streams, limits and arguments, runs the program, and ends as an
-interpreter ends. Processes that it starts with `sys.executable`, such as its ranks, are copies too. Our own modules
-are imported by the copies, never by the server.
+interpreter ends. Processes that it starts with `sys.executable`, such as its ranks, are copies too. The modules beside
+our scripts are kept by copies that run one of these scripts; others find or miss them for themselves.
 
 What differs from a fresh interpreter: nobody sees what the libraries say while they are imported, all programs share
 one seed of string hashes, a traceback begins with lines of this file, files that are never closed are not flushed, and
@@ -48,10 +48,14 @@ class ForkServer:
     Args:
         libraries: that it imports; one that is not installed is left to the programs.
         environment: in which it imports them, but for PYTHONPATH, which the copies obey.
+        scripts: folder of programs, and the modules in it that they import.
     """
 
-    def __init__(self, libraries: Sequence[str], environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, libraries: Sequence[str], environment: Mapping[str, str], *scripts: str | os.PathLike[str]
+    ) -> None:
         self._libraries, self._environment = libraries, _without_path(environment)
+        self._scripts = [os.fspath(part) for part in scripts]
         # Linux, and a path that may stand in the first line of a script.
         self._usable = hasattr(os, "pidfd_open") and " " not in sys.executable
         self._server: subprocess.Popen[bytes] | None = None
@@ -84,7 +88,7 @@ class ForkServer:
             listener.bind(address)
             listener.listen()
             self._server = subprocess.Popen(
-                [sys.executable, __file__, str(listener.fileno()), python, *self._libraries],
+                [sys.executable, __file__, str(listener.fileno()), python, *self._libraries, "", *self._scripts],
                 env=self._environment,
                 stdin=subprocess.PIPE,  # Whose end is that of this process.
                 stdout=subprocess.PIPE,  # Of the programs' kind: Python remembers what it can do with a stream.
@@ -104,12 +108,13 @@ def _without_path(environment: Mapping[str, str]) -> dict[str, str]:
     return {name: value for name, value in environment.items() if name != "PYTHONPATH"}
 
 
-def _serve(listener: socket.socket, python: str, libraries: Sequence[str]) -> list[str]:
+def _serve(listener: socket.socket, python: str, libraries: Sequence[str], scripts: Sequence[str]) -> list[str]:
     """Fork for every request until nobody is there to make one; returns, in a copy, the arguments of its program."""
     sys.path.pop(0)  # The folder of this file.
     for name in libraries:
         with suppress(ImportError):
             importlib.import_module(name)
+    folder, ours = _import_beside(*scripts) if scripts else (None, [])
     if len(os.listdir("/proc/self/task")) > 1:
         sys.exit("no server for the tests: a library has started a thread, and a copy would not have it")
     gc.collect()
@@ -142,13 +147,27 @@ def _serve(listener: socket.socket, python: str, libraries: Sequence[str]) -> li
                     each.close()
                 for ended in running:
                     os.close(ended)
-                return _take_over(streams, **json.loads(request))
+                argv = _take_over(streams, **json.loads(request))
+                if sys.path[0] != folder:
+                    for name in ours:
+                        del sys.modules[name]
+                return argv
             os.setpgid(copy, copy)
             for stream in streams:
                 os.close(stream)
             running[os.pidfd_open(copy)] = copy, connection
             with suppress(BrokenPipeError):
                 connection.send(str(copy).encode())
+
+
+def _import_beside(folder: str, *modules: str) -> tuple[str, list[str]]:
+    """Import modules of a folder as its scripts do; returns the folder, and the names of all that came from it."""
+    sys.path.insert(0, folder)
+    for name in modules:
+        importlib.import_module(name)
+    sys.path.pop(0)
+    held = {entry.partition(".")[0] for entry in os.listdir(folder)}
+    return folder, [name for name in sys.modules if name.partition(".")[0] in held]
 
 
 def _take_over(
@@ -189,7 +208,7 @@ def _run(argv: list[str]) -> None:
         runpy.run_path(argv[0], run_name="__main__")
 
 
-def _main(listener: socket.socket, python: str, libraries: Sequence[str]) -> None:
+def _main(listener: socket.socket, python: str, libraries: Sequence[str], scripts: Sequence[str]) -> None:
     """Serve; in a copy, run the program and end as an interpreter does, but for what takes longer than most programs.
 
     That is clearing the libraries away object by object. Threads are waited for and exit handlers called before: the
@@ -205,7 +224,7 @@ def _main(listener: socket.socket, python: str, libraries: Sequence[str]) -> Non
             os._exit(status)
 
     atexit.register(leave)
-    argv = _serve(listener, python, libraries)
+    argv = _serve(listener, python, libraries, scripts)
     try:
         _run(argv)
         status = 0
@@ -218,4 +237,5 @@ def _main(listener: socket.socket, python: str, libraries: Sequence[str]) -> Non
 
 
 if __name__ == "__main__":
-    _main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], sys.argv[3:])
+    end = sys.argv.index("")
+    _main(socket.socket(fileno=int(sys.argv[1])), sys.argv[2], sys.argv[3:end], sys.argv[end + 1 :])

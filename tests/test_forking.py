@@ -123,6 +123,20 @@ def test_another_environment_than_that_of_the_libraries_takes_an_interpreter():
     server.close()
 
 
+def test_modules_beside_its_scripts_are_imported_once_and_others_find_their_own(tmp_path):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "mine.py").write_text("open(__file__ + '.imported', 'a').write('x')")
+        (tmp_path / name / "script.py").write_text("import mine; print(mine.__file__)")
+    server = ForkServer((), os.environ, tmp_path / "here", "mine")
+    for name in ("here", "there", "here"):
+        command = [server.python(os.environ), tmp_path / name / "script.py"]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert done.stdout.split() == [str(tmp_path / name / "mine.py")], done.stderr
+    server.close()
+    assert [path.read_text() for path in tmp_path.glob("*/*.imported")] == ["x", "x"]  # "here" ran twice.
+
+
 STARTING = """
 import os, signal, subprocess, sys
 where = "import sys; print(sys.argv, repr(sys.path[0]), __name__, flush=True);"

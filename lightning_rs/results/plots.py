@@ -152,17 +152,17 @@ def largest(curves: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -
 
 def new_figure(rows: int = 1, columns: int = 1, size: tuple[float, float] = (6.4, 4.2)) -> tuple[Figure, Any]:
     """A figure that draws without a display, and its axes: one, or an array (rows, columns)."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, layout="constrained")
-    FigureCanvasAgg(figure)
     return figure, figure.subplots(rows, columns, squeeze=rows * columns == 1)
 
 
 def finish(figure: Figure, title: str, path: Path) -> None:
     """Give every axis the house style, the figure its title, and write the file as PNG and as SVG."""
     import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     for axes in figure.axes:
         axes.spines[["top", "right"]].set_visible(False)
@@ -173,10 +173,12 @@ def finish(figure: Figure, title: str, path: Path) -> None:
     # Text stays text, so that it can be searched and edited.
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "lightning_rs"}):
         with replacing(path.with_suffix(".png")) as part:
-            figure.savefig(part, dpi=200)
-        figure.set_layout_engine("none")  # What stands where is worked out once, for both files.
+            figure.set_dpi(200)
+            # `savefig` would draw twice: what stands where is worked out here, as it is drawn, and once for both files.
+            FigureCanvasAgg(figure).print_png(part)
+        figure.set_layout_engine("none")
         with replacing(path.with_suffix(".svg")) as part:
-            figure.savefig(part, metadata={"Date": None})
+            FigureCanvasSVG(figure).print_svg(part, metadata={"Date": None})
 
 
 def _curves_figure(curves: int) -> tuple[Figure, Any, bool]:

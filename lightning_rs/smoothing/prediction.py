@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
 import numpy as np
 
@@ -57,8 +58,15 @@ def _sequential(sample: Sample, alpha: float, test: str) -> int | None:
     """The class, `ABSTAIN` if the class that was selected is found not to be ahead, or None: not known yet."""
     top, rival = _top_and_rival(sample)
     draws = top + rival if test == "top_two" else int(sample.counts.sum())
-    ahead, behind = sequential_log_wealth([top, draws - top], draws, 0.5) >= math.log(1.0 / alpha)
+    ahead, behind = _rejected(top, draws, alpha)
     return sample.selected if ahead else ABSTAIN if behind else None
+
+
+@lru_cache(maxsize=100_000)  # At the same looks, many images have the same votes.
+def _rejected(top: int, draws: int, alpha: float) -> tuple[bool, bool]:
+    """Whether `top` of the draws are too many for one half of them, and whether the others are."""
+    ahead, behind = sequential_log_wealth([top, draws - top], draws, 0.5) >= math.log(1.0 / alpha)
+    return bool(ahead), bool(behind)
 
 
 def _top_and_rival(sample: Sample) -> tuple[int, int]:

@@ -1,14 +1,15 @@
 """Certify digits over and over under 1, 2 and 3 processes in turn, and kill them all at a random instant, 20 times.
 
-Processes are forked after the imports, so that their start costs nothing; the kills are real. Printed: for every kill
-the finished examples before it.
+Processes are forked after the imports, so that their start costs nothing; the kills are real. When they come is told
+by what has been written, not by the clock: however busy the machine is, they fall within the work. Printed: for every
+kill the finished examples before it.
 """
 
-import os
 import random
-import signal
 import sys
 import time
+from multiprocessing import get_context
+from multiprocessing.process import BaseProcess
 
 import torch
 
@@ -31,39 +32,52 @@ certification = Certification(classifier, "digits_cnn", 10, Gaussian(0.25), data
 run = certification.describe()
 
 
-def start(directory: RunDirectory, world: int) -> list[int]:
+def work(directory: RunDirectory, rank: int, indices: list[int]) -> None:
+    with directory.appender(rank) as file:
+        for record in certify_examples(certification, indices):
+            file.append(record)
+
+
+def start(directory: RunDirectory, world: int) -> list[BaseProcess]:
     """Processes that write as those of `certify_together` do; their shares are fixed."""
     directory.check(run)
     directory.create(run)
     # All have read before any appends: the shares are cut from one and the same list.
     known = {record.index for record in directory.read()}
     missing = [i for i in run.indices if i not in known]
-    children = []
-    for rank in range(world):
-        child = os.fork()
-        if not child:
-            with directory.appender(rank) as file:
-                for record in certify_examples(certification, missing[rank::world]):
-                    file.append(record)
-            os._exit(0)
-        children.append(child)
+    shares = [(directory, rank, missing[rank::world]) for rank in range(world)]
+    children = [get_context("fork").Process(target=work, args=share) for share in shares]
+    for child in children:
+        child.start()
     return children
+
+
+def finish(directory: RunDirectory, world: int) -> None:
+    for child in start(directory, world):
+        child.join()
+
+
+def size(directory: RunDirectory) -> int:
+    return sum(file.stat().st_size for file in directory.path.glob("records-*.jsonl"))
 
 
 whole, drilled = RunDirectory(sys.argv[1]), RunDirectory(sys.argv[2])
 begin = time.perf_counter()
-for child in start(whole, 1):
-    os.waitpid(child, 0)
+finish(whole, 1)
 each = (time.perf_counter() - begin) / EXAMPLES
 generator = random.Random(int(sys.argv[3]))
 for kill in range(KILLS):
+    # On average the part of what is left that leaves work for the other kills.
+    left = EXAMPLES - len(drilled.read())
+    further = generator.uniform(0.0, 2.0 * left / (KILLS + 1 - kill))
+    # About one more is finished until the kill, which comes amid the next ones.
+    enough = size(drilled) + max(0.0, further - 1) * size(whole) / EXAMPLES
     children = start(drilled, 1 + kill % 3)
-    # On average the part of what is left that leaves work for the other kills, whatever else the machine does.
-    left = (EXAMPLES - len(drilled.read())) * each / (KILLS + 1 - kill)
-    time.sleep(generator.uniform(0.0, 2.0 * left))
+    while size(drilled) < enough and any(child.is_alive() for child in children):
+        time.sleep(each / 20)
+    time.sleep(generator.uniform(0.0, each))
     for child in children:
-        os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        child.kill()
+        child.join()
     print(len(drilled.read()), end=" ", flush=True)
-for child in start(drilled, 2):
-    os.waitpid(child, 0)
+finish(drilled, 2)

@@ -127,7 +127,7 @@ if sys.argv[1] != "free":
 with warnings.catch_warnings(record=True) as caught:
     warnings.simplefilter("always")
     x = torch.rand(1, 8, 8)
-    sample = next(Sampler(net, 3, 1.0, 1000, 0, torch.device("cpu")).run([(0, x)], Plan((2000,), n0=10)))
+    sample = next(Sampler(net, 3, 1.0, 1000, 0, torch.device("cpu")).run([(0, x)], Plan((1200,), n0=10)))
 print(sample.counts.tolist(), [str(w.message) for w in caught])
 """
 
