@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Generator, Iterable
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -110,15 +111,15 @@ def _check(x1: ArrayLike, x2: ArrayLike, trials: ArrayLike, alpha: ArrayLike) ->
 
 
 # A search asks for the tails it needs next, is sent them, and returns its result.
-_Search = Generator[Cells, Tails, float]
+_Search = Generator[list[Cells], list[Tails], float]
 
 
 def _side_by_side(searches: Iterable[_Search]) -> list[float]:
     """What the searches return; their questions are answered together."""
     waiting, bounds = enumerate(searches), {}
-    asking: list[tuple[int, _Search, Cells]] = []
+    asking: list[tuple[int, _Search, list[Cells]]] = []
 
-    def advance(place: int, search: _Search, answer: Tails | None) -> None:
+    def advance(place: int, search: _Search, answer: list[Tails] | None) -> None:
         try:
             asking.append((place, search, search.send(answer)))
         except StopIteration as end:
@@ -132,8 +133,24 @@ def _side_by_side(searches: Iterable[_Search]) -> list[float]:
         if not asking:
             return [bounds[place] for place in range(len(bounds))]
         asked, asking = asking, []
-        for (place, search, _), answer in zip(asked, trinomial_tails([cells for *_, cells in asked]), strict=True):
-            advance(place, search, answer)
+        answers = iter(trinomial_tails([cells for *_, several in asked for cells in several]))
+        for place, search, cells in asked:
+            advance(place, search, list(islice(answers, len(cells))))
+
+
+class _Foresight:
+    """Tails that one search asks for, together with those that it is likely to ask for next: fewer and larger steps."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[float | bytes, ...], Tails] = {}
+
+    def ask(self, wanted: Cells, likely: Iterable[Cells]) -> Generator[list[Cells], list[Tails], Tails]:
+        """The tails of the cells that are wanted."""
+        if (tails := self._known.pop(wanted.key, None)) is None:
+            asked = [wanted, *(cells for cells in likely if cells.key not in self._known)]
+            tails, *others = yield asked
+            self._known.update(zip((cells.key for cells in asked[1:]), others, strict=True))
+        return tails
 
 
 @dataclass(frozen=True)
@@ -176,7 +193,8 @@ class _Problem:
         best = self._least_level()
         if best == -math.inf or (not phi and best <= -1.0):
             return -math.inf if phi else -1.0
-        estimate, least = (yield from self._estimate(best)), best
+        foresight = _Foresight()
+        estimate, least = (yield from self._estimate(best, foresight)), best
         budget = _BUDGET if self.curves.n <= _MANY_TRIALS else _BUDGET // 4
         # Distances below the estimate, in standard deviations: on trial, the least that held, the largest that failed.
         slack, held, failed = 0.2, math.inf, 0.0
@@ -188,7 +206,9 @@ class _Problem:
                     break
                 slack /= 3.0
                 continue
-            verified, used = yield from self._verify(level, slack * spread, budget)
+            # With room to spare the next distance is a third.
+            next_root = self._root(estimate - slack * (1.0 / 3.0) * spread)
+            verified, used = yield from self._verify(level, slack * spread, budget, foresight, next_root)
             budget -= used
             if verified:
                 # The work grows at most like 1 / slack**2: a step that does not fit is not begun.
@@ -217,7 +237,7 @@ class _Problem:
             return min(self.v_high, 0.5 * level)
         return min(self.v_high, 0.5 * (level - 1.0) if self.curves.upper_half else 0.5 * (level + 1.0))
 
-    def _estimate(self, least: float) -> _Search:
+    def _estimate(self, least: float, foresight: _Foresight) -> _Search:
         """Level at which the largest probability on the curve is about alpha - beta: a bracketed secant search.
 
         Only a starting point: nothing here is rounded in a safe direction.
@@ -228,8 +248,10 @@ class _Problem:
         level = max(
             (curves.observed if curves.phi else curves.observed / curves.n) + goal * spread, least + 0.01 * spread
         )
+        place = None
         for step in range(40):
-            value = (yield from self._peak(level)) - goal
+            value, place = yield from self._peak(level, place, foresight)
+            value -= goal
             points = [*points[-1:], (level, value)]
             if value > 0.0:
                 high = level
@@ -248,39 +270,50 @@ class _Problem:
             level = guess
         return level
 
-    def _peak(self, level: float) -> _Search:
-        """Phi^-1 of about the largest probability on the curve, seen at 17 points and at 17 more around the best."""
+    def _peak(
+        self, level: float, likely: int | None, foresight: _Foresight
+    ) -> Generator[list[Cells], list[Tails], tuple[float, int | None]]:
+        """Phi^-1 of about the largest probability on the curve, seen at 17 points and at 17 more around the best; which
+        of the former that was, of which `likely` is a guess."""
         low, high = self.v_low, self._largest_coordinate(level)
         if high <= low:
-            return -math.inf
-        share = np.linspace(0.0, 1.0, 17)
-        for _ in range(2):
-            v = low + (high - low) * share
-            tails, *_ = yield Cells(self.curves, level, v, v, 16, upper=False)
-            peak = int(np.argmax(tails))
-            low, high = v[max(peak - 1, 0)], v[min(peak + 1, share.size - 1)]
-        return float(special.ndtri(min(float(np.max(tails)), 1.0 - 1e-15)))
+            return -math.inf, likely
 
-    def _verify(self, level: float, slack: float, budget: int) -> Generator[Cells, Tails, tuple[bool, int]]:
+        def at(v: NDArray) -> Cells:
+            return Cells(self.curves, level, v, v, 16, upper=False)
+
+        coarse = np.linspace(low, high, 17)
+        tails, *_ = yield from foresight.ask(at(coarse), [] if likely is None else [at(_around(coarse, likely))])
+        best = int(np.argmax(tails))
+        tails, *_ = yield from foresight.ask(at(_around(coarse, best)), [])
+        return float(special.ndtri(min(float(np.max(tails)), 1.0 - 1e-15))), best
+
+    def _root(self, level: float) -> list[Cells]:
+        """The cells that verification of a level begins with; none where nothing of the curve is over C."""
+        high = self._largest_coordinate(level)
+        if high < self.v_low:
+            return []
+        edges = np.linspace(self.v_low, high, 9)
+        return [Cells(self.curves, level, edges[:-1], edges[1:], 16, upper=True)]
+
+    def _verify(
+        self, level: float, slack: float, budget: int, foresight: _Foresight, likely: list[Cells]
+    ) -> Generator[list[Cells], list[Tails], tuple[bool, int]]:
         """Whether cells that cover the curve over C show p(level) <= alpha within the budget; evaluations used.
 
         Cells that fail are cut, and their groups with them. `slack` tells when to give up: the distance of the level
-        from the one that just holds.
+        from the one that just holds. `likely` are those of the level that comes next.
         """
-        curves, high = self.curves, self._largest_coordinate(level)
-        if high < self.v_low:
-            return True, 0
-        edges = np.linspace(self.v_low, high, 9)
-        queue = [(edges[:-1], edges[1:], 16)]
+        curves, queue = self.curves, self._root(level)
         spent = 0
         while queue:
-            left, right, groups = queue.pop()
+            *_, left, right, groups, _ = cells = queue.pop()
             if spent + 2 * left.size * groups > budget:
                 return False, spent
-            tails, group_loss, used = yield Cells(curves, level, left, right, groups, upper=True)
+            tails, group_loss, used = yield from foresight.ask(cells, [*queue, *likely])
             spent += used
             failed = tails > curves.target
-            if not np.any(failed):
+            if not failed.any():
                 continue
             left, right, tails, group_loss = left[failed], right[failed], tails[failed], group_loss[failed]
             # A cell of width w with groups of loss d has the tail of a level that is about w + d higher.
@@ -288,16 +321,23 @@ class _Problem:
             if np.any(loss < 0.05 * slack):
                 return False, spent
             excess = special.ndtri(np.minimum(tails, 1.0 - 1e-15)) - special.ndtri(curves.target)
-            allowed = np.clip(0.8 * (loss - excess * curves.spread), np.maximum(0.2 * loss, 0.04 * slack), 0.7 * loss)
+            allowed = np.maximum(0.8 * (loss - excess * curves.spread), np.maximum(0.2 * loss, 0.04 * slack))
+            allowed = np.minimum(allowed, 0.7 * loss)
             grouped = group_loss > 0.0
             share = np.where(grouped, 0.5 * allowed, allowed)
             finer = np.where(grouped, groups * group_loss / share, groups)
             # Powers of two, so that cells with different needs still come in few batches.
-            finer = np.exp2(np.ceil(np.log2(np.clip(finer, 8, 4096)))).astype(int)
-            for count in np.unique(finer):
+            finer = np.exp2(np.ceil(np.log2(np.minimum(np.maximum(finer, 8.0), 4096.0))))
+            for count in sorted(set(finer.tolist())):
                 chosen = finer == count
-                queue.append((*_cut(left[chosen], right[chosen], share[chosen]), int(count)))
+                parts = _cut(left[chosen], right[chosen], share[chosen])
+                queue.append(Cells(curves, level, *parts, int(count), upper=True))
         return True, spent
+
+
+def _around(points: NDArray, place: int) -> NDArray:
+    """17 points between the neighbours of one."""
+    return np.linspace(points[max(place - 1, 0)], points[min(place + 1, points.size - 1)], 17)
 
 
 def _cut(left: NDArray, right: NDArray, width: NDArray) -> tuple[NDArray, NDArray]:

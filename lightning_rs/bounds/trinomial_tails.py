@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from typing import NamedTuple
 
@@ -21,6 +22,8 @@ _INFLATION = 1.0 + 1e-8
 _SMALL_TRIALS = 64
 # About so many groups at once, so that their arrays stay in the processor's cache.
 _AT_ONCE = 16_384
+# Where the body of a normal distribution has borders, in units of its far tail.
+_BODY = np.array([[1.0, 0.75, 0.5, 0.25]])
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,11 @@ class Cells(NamedTuple):
     right: Array
     groups: int
     upper: bool  # rounded up, or interpolated
+
+    @property
+    def key(self) -> tuple[float | bytes, ...]:
+        """Equal for equal cells of one curve."""
+        return self.level, self.left.tobytes(), self.right.tobytes(), self.groups, self.upper
 
 
 class Tails(NamedTuple):
@@ -103,7 +111,7 @@ class _Rows(NamedTuple):
     def of(cls, asked: Sequence[Cells], cells: NDArray[np.int64]) -> _Rows:
         curves = [request.curves for request in asked]
         each = [(r.level, c.upper_half, c.n, c.observed, c.target) for r, c in zip(asked, curves, strict=True)]
-        level, upper_half, *others = np.repeat(np.array(each).T[:, :, None], cells, axis=1)
+        level, upper_half, *others = np.repeat(np.array(each).T, cells, axis=1)[:, :, None]
         left, right = (np.concatenate([getattr(r, side) for r in asked])[:, None] for side in ("left", "right"))
         phi = curves[0].phi
         return cls(*_corner(level, left, right, phi, upper_half > 0.0), *others, phi)
@@ -132,18 +140,12 @@ def _tails(asked: Sequence[Cells], count: int) -> list[Tails]:
     total = np.empty(len(first))
     # Those that stand alone come in rows of few lengths, most of whose columns count.
     length = np.where(alone, 16.0 * np.ceil(width / 16.0), 0.0)
-    each = np.stack(
-        [
-            length,
-            width,
-            [r.upper for r in asked],
-            [(not a) * r.curves.spread / count for a, r in zip(alone, asked, strict=True)],
-        ]
-    )
+    loss = [0.0 if a else r.curves.spread / count for a, r in zip(alone, asked, strict=True)]
+    each = np.array([length, width, [r.upper for r in asked], loss])
+    columns_of = set(length.tolist())
     length, width_of, upper, loss = np.repeat(each, cells, axis=1)
-    for columns in set(length.tolist()):
-        chosen = length == columns
-        chosen = slice(None) if chosen.all() else chosen
+    for columns in columns_of:
+        chosen = slice(None) if len(columns_of) == 1 else length == columns
         part = _Rows(*(column[chosen] for column in rows[:-1]), rows.phi)
         members = first[chosen]
         if columns:
@@ -166,11 +168,13 @@ def _sums(rows: _Rows, first: Array, width: Array, upper: NDArray[np.bool_]) -> 
     k[1], n[1] = np.where(counted, first - 1.0, rows.n), rows.n
     p[0], q[0], p[1], q[1] = rows.q3 / others, rows.q1 / others, rows.q2, others
     inner, below = binomial_cdf(k, n, p, q)
-    weight = np.maximum(0.0, np.diff(below, axis=1, append=1.0))
+    weight = 1.0 - below
+    weight[:, :-1] = below[:, 1:] - below[:, :-1]
+    weight = np.maximum(0.0, weight)
     if not upper.all():
-        gap = np.maximum(1.0, np.diff(first, axis=1))
+        gap = np.maximum(1.0, first[:, 1:] - first[:, :-1])
         mean = 0.5 * inner
-        between = inner[:, :-1] + np.diff(inner, axis=1) * (gap - 1.0) / (2.0 * gap)
+        between = inner[:, :-1] + (inner[:, 1:] - inner[:, :-1]) * (gap - 1.0) / (2.0 * gap)
         mean[:, :-1] = np.where(position[1:] < width, between, mean[:, :-1])
         inner = np.where(upper, inner, mean)
     # The y2 below the first group count with a tail of 1.
@@ -203,40 +207,44 @@ def _groups(rows: _Rows, count: int) -> tuple[Array, Array]:
     proportional to density * slope * width^2. Widths that equalise it are proportional to the inverse root of
     density * slope, which is a normal density in s: its quantiles are the borders.
     """
-    q1, q2, q3, n = rows.q1, rows.q2, rows.q3, rows.n
+    # Cells along the last axis while there are few numbers of each.
+    flat = _Rows(*(column[:, 0] for column in rows[:-1]), rows.phi)
+    q1, q2, q3, n = flat.q1, flat.q2, flat.q3, flat.n
     mean, root = n * q2, np.sqrt(q1 + q3)
     root_mean, half = np.sqrt(mean), 0.5 * root
-
-    def count_at(s: Array) -> Array:
-        # On the scale of square roots the distribution is close to normal for small means as well.
-        return np.minimum(np.square(np.maximum(0.0, root_mean + half * s)), n)
-
     # A floor under the inner deviation, so that a nearly certain inner count still gives groups of finite width.
     floor = 1.0 + 0.0025 * mean * (q1 + q3)
     top, other = q1 / (q1 + q3), q3 / (q1 + q3)
 
-    def normal_score(y: Array) -> Array:
-        left = n - y
-        sd = np.sqrt(left * top * other + floor)
-        return (threshold(rows, np.floor(y)) - 0.5 - left * top) / sd
+    # On the scale of square roots the distribution is close to normal for small means as well.
+    def normal_score(s: Array) -> Array:
+        y = np.minimum(np.square(np.maximum(0.0, root_mean + half * s)), n)
+        mean_left = (n - y) * top
+        return (threshold(flat, np.floor(y)) - 0.5 - mean_left) / np.sqrt(mean_left * other + floor)
 
-    center, sides = np.zeros_like(mean), np.array([[-1.0, 1.0]])
-    lowest, highest = (
-        np.maximum(-2.0 * root_mean / root, -40.0),
-        np.minimum(2.0 * (np.sqrt(n) - root_mean) / root, 40.0),
-    )
+    center, sides = np.zeros(mean.shape), np.array([[-1.0], [1.0]])
+    lowest = np.maximum(-2.0 * root_mean / root, -40.0)
+    highest = np.minimum(2.0 * (np.sqrt(n) - root_mean) / root, 40.0)
     for _ in range(3):
         # u + k s through two points near the present center, then the center that goes with it.
-        u = normal_score(count_at(center + sides))
-        slope = np.clip(0.5 * (u[:, 1:] - u[:, :1]), 0.02, 50.0)
-        middle = 0.5 * (u[:, :1] + u[:, 1:])
+        below, above = normal_score(center + sides)
+        slope = np.minimum(np.maximum(0.5 * (above - below), 0.02), 50.0)  # `np.clip` takes ten times as long.
+        middle = 0.5 * (below + above)
         center = -slope * (middle - slope * center) / (1.0 + slope**2)
-        center = np.clip(center, lowest, highest)
+        center = np.minimum(np.maximum(center, lowest), highest)
     scale = np.sqrt(2.0 / (1.0 + slope**2))
-    levels = np.concatenate([[-4.4, -3.4], special.ndtri((np.arange(count) + 0.5) / count), [3.4, 4.4]])
     # Some borders in the body of the distribution: far from linear, the peak may lie elsewhere.
-    body = special.ndtri(1e-6 * rows.target) * np.array([[1.0, 0.75, 0.5, 0.25]])
-    first = np.floor(count_at(np.sort(np.hstack([body, center + scale * levels]), axis=1)))
-    small = n[:, 0] < _SMALL_TRIALS
-    first[small, 0], first[small, -1] = 0.0, n[small, 0]
-    return first, (2.5 * slope / (1.0 + slope**2))[:, 0]
+    body = special.ndtri(1e-6 * rows.target) * _BODY
+    borders = np.concatenate([body, center[:, None] + scale[:, None] * _levels(count)], axis=1)
+    borders.sort(axis=1)
+    first = np.square(np.maximum(0.0, root_mean[:, None] + half[:, None] * borders))
+    first = np.floor(np.minimum(first, rows.n))
+    small = n < _SMALL_TRIALS
+    first[small, 0], first[small, -1] = 0.0, n[small]
+    return first, 2.5 * slope / (1.0 + slope**2)
+
+
+@cache
+def _levels(count: int) -> Array:
+    """Quantiles of the normal distribution that divide it into so many equal parts and tails."""
+    return np.concatenate([[-4.4, -3.4], special.ndtri((np.arange(count) + 0.5) / count), [3.4, 4.4]])

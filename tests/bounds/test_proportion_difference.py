@@ -3,6 +3,7 @@ import pytest
 from scipy import special, stats
 
 from lightning_rs.bounds import clopper_pearson_lower, proportion_difference, proportion_difference_lower
+from lightning_rs.bounds.trinomial_tails import trinomial_tails
 
 STATISTICS = ("phi", "diff")
 SMALL = 20
@@ -213,6 +214,31 @@ def test_bounds_are_those_of_each_alone_to_the_bit_and_are_computed_once(monkeyp
     for case, bound in zip(cases, together, strict=True):
         monkeypatch.setattr(proportion_difference, "_KNOWN", {})
         assert proportion_difference_lower(*case, 0.001) == bound
+
+
+@pytest.mark.parametrize("statistic", ["phi", "diff"])
+def test_tails_asked_for_ahead_save_steps_and_change_no_bound(statistic, monkeypatch):
+    cases = [(990, 2, 1000), (80_000, 9_000, 100_000)]
+    steps = [0, 0]
+
+    def bounds(place):
+        def counted(asked):
+            steps[place] += 1
+            return trinomial_tails(asked)
+
+        monkeypatch.setattr(proportion_difference, "trinomial_tails", counted)
+        monkeypatch.setattr(proportion_difference, "_KNOWN", {})
+        return [proportion_difference_lower(*case, 0.001, statistic) for case in cases]
+
+    ahead = bounds(0)
+
+    def ask(self, wanted, likely):
+        (tails,) = yield [wanted]
+        return tails
+
+    monkeypatch.setattr(proportion_difference._Foresight, "ask", ask)
+    assert bounds(1) == ahead
+    assert steps[0] < 0.85 * steps[1]
 
 
 def test_what_is_remembered_is_bounded(monkeypatch):

@@ -247,3 +247,28 @@ def test_batches_ask_the_device_for_nothing(monkeypatch):
 
     curious = asked(monkeypatch, 2000, Waiting(nn.Flatten(), nn.Linear(12, 10)))
     assert curious["item"] >= few["item"] + 120
+
+
+def test_a_device_has_the_next_batch_while_an_example_is_certified(monkeypatch):
+    """On a GPU, whose queue holds one batch more than are answered; whoever takes a sample takes its time then."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Flatten(), nn.Linear(12, 10))
+    images = torch.rand(4, 3, 2, 2, generator=torch.Generator().manual_seed(1))
+    plan = Plan((80,), n0=20, clean=False, fields=frozenset())
+
+    def calls_and_votes(patience):
+        sampler, calls, votes = Sampler(net, 10, 0.25, 100, 3, CPU), [0], []
+        classify = sampler.classify
+        monkeypatch.setattr(sampler, "classify", lambda rows: (calls.append(calls[-1] + 1), classify(rows))[1])
+        run = SamplingRun(sampler, enumerate(images), images[0], plan, None)
+        run.patience = patience
+        for sample in run.samples():
+            votes.append((calls[-1], sample.index, sample.counts.tolist()))
+        return [done for done, *_ in votes], [rest for _, *rest in votes]
+
+    on_cpu, votes = calls_and_votes(0)
+    on_gpu, same = calls_and_votes(1)
+    assert same == votes
+    first = on_cpu[0]
+    assert on_cpu == [first, first + 1, first + 2, first + 3]
+    assert on_gpu == [first + 1, first + 2, first + 3, first + 3]
