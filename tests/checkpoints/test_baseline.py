@@ -1,13 +1,12 @@
 """The baseline of a CAT-RS training: named, refused, resumed with, and not needed afterwards."""
 
-import shutil
-
 import pytest
 import torch
-from checkpoints.test_trained_classifier import FACTS, save, train
-from conftest import run_script
+from checkpoints.test_trained_classifier import FACTS, save
+from checkpoints.test_trained_classifier import train as run
 
-from lightning_rs.checkpoints import load_baseline, load_checkpoint
+import train
+from lightning_rs.checkpoints import load_baseline, load_checkpoint, resumable
 from lightning_rs.data import Digits
 from lightning_rs.objectives import CATRS, Gaussian
 
@@ -43,24 +42,30 @@ def test_what_does_not_serve_is_refused(tmp_path):
         load_baseline(module(path), Digits())
 
 
-def test_a_run_from_its_beginning_to_its_certificates_needs_it_until_it_is_trained(checkpoint, tmp_path):
+def test_a_run_needs_its_baseline_to_go_on_and_not_to_be_certified(tmp_path, monkeypatch, capsys):
     theirs, last = tmp_path / "theirs.ckpt", tmp_path / "runs/a/checkpoints/last.ckpt"
-    shutil.copy(checkpoint, theirs)
-    options = (f"--model.baseline={theirs}", "--model.m=2", "--model.steps=1", "--trainer.max_epochs=1")
-    train(tmp_path, "--model=CATRS", *options, "--model.schedule.name=constant", "--name=a")
-    content = torch.load(last, weights_only=True)
-    plain = {f"base_classifier.{name}" for name in load_checkpoint(checkpoint).base_classifier.state_dict()}
-    assert set(content["state_dict"]) - plain == {name for name in content["state_dict"] if "accuracy" in name}
+    net = save(theirs, Gaussian("digits_cnn", **FACTS))
+    options = (f"--model.baseline={theirs}", "--model.m=2", "--model.steps=1", "--model.schedule.name=constant")
+    run(tmp_path, "--model=CATRS", *options, "--trainer.max_epochs=1", "--name=a")
     theirs.rename(tmp_path / "elsewhere.ckpt")
-    run_script("certify.py", f"--checkpoint={last}", "--n=100", "--limit=2", cwd=tmp_path)
+    held = load_checkpoint(last)
+    assert held.objective == "CATRS" and not torch.equal(held.base_classifier[1][0].weight, net[1][0].weight)
+    names = {f"base_classifier.{name}" for name in net.state_dict()}
+    assert {name for name in torch.load(last, weights_only=True)["state_dict"] if "accuracy" not in name} == names
 
     more = ("--resume=runs/a", "--trainer.max_epochs=2")
-    done = train(tmp_path, *more, status=2)
-    assert f"error: baseline: no checkpoint at {theirs}; " in done.stderr
-    changed = torch.load(checkpoint, weights_only=True)
-    changed["state_dict"]["base_classifier.net.0.bias"] += 1.0
-    torch.save(changed, theirs)
-    done = train(tmp_path, *more, status=2)
-    assert "last.ckpt cannot be resumed with another baseline: it has " in done.stderr
-    train(tmp_path, *more, f"--model.baseline={tmp_path / 'elsewhere.ckpt'}")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match="2"):
+        train.main(more)
+    assert f"error: baseline: no checkpoint at {theirs}; " in capsys.readouterr().err
+    again = CATRS(**torch.load(last, weights_only=True)["hyper_parameters"])
+    again.take_baseline(net)
+    assert resumable(last, again, Digits()).epochs == 1
+    again.take_baseline(Gaussian("digits_cnn", **FACTS).base_classifier)
+    with pytest.raises(ValueError, match="last.ckpt cannot be resumed with another baseline: it has '?[0-9a-f]+"):
+        resumable(last, again, Digits())
+    again = CATRS(**torch.load(last, weights_only=True)["hyper_parameters"] | {"baseline": None})
+    with pytest.raises(ValueError, match="last.ckpt cannot be resumed with another baseline: .*, got None"):
+        resumable(last, again, Digits())
+    run(tmp_path, *more, f"--model.baseline={tmp_path / 'elsewhere.ckpt'}")
     assert torch.load(last, weights_only=True)["epoch"] == 1
