@@ -121,7 +121,7 @@ def table(runs: dict[tuple[str, float, int], dict[str, Any]], n: int) -> str:
         base = [run["acr"] for run in grouped[sigma, "gaussian"]]
         for name in NAMES:
             group = grouped.get((sigma, name))
-            if group is None:
+            if not group:
                 continue
             accuracies = np.array([[run["clean_accuracy"], *run["certified_accuracy"]] for run in group])
             acr = [run["acr"] for run in group]

@@ -176,7 +176,7 @@ def test_the_target_is_the_mean_prediction_of_the_baseline_or_of_the_classifier_
     assert not torch.allclose(*taken, atol=1e-2)
 
 
-def test_the_baseline_is_no_part_of_what_is_trained_or_saved_but_goes_where_it_goes(tmp_path):
+def test_the_baseline_is_no_part_of_what_is_trained_or_saved_but_goes_where_it_goes():
     module, plain = TestCATRSWithABaseline.build(), TestCATRS.build()
     assert list(module.state_dict()) == list(plain.state_dict())
     assert [name for name, _ in module.named_parameters()] == [name for name, _ in plain.named_parameters()]
