@@ -38,6 +38,7 @@ OBJECTIVES: dict[str, tuple[dict[str, Any], dict[str, Any], int]] = {
     "Consistency": ({"m": 2, "lbd": 10.0, "eta": 0.5}, {}, 2),
     "SmoothMix": ({"m": 2, "alpha": 0.5, "steps": 4, "mix_step": 1, "eta": 5.0}, {"warmup": 1}, 12),
     "SmoothAdv": ({"m": 2, "epsilon": 0.5, "steps": 4}, {"warmup": 1}, 10),
+    "CATRS": ({"m": 2, "epsilon": 0.5, "steps": 4, "lbd": 0.5}, {}, 12),
     "MACER": ({"k": 8, "lbd": 12.0, "beta": 16.0, "gamma": 8.0}, {}, 8),
 }
 

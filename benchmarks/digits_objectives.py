@@ -31,18 +31,32 @@ from lightning_rs.cli import quiet_libraries
 from lightning_rs.cli.config_bases import config_layers, merge_configs
 from lightning_rs.data import Digits
 from lightning_rs.metrics import average_certified_radius, certified_accuracy
+from lightning_rs.objectives import SmoothingModule
 from lightning_rs.progress import progress
 from lightning_rs.results.radius_text import accuracy_headers
 from lightning_rs.results.records import certificates_of
 
 ROOT = Path(__file__).resolve().parent.parent
-NAMES = ("gaussian", "consistency", "smoothadv", "smoothmix", "macer", "stability", "smoothadv_consistency")
+NAMES = (
+    "gaussian",
+    "consistency",
+    "smoothadv",
+    "smoothmix",
+    "catrs",
+    "catrs_baseline",
+    "macer",
+    "stability",
+    "smoothadv_consistency",
+)
+# Recipes with a baseline, which is trained first, under the same noise and seed: their own recipe, and the baseline's.
+WITH_BASELINE = {"catrs_baseline": ("catrs", "gaussian")}
 RADII = {0.25: (0.0, 0.25, 0.5, 0.75), 0.5: (0.0, 0.25, 0.5, 0.75, 1.0, 1.25)}
 MECHANISM = "cohen"
 
 
-def train_and_certify(name: str, sigma: float, seed: int, n: int) -> dict[str, Any]:
-    """One run: its figures, and the seconds that training and certification took."""
+def trained(name: str, sigma: float, seed: int) -> tuple[SmoothingModule, Digits, int]:
+    """A module after its training, its data, and the epochs."""
+    name, baseline = WITH_BASELINE.get(name, (name, None))
     folder = ROOT / "configs" / "digits"
     recipe = folder / f"{name}_{sigma:.2f}.yaml"
     config = merge_configs(config_layers(recipe if recipe.exists() else folder / f"{name}.yaml").values())
@@ -56,6 +70,9 @@ def train_and_certify(name: str, sigma: float, seed: int, n: int) -> dict[str, A
         std=list(data.std),
         **config["model"]["init_args"],
     )
+    if baseline is not None:
+        module.take_baseline(trained(baseline, sigma, seed)[0].base_classifier)
+        seed_everything(seed, verbose=False)
     trainer = Trainer(
         max_epochs=config["trainer"]["max_epochs"],
         accelerator="cpu",
@@ -66,9 +83,15 @@ def train_and_certify(name: str, sigma: float, seed: int, n: int) -> dict[str, A
         enable_progress_bar=False,
         enable_model_summary=False,
     )
-    start = time.perf_counter()
     trainer.fit(module, datamodule=data)
-    trained = time.perf_counter()
+    return module, data, trainer.max_epochs
+
+
+def train_and_certify(name: str, sigma: float, seed: int, n: int) -> dict[str, Any]:
+    """One run: its figures, and the seconds that training, a baseline's with it, and certification took."""
+    start = time.perf_counter()
+    module, data, epochs = trained(name, sigma, seed)
+    end = time.perf_counter()
     settings = CertificationSettings(n0=100, n=n, alpha=0.001, mechanisms=[MECHANISM], batch_size=100)
     test = data.dataset("test")
     noise = module.noise_distribution
@@ -79,9 +102,9 @@ def train_and_certify(name: str, sigma: float, seed: int, n: int) -> dict[str, A
         "clean_accuracy": sum(r.clean_prediction == r.label for r in records) / len(records),
         "certified_accuracy": certified_accuracy(*certificates, RADII[sigma]).tolist(),
         "acr": average_certified_radius(*certificates),
-        "training_seconds": trained - start,
-        "certification_seconds": time.perf_counter() - trained,
-        "epochs": config["trainer"]["max_epochs"],
+        "training_seconds": end - start,
+        "certification_seconds": time.perf_counter() - end,
+        "epochs": epochs,
     }
 
 
@@ -98,7 +121,7 @@ def table(runs: dict[tuple[str, float, int], dict[str, Any]], n: int) -> str:
         base = [run["acr"] for run in grouped[sigma, "gaussian"]]
         for name in NAMES:
             group = grouped.get((sigma, name))
-            if group is None:
+            if not group:
                 continue
             accuracies = np.array([[run["clean_accuracy"], *run["certified_accuracy"]] for run in group])
             acr = [run["acr"] for run in group]
@@ -144,7 +167,7 @@ def run(
     """Make the missing runs and write the table.
 
     Args:
-        objectives: names of configs/digits, without their sigma.
+        objectives: names of configs/digits, without their sigma; and catrs_baseline.
         sigmas: standard deviations of the noise.
         seeds: seeds of training.
         n: noisy copies of every image.

@@ -31,6 +31,7 @@ CASES: dict[str, tuple[str, dict[str, Any]]] = {
     "SmoothAdv, DDN, m=2, T=4": ("SmoothAdv", {"m": 2, "steps": 4, "attack": "ddn"}),
     "SmoothAdv with Consistency": ("SmoothAdv", {"m": 2, "steps": 4, "lbd": 2.0, "eta": 0.5}),
     "SmoothMix, m=2, T=4": ("SmoothMix", {"m": 2, "steps": 4, "mix_step": 1}),
+    "CATRS, m=2, T=4": ("CATRS", {"m": 2, "steps": 4}),
 }
 
 

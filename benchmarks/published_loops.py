@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 
 import torch
@@ -205,6 +205,70 @@ class SmoothMixLoop(PublishedLoop):
         return {"cross_entropy": cross_entropy, "mixing": self.eta * (right * divergence).mean()}, logits
 
 
+class CATRSLoop(PublishedLoop):
+    """J. Jeong, S. Kim, J. Shin, "Confidence-aware Training of Smoothed Classifiers for Certified Robustness", 2023.
+
+    Args:
+        m: copies of every image.
+        epsilon: l2 radius of the attack on the noise, in pixel units.
+        steps: of the attack.
+        lbd: weight of the worst case.
+        soft_labels: of noisy images, the probabilities (rows, classes) that the repository counts in advance; when left
+            out the mean prediction of the net for them, which takes as little time.
+        net, sigma: see `PublishedLoop`.
+    """
+
+    def __init__(
+        self,
+        net: nn.Module,
+        sigma: float,
+        m: int,
+        epsilon: float,
+        steps: int,
+        lbd: float,
+        soft_labels: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        super().__init__(net, sigma)
+        self.copies, self.epsilon, self.steps, self.lbd = m, epsilon, steps, lbd
+        self.soft_labels = soft_labels
+
+    def attack(self, x: Tensor, target: Tensor, noise: Tensor) -> Tensor:
+        start_mean, start_rms = noise.mean(dim=(1, 2, 3), keepdim=True), self._rms(noise)
+        attacked = noise.clone()
+        for _ in range(self.steps):
+            attacked = attacked.detach().requires_grad_()
+            log_p = F.log_softmax(self.net(x + attacked), dim=1)
+            (gradient,) = torch.autograd.grad(F.kl_div(log_p, target, reduction="sum"), attacked)
+            norms = gradient.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
+            attacked = attacked.detach() + 2 * self.epsilon / self.steps * gradient / (norms + 1e-8)
+            attacked = noise + (attacked - noise).renorm(p=2, dim=0, maxnorm=self.epsilon)
+            centred = attacked - attacked.mean(dim=(1, 2, 3), keepdim=True)
+            attacked = start_mean + start_rms * centred / self._rms(attacked)
+        return attacked.detach()
+
+    def loss(self, x: Tensor, y: Tensor, noise: Tensor) -> tuple[dict[str, Tensor], Tensor]:
+        noisy = self.repeat(x) + noise
+        logits = self.net(noisy)
+        right = (logits.argmax(dim=1).view(-1, self.copies) == y[:, None]).float().mean(dim=1)
+        kept = torch.distributions.Binomial(self.copies, right).sample().clamp(min=1).long()
+        losses = F.cross_entropy(logits, y.repeat_interleave(self.copies), reduction="none")
+        lowest = losses.view(-1, self.copies).sort(dim=1).values
+        low = (lowest.cumsum(dim=1).gather(1, kept[:, None] - 1) / self.copies).mean()
+        with torch.no_grad():
+            target = self._soft(logits) if self.soft_labels is None else self.soft_labels(noisy)
+        target = target.repeat_interleave(self.copies, dim=0)
+        with self._attacked():
+            attacked = self.attack(self.repeat(x), target, noise)
+        log_p = F.log_softmax(self.net(self.repeat(x) + attacked), dim=1)
+        divergence = F.kl_div(log_p, target, reduction="none").sum(dim=1).view(-1, self.copies)
+        high = ((kept == self.copies) * divergence.amax(dim=1)).mean()
+        return {"low": low, "high": self.lbd * high}, logits
+
+    @staticmethod
+    def _rms(noise: Tensor) -> Tensor:
+        return noise.square().mean(dim=(1, 2, 3), keepdim=True).sqrt()
+
+
 class MACERLoop(PublishedLoop):
     """R. Zhai et al., "MACER: Attack-free and Scalable Robust Training via Maximizing Certified Radius", 2020.
 
@@ -237,5 +301,6 @@ LOOPS: dict[str, type[PublishedLoop]] = {
     "Consistency": ConsistencyLoop,
     "SmoothMix": SmoothMixLoop,
     "SmoothAdv": SmoothAdvLoop,
+    "CATRS": CATRSLoop,
     "MACER": MACERLoop,
 }

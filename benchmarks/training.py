@@ -9,7 +9,8 @@ The loops are those of `published_loops.py`, on the same net, batch, objective a
 in a process of its own. A turn's first step is not timed. On a CPU compare seconds of the processor: other programs do
 not count in them. The share of the ceiling is that of a step's passes, by the speeds that `machine.py` measures.
 
-CAT-RS is not an objective of this package.
+CAT-RS takes its targets from the net's own predictions on both sides: those of a baseline are counted in advance by the
+published script, and are m more passes forward here.
 """
 
 from __future__ import annotations

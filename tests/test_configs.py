@@ -116,6 +116,8 @@ def test_two_steps_through_the_command_line(path, data, tmp_path, monkeypatch, r
         arguments += [f"--data.data_dir={data / path.parent.name}", "--data.num_workers=0"]
     if path.stem.startswith("denoising"):
         arguments += [f"--model.classifier={request.getfixturevalue('checkpoint')}"]
+    if path.parent.name == "digits" and path.stem == "catrs":
+        arguments += [f"--model.baseline={request.getfixturevalue('checkpoint')}"]
     accept_checksums(monkeypatch)
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     monkeypatch.chdir(tmp_path)

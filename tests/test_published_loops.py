@@ -8,6 +8,7 @@ import torch
 from conftest import ROOT
 
 from lightning_rs import objectives
+from lightning_rs.models import build_base_classifier
 
 LOOPS = runpy.run_path(str(ROOT / "benchmarks" / "published_loops.py"))["LOOPS"]
 ROWS = 16
@@ -16,12 +17,17 @@ SETTINGS = {  # Of both; without a trainer the epoch is the first, where a warm-
     "Consistency": ({"m": 3, "lbd": 5.0, "eta": 0.5}, {}),
     "SmoothMix": ({"m": 3, "alpha": 0.5, "steps": 3, "mix_step": 1, "eta": 5.0}, {"warmup": 1}),
     "SmoothAdv": ({"m": 3, "epsilon": 0.5, "steps": 3}, {"warmup": 1}),
+    "CATRS": ({"m": 3, "epsilon": 0.5, "steps": 3, "lbd": 2.0}, {}),
     "MACER": ({"k": 3, "lbd": 2.0, "beta": 4.0, "gamma": 3.0}, {}),
 }
 
 
-@pytest.mark.parametrize("name", LOOPS)
-def test_the_plain_loop_has_our_loss_and_gradients(name):
+def as_many_as_are_right(logits, y, m):
+    return (logits.view(m, -1, 10).argmax(dim=2) == y).sum(dim=0).clamp(min=1)
+
+
+@pytest.mark.parametrize(("name", "with_baseline"), [*((name, False) for name in LOOPS), ("CATRS", True)])
+def test_the_plain_loop_has_our_loss_and_gradients(name, with_baseline, monkeypatch):
     """For the same weights, images and noise, in float64; they keep the copies of an image together, we do not."""
     settings, ours = SETTINGS[name]
     torch.manual_seed(0)
@@ -30,6 +36,13 @@ def test_the_plain_loop_has_our_loss_and_gradients(name):
     module.double()
     y = torch.where(torch.arange(ROWS) < ROWS // 2, module(x).argmax(dim=1), y)  # Some are right.
     loop = LOOPS[name](copy.deepcopy(module.base_classifier), 0.25, **settings)
+    # Both draw how many copies count, each in its way: here both take what is expected.
+    monkeypatch.setattr(torch.distributions.Binomial, "sample", lambda drawn: drawn.mean)
+    monkeypatch.setattr("lightning_rs.objectives.catrs.draw_kept", as_many_as_are_right)
+    if with_baseline:
+        net = build_base_classifier("digits_cnn", 10, [1, 8, 8], [0.3], [0.4]).double()
+        module.take_baseline(net)
+        loop.soft_labels = lambda noisy: loop._soft(net(noisy))
 
     torch.manual_seed(1)
     sum(module.loss(x, y)[0].values()).backward()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import secrets
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from lightning_rs.certification.environment import environment_of
 from lightning_rs.certification.prior import Prior
 from lightning_rs.certification.settings import CertificationSettings
 from lightning_rs.data import read_image
+from lightning_rs.models import weights_digest
 from lightning_rs.noise import Noise, Purpose, Stage
 from lightning_rs.random_state import OwnRandomness
 from lightning_rs.results import Environment, Record, RunDescription, Shard
@@ -314,20 +314,6 @@ def certify_examples(certification: Certification, indices: Iterable[int | None]
             answers are not reproducible, or a preparation that it does not bear.
     """
     return Certifier(certification).records(indices)
-
-
-def weights_digest(module: nn.Module) -> str:
-    """SHA-256 of the names, shapes and values of all parameters and buffers.
-
-    The stages of a sequence count by their place, so that the digest does not depend on what they are called.
-    """
-    digest = hashlib.sha256()
-    stages = enumerate(module) if isinstance(module, nn.Sequential) else [("", module)]
-    for place, stage in stages:
-        for name, tensor in stage.state_dict(prefix=f"{place}." if place != "" else "").items():
-            digest.update(f"{name}{tuple(tensor.shape)}{tensor.dtype}".encode())
-            digest.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return digest.hexdigest()
 
 
 def _denoiser(module: nn.Module) -> str | None:

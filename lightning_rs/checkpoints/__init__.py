@@ -1,6 +1,7 @@
 """Checkpoints of train.py and of other programs, loaded without running anything in them."""
 
 from lightning_rs.checkpoints.archive import read_checkpoint
+from lightning_rs.checkpoints.baseline import load_baseline
 from lightning_rs.checkpoints.denoiser import with_denoiser
 from lightning_rs.checkpoints.foreign import foreign_classifier
 from lightning_rs.checkpoints.initial import load_initial_weights
@@ -19,6 +20,7 @@ __all__ = [
     "data_of",
     "doubt_about_normalization",
     "foreign_classifier",
+    "load_baseline",
     "load_checkpoint",
     "load_initial_weights",
     "load_net",

@@ -32,12 +32,13 @@ _NETS = r"(timm|torchvision|hf)/[\w@/:=,+%^ .~-]*"
 _KEY = r"[^\W\d]\w*"
 _WORDS = re.compile(r"(?<![\w./-])[\w.]+(?![\w./-])")
 _CLASSES = r"lightning_rs\.(objectives|data)(\.\w+)+"
-# They are texts and nothing else: folders that are only read, names, and patterns of names.
+# They are texts and nothing else: folders and files that are only read, names, and patterns of names.
 _FREE = (
     "checkpoint.filename",
     "data.init_args.data_dir",
     "data.init_args.path",
     "data.init_args.root",
+    "model.init_args.baseline",
     "model.init_args.freeze",
     "wandb.project",
 )

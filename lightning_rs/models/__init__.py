@@ -11,6 +11,7 @@ from lightning_rs.models.base_classifier import (
     shape_at_net,
 )
 from lightning_rs.models.denoiser import DENOISER, DENOISERS, Denoiser, denoiser_stage
+from lightning_rs.models.digest import weights_digest
 from lightning_rs.models.head import head_of
 from lightning_rs.models.images import ImageFacts
 from lightning_rs.models.lora import with_lora
@@ -47,5 +48,6 @@ __all__ = [
     "load_named",
     "set_sigma",
     "shape_at_net",
+    "weights_digest",
     "with_lora",
 ]

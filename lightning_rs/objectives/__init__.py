@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from lightning_rs.objectives.base import SmoothingModule
+from lightning_rs.objectives.catrs import CATRS, catrs_loss
 from lightning_rs.objectives.clean import Clean
 from lightning_rs.objectives.consistency import Consistency, consistency_loss
 from lightning_rs.objectives.denoiser_objective import DenoiserObjective
@@ -29,6 +30,7 @@ def _name_of(value: Any) -> str | None:
 OBJECTIVES: Registry[type[SmoothingModule]] = Registry("objective", __name__, _name_of, "--model {}")
 
 __all__ = [
+    "CATRS",
     "MACER",
     "OBJECTIVES",
     "Clean",
@@ -44,6 +46,7 @@ __all__ = [
     "SmoothMix",
     "SmoothingModule",
     "Stability",
+    "catrs_loss",
     "consistency_loss",
     "denoising_loss",
     "denoising_stability_loss",

@@ -44,10 +44,15 @@ def ascent(classifier: Classifier, x: Tensor, y: Tensor, noise: Tensor) -> tuple
         log_f = log_mean(log_probabilities(split_copies(logits, copies)))
         # A sum, so that an example's gradient does not depend on the batch's size.
         (gradient,) = torch.autograd.grad(F.nll_loss(log_f, y, reduction="sum"), x)
+    return unit(gradient), log_f.detach()
+
+
+def unit(gradient: Tensor) -> Tensor:
+    """Every row of (rows, *shape) brought to norm 1, however small it is; a row of zeros stays."""
     flat = gradient.flatten(1)
     # Scaled first: squares of small numbers vanish.
     flat = flat / flat.abs().amax(dim=1, keepdim=True).clamp(min=torch.finfo(flat.dtype).tiny)
-    return F.normalize(flat, dim=1).view_as(x), log_f.detach()
+    return F.normalize(flat, dim=1).view_as(gradient)
 
 
 def project(x: Tensor, origin: Tensor, epsilon: float | None = None) -> Tensor:

@@ -8,8 +8,7 @@ from torch import nn
 from torch.utils.data import Dataset, TensorDataset
 
 from lightning_rs import SmoothedClassifier
-from lightning_rs.certification import certify_examples, weights_digest
-from lightning_rs.models import build_base_classifier
+from lightning_rs.certification import certify_examples
 from lightning_rs.noise import GridGaussian
 from lightning_rs.smoothing import capacity
 
@@ -63,18 +62,6 @@ def test_the_description_says_what_makes_runs_comparable():
     assert not run.to_dict().keys() & {"device", "driver", "batch_size", "versions", "commit"}
     sequential = make_certification(mechanisms=["sequential_betting"]).describe()
     assert sequential.radii == (0.0, 0.25, 0.5, 0.75)
-
-
-def test_the_digest_is_of_names_shapes_and_values_but_not_of_what_stages_are_called():
-    torch.manual_seed(1)
-    named = build_base_classifier("digits_cnn", 10, (1, 8, 8), (0.3,), (0.4,))
-    numbered = nn.Sequential(*named)
-    assert weights_digest(named) == weights_digest(numbered)
-    assert len(weights_digest(named)) == 64
-    with torch.no_grad():
-        named.net[0].bias[0] += 1e-6
-    assert weights_digest(named) != (before := weights_digest(nn.Sequential(named[1], named[0])))
-    assert before != weights_digest(named[1])
 
 
 @pytest.mark.parametrize(

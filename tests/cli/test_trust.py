@@ -13,7 +13,7 @@ def test_what_is_known_to_be_harmless_needs_none():
     stopping["init_args"] = {"monitor": "certify/salman:bound=betting/accuracy@0.25", "mode": "max", "patience": 3}
     averaging = {"class_path": "callbacks.EMA", "init_args": {"decay": 0.99}}
     config = {
-        "model": CLASS | {"init_args": {"freeze": ["net.layer[0-2].*", "all_but_head"], "lora": 8}},
+        "model": CLASS | {"init_args": {"freeze": ["net.layer[0-2].*", "all_but_head"], "baseline": "a/b.ckpt"}},
         "data": CLASS | {"init_args": dict.fromkeys(("data_dir", "root", "path"), "/any.where")},
         "trainer": {"callbacks": [stopping, averaging], "strategy": "ddp", "precision": "bf16-mixed", "devices": "0,1"},
         "certification": {"mechanisms": ["cohen_two_sided:top_share=0.5"], "indices": [1, 2], "radii": None},

@@ -8,14 +8,18 @@ from pytorch_lightning import Trainer, seed_everything
 from pytorch_lightning.callbacks import ModelCheckpoint
 
 from lightning_rs.data import Digits
-from lightning_rs.objectives import MACER, Engine, Gaussian, Optimizer, SmoothingModule
+from lightning_rs.objectives import CATRS, MACER, Engine, Gaussian, Optimizer, SmoothingModule
 
 ARGUMENTS = {"architecture": "digits_cnn", "num_classes": 10, "input_shape": [1, 8, 8], "mean": [0.3], "std": [0.4]}
 OPTIONS = {"accelerator": "cpu", "devices": 1, "logger": False, "enable_progress_bar": False} | {
     "enable_model_summary": False,
     "num_sanity_val_steps": 0,
 }
-MODULES = {"Gaussian": (Gaussian, {}), "MACER": (MACER, {"k": 2, "lbd": 1.0})}
+MODULES = {
+    "Gaussian": (Gaussian, {}),
+    "MACER": (MACER, {"k": 2, "lbd": 1.0}),
+    "CATRS": (CATRS, {"m": 2, "steps": 1}),
+}
 
 
 def batch(rows=8):

@@ -102,6 +102,21 @@ def smoothmix(logits, mixed, y, share, eta):
     return {"classification": mean(classification), "mixing": mean(mixing)}
 
 
+def catrs(logits, attacked, y, target, kept, lbd):
+    """logits, attacked: (m, rows, classes); target: (rows, classes); kept: (rows,)."""
+    m, bottom, worst = len(logits), [], []
+    for b, t in enumerate(y):
+        losses = sorted(-mpmath.log(softmax(u)[t]) for u in logits[:, b])
+        bottom.append(mpmath.fsum(losses[: kept[b]]) / m)
+        t = [mpmath.mpf(float(p)) for p in target[b]]
+        divergences = [
+            mpmath.fsum(xlogx(p) - p * mpmath.log(q) for p, q in zip(t, softmax(v), strict=True))
+            for v in attacked[:, b]
+        ]
+        worst.append(lbd * max(divergences) if kept[b] == m else mpmath.mpf(0))
+    return {"bottom_k": mean(bottom), "worst_case": mean(worst)}
+
+
 def denoising(estimates, y):
     """estimates: (copies, rows, pixels) of images that are 1 at pixel y and 0 elsewhere."""
     _, rows, pixels = estimates.shape

@@ -26,8 +26,8 @@ def test_every_objective_is_tested():
         tests = vars(importlib.import_module(f"test_{cls.__module__.rpartition('.')[2]}")).values()
         checks = [value for value in tests if isinstance(value, type) and issubclass(value, ObjectiveChecks)]
         assert cls in {getattr(value, "objective", None) for value in checks}
-    known = ["Clean", "Consistency", "Denoising", "DenoisingStability", "Gaussian", "MACER", "SmoothAdv", "SmoothMix"]
-    assert sorted(OBJECTIVES) == [*known, "Stability"]
+    known = ["CATRS", "Clean", "Consistency", "Denoising", "DenoisingStability", "Gaussian", "MACER", "SmoothAdv"]
+    assert sorted(OBJECTIVES) == [*known, "SmoothMix", "Stability"]
 
 
 MINE = """
@@ -279,7 +279,7 @@ def differences(tmp_path_factory):
     return json.loads(done.stdout.splitlines()[-1])
 
 
-@pytest.mark.parametrize("name", ["Gaussian", "Stability", "MACER", "Consistency", "SmoothAdv", "SmoothMix"])
+@pytest.mark.parametrize("name", ["Gaussian", "Stability", "MACER", "Consistency", "SmoothAdv", "SmoothMix", "CATRS"])
 def test_two_processes_have_the_loss_and_gradient_of_one(name, differences):
     loss, gradient = differences[name]
     assert loss < 1e-5

@@ -8,7 +8,7 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from lightning_rs.checkpoints import load_checkpoint
 from lightning_rs.models import build_base_classifier
-from lightning_rs.objectives import Consistency, Engine, Gaussian, SmoothAdv, SmoothMix, Stability
+from lightning_rs.objectives import CATRS, Consistency, Engine, Gaussian, SmoothAdv, SmoothMix, Stability
 
 LAST = torch.channels_last
 COLOUR = {"num_classes": 10, "mean": [0.5] * 3, "std": [0.2] * 3, "architecture": "cifar_resnet20"} | {
@@ -45,6 +45,7 @@ def test_what_is_no_setting_is_refused(engine):
         (Stability, {}),
         (Consistency, {"m": 2}),
         (SmoothAdv, {"m": 2, "steps": 2}),
+        (CATRS, {"m": 2, "steps": 2}),
         (SmoothMix, {"m": 2, "steps": 2}),
     ],
 )

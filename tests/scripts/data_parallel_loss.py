@@ -20,6 +20,7 @@ MODULES = {
     "MACER": (3, {"k": 3}),
     "Consistency": (3, {"m": 3}),
     "SmoothAdv": (3, {"m": 3, "steps": 3, "lbd": 2.0, "eta": 0.5, "warmup": 1}),
+    "CATRS": (3, {"m": 3, "steps": 3}),
     "SmoothMix": (3, {"m": 3, "steps": 3, "mix_step": 1, "warmup": 1}),
 }
 ROWS = 8
@@ -52,7 +53,7 @@ def measure(name, rank, world_size):
         optimizer.step()
     optimizer.zero_grad()
     module.noise = lambda x, copies=1: noise[:, mine].flatten(0, 1)
-    drawn, torch.rand = torch.rand, lambda *_, **__: share[mine]
+    drawn, torch.rand = torch.rand, lambda size, **_: share[mine].expand(size)
     model = Loss(module) if world_size == 1 else DistributedDataParallel(Loss(module))
     loss = model(x[mine], y[mine])
     loss.backward()

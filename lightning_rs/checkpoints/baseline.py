@@ -1,0 +1,41 @@
+"""The baseline of `CATRS`, from its checkpoint."""
+
+from __future__ import annotations
+
+from lightning_rs.checkpoints.ours import check_fits, load_checkpoint
+from lightning_rs.data import ImageDataModule
+from lightning_rs.noise import make_noise
+from lightning_rs.objectives import CATRS
+
+
+def load_baseline(module: CATRS, data: ImageDataModule) -> str | None:
+    """Give `module` the baseline whose checkpoint it names, if it names one.
+
+    Args:
+        module: that is to be trained.
+        data: that it is trained on.
+
+    Returns:
+        A line where the baseline was trained under other noise.
+
+    Raises:
+        OSError: no such file, or one that cannot be read.
+        ValueError: no checkpoint of ours, see `load_checkpoint`, or one of other classes or images than those of
+            `data`.
+    """
+    path = module.hparams["baseline"]
+    if path is None:
+        return None
+    try:
+        held = load_checkpoint(path)
+        check_fits(held, data.name, data.facts)
+    except FileNotFoundError as error:
+        raise FileNotFoundError(
+            f"baseline: {error}; whoever trains with it needs its file, to go on too: say where it is now with "
+            "--model.baseline FILE"
+        ) from None
+    except ValueError as error:
+        raise ValueError(f"baseline {path}: {error}") from None
+    module.take_baseline(held.base_classifier)
+    own, its = module.noise_distribution, make_noise(held.noise, held.sigma)
+    return None if own == its else f"the baseline {path} was trained under {its}, and is asked under {own}"
