@@ -6,8 +6,10 @@
 #   benchmarks/gpu.sh --smoke [PART]         in miniature, on digits, where there is no GPU
 #
 # OUTPUT (gpu-results unless set) gets every figure as it comes; CIFAR is the folder of CIFAR-10, PYTHON the interpreter,
-# RECIPES what is trained: the names of configs/cifar10 with a sigma, as in 'gaussian-0.25 smoothadv-1.00'.
-# A part that is out of time goes on where it stopped when it is called again, `training` and `sequential` in pieces:
+# RECIPES what is trained: the names of configs/cifar10 with a sigma, as in 'gaussian-0.25 smoothadv-1.00'. Nothing is
+# fetched; `python -c 'import torchvision; torchvision.datasets.CIFAR10("datasets", download=True)'` fetches CIFAR-10.
+# What has ended well in OUTPUT is not run again, but for `tests` and `published`; a training and a certification that
+# were out of time go on where they stopped, other programs begin anew:
 #
 #   while benchmarks/gpu.sh training; [ $? = 75 ]; do :; done
 #
@@ -46,7 +48,6 @@ else
     options=(--data.data_dir "$data" ${EPOCHS:+--trainer.max_epochs "$EPOCHS"})
 fi
 output=${OUTPUT:-gpu-results}
-mkdir -p "$output"
 quiet=(--wandb.mode disabled --trainer.enable_progress_bar false)
 
 config() { # Of a recipe: its own, where more than sigma changes.
@@ -54,10 +55,12 @@ config() { # Of a recipe: its own, where more than sigma changes.
     [ -f "$own" ] && echo "$own" || echo "configs/$family/${1%-*}.yaml"
 }
 for recipe in $recipes; do
-    [[ $recipe = *-* && -f $(config "$recipe") ]] && continue
+    # Two decimals, for so the files are named: of another spelling the settings of another sigma would be taken.
+    [[ $recipe =~ ^[a-z_]+-[0-9]+\.[0-9]{2}$ && -f $(config "$recipe") ]] && continue
     echo "RECIPES must be names of configs/$family with a sigma, as in gaussian-0.25, got $recipe" >&2
     exit 2
 done
+mkdir -p "$output"
 
 say() { # What one program says, to a file of its own and to the screen, until the part's time is over.
     local name=$1 left=$((deadline - SECONDS)); shift
@@ -65,11 +68,18 @@ say() { # What one program says, to a file of its own and to the screen, until t
     { cat "$output/about.md"; echo "+ $*"; } >>"$output/$name.md"
     timeout --signal=INT --kill-after=20 "$left" "$@" 2>&1 | tee -a "$output/$name.md"
     local ended=${PIPESTATUS[0]}
-    case $ended in
-        0) ;;
-        124 | 130 | 137) echo "out of time: call the part again to go on" | tee -a "$output/$name.md"; unfinished=true ;;
-        *) echo "$name failed with status $ended" | tee -a "$output/$name.md"; status=1 ;;
-    esac
+    if [ "$ended" = 0 ]; then
+        echo finished >>"$output/$name.md"
+    elif [ "$ended" = 124 ] || { [ "$ended" = 137 ] && [ $SECONDS -ge $deadline ]; }; then # Not what memory ended.
+        echo "out of time: call the part again to go on" | tee -a "$output/$name.md"; unfinished=true
+    else
+        echo "$name failed with status $ended" | tee -a "$output/$name.md"; status=1
+    fi
+}
+
+once() { # The same of a program that has not ended well yet.
+    [ "$(tail -n 1 "$output/$1.md" 2>/dev/null)" = finished ] && { echo "$1 is finished"; return; }
+    say "$@"
 }
 
 tests() {
@@ -82,38 +92,41 @@ tests() {
 
 sampling() {
     if $smoke; then
-        say sampling-digits_cnn "$python" benchmarks/sampling.py speed --models '[digits_cnn]' --n 200 --repeats 1 \
+        once sampling-digits_cnn "$python" benchmarks/sampling.py speed --models '[digits_cnn]' --n 200 --repeats 1 \
             --preparations '["channels_last, fold"]' --output "$output/sampling.jsonl"
         return
     fi
     for model in cifar_resnet110 cifar_resnet20 resnet50 vit_b_16; do
-        say sampling-$model "$python" benchmarks/sampling.py speed --models "[$model]" --output "$output/sampling.jsonl"
+        once sampling-$model "$python" benchmarks/sampling.py speed --models "[$model]" \
+            --output "$output/sampling.jsonl"
     done
 }
 
 noise() {
     if $smoke; then
-        say shares-digits_cnn "$python" benchmarks/shares.py --model digits_cnn --n 400 --batch_size 200 \
+        once shares-digits_cnn "$python" benchmarks/shares.py --model digits_cnn --n 400 --batch_size 200 \
             --output "$output/shares.json"
         return
     fi
     for model in cifar_resnet110 resnet50; do
-        say shares-$model "$python" benchmarks/shares.py --model $model --n 20000 --output "$output/shares-$model.json"
+        once shares-$model "$python" benchmarks/shares.py --model $model --n 20000 --output "$output/shares-$model.json"
     done
-    say noise "$python" benchmarks/noise.py speed
-    say mechanisms "$python" benchmarks/mechanisms.py
+    once noise "$python" benchmarks/noise.py speed
+    once mechanisms "$python" benchmarks/mechanisms.py
 }
 
 loops() { # Training beside the published loops.
     if $smoke; then
-        say loops-digits_cnn "$python" benchmarks/training.py speed --models '[digits_cnn]' --batch 8 --steps 1 \
+        once loops-digits_cnn "$python" benchmarks/training.py speed --models '[digits_cnn]' --batch 8 --steps 1 \
             --turns 1 --objectives '[Gaussian, SmoothMix]'
-        say accuracy "$python" benchmarks/training.py time --accuracy 1 --every 1 --limit 4 --max_epochs 1 --seeds 1
+        once accuracy "$python" benchmarks/training.py time --accuracy 1 --every 1 --limit 4 --max_epochs 1 --seeds 1
         return
     fi
-    say loops-cifar_resnet110 "$python" benchmarks/training.py speed --models '[cifar_resnet110]' --batch 256 \
-        --compiled true
-    say accuracy "$python" benchmarks/training.py time --data_dir "$data" --accuracy 0.5 --seeds 1
+    for objective in Gaussian Consistency SmoothMix SmoothAdv CATRS MACER; do # Each is compiled, which takes minutes.
+        once loops-$objective "$python" benchmarks/training.py speed --models '[cifar_resnet110]' --batch 256 \
+            --compiled true --objectives "[$objective]"
+    done
+    once accuracy "$python" benchmarks/training.py time --data_dir "$data" --accuracy 0.5 --seeds 1
 }
 
 certified() { # Its table comes last.

@@ -113,7 +113,7 @@ def compare(certifications: list[str], output: str | None = None) -> None:
         output: Markdown file that gets the table.
 
     Raises:
-        OSError, ValueError: a word of another form, or a directory that cannot be read.
+        OSError, ValueError: a word of another form, a directory that cannot be read, or one without `MECHANISM`.
     """
     if output is not None:
         check_new_file("output", output)
@@ -123,6 +123,8 @@ def compare(certifications: list[str], output: str | None = None) -> None:
         if not path:
             raise ValueError(f"certifications must read OBJECTIVE=DIRECTORY, got {word}")
         run = load_run(path)
+        if MECHANISM not in run.certificates:
+            raise ValueError(f"{path} must hold certificates of {MECHANISM}, got {', '.join(run.certificates)}")
         name = f"{objective} at σ = {run.sigma:g}"
         if run.sigma not in PUBLISHED.get(objective, ()):
             notes.append(f"{name}: nothing is published")

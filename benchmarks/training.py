@@ -29,6 +29,7 @@ from time_to_accuracy import Goal, Reached, ours, published
 
 from lightning_rs.objectives import Engine
 from lightning_rs.results.report import console_for
+from lightning_rs.smoothing.execution import has_bfloat16
 
 PUBLISHED = "published loop"
 TYPES = {"32-true": torch.float32, "bf16-mixed": torch.bfloat16}
@@ -42,19 +43,13 @@ def contenders(device: torch.device, compiled: bool) -> dict[str, Contender]:
     if not on_cuda:
         chosen["ours, memory returned"] = Contender(keep_memory=False)
     chosen |= {"ours": Contender(), "ours, channels last": Contender(engine=last, on_device=on_cuda)}
-    if on_cuda or fast_bf16():
+    if has_bfloat16(device):
         chosen["ours, channels last, bf16"] = Contender(engine=last, precision="bf16-mixed", on_device=on_cuda)
     if compiled:
         fastest = list(chosen.values())[-1]
         engine = Engine(channels_last=True, compile=True)
         chosen["the last, compiled"] = Contender(engine=engine, precision=fastest.precision, on_device=on_cuda)
     return chosen
-
-
-def fast_bf16() -> bool:
-    """Whether the processor has instructions for it; without them it is ten times slower than float32."""
-    able = torch.cpu.get_capabilities()
-    return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
 
 
 def speed(
@@ -81,8 +76,8 @@ def speed(
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     print(described(device))
     chosen = contenders(device, compiled)
-    if device.type == "cpu" and not fast_bf16():
-        print("no bf16: this processor has no instructions for it")
+    if not has_bfloat16(device):
+        print("no bf16: this device has no instructions for it")
     speeds = {name: speed_of(device, TYPES[name]) for name in {one.precision for one in chosen.values()}}
     for model in models:
         for objective in objectives:

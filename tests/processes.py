@@ -33,7 +33,7 @@ def certify_on(device, folder):
 
 def certify_together_on(device, world, port, folder):
     """`certify_on` in so many processes, all on one device; what each has found goes to a file."""
-    method = "fork" if device.type == "cpu" else "spawn"
+    method = "spawn" if torch.cuda.is_initialized() else "fork"  # A GPU that is in use is lost to a fork.
     multiprocessing.start_processes(_certify_as, (world, port, device, folder), nprocs=world, start_method=method)
     return [(folder / f"rank{rank}").read_text().splitlines() for rank in range(world)]
 

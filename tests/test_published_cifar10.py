@@ -68,3 +68,6 @@ def test_what_is_not_as_published_is_named_and_not_compared(tmp_path, capsys, mo
     assert "stability at σ = 0.25: nothing is published" in text
     with pytest.raises(ValueError, match="must read OBJECTIVE=DIRECTORY, got a"):
         BESIDE["compare"](["a"])
+    del runs["a"].certificates["cohen"]
+    with pytest.raises(ValueError, match="^a must hold certificates of cohen, got "):
+        BESIDE["compare"](["gaussian=a"])
