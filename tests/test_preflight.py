@@ -13,7 +13,7 @@ from conftest import run_script
         (["--model.architecture=vgg"], "error: unknown model 'vgg'; known: cifar_resnet110, "),
         (
             ["--model=Macro"],
-            "error: unknown objective 'Macro'; known: Clean, Consistency, Denoising, DenoisingStability, Gaussian, ",
+            "error: unknown objective 'Macro'; known: CATRS, Clean, Consistency, Denoising, DenoisingStability, ",
         ),
         (["--data=SVHN"], "error: unknown data set 'SVHN'; known: Arrays, CIFAR10, Digits, HuggingFace, "),
         (["--data=MNIST"], "error: digits_cnn takes 1x8x8 images, the data set has 1x28x28"),

@@ -23,6 +23,7 @@ def logged(tmp_path_factory):
         log_figures(run, run_of_records(RECORDS, DESCRIPTION, "a"), "certify", 7)
         log_certification(run, RECORDS, DESCRIPTION, directory, images, 2, "certify")
     (path,) = folder.glob("wandb/offline-run-*/*.wandb")
+    wandb_reader.wait(path)
     return path
 
 
