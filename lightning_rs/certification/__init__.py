@@ -1,6 +1,6 @@
 """The one road from the examples of a data set to records: what is certified and how, sharing, and certifying again."""
 
-from lightning_rs.certification.examples import Certification, certify_examples, weights_digest
+from lightning_rs.certification.examples import Certification, certify_examples
 from lightning_rs.certification.fastest import FAST, fastest, told_settings
 from lightning_rs.certification.incremental import incremental_certification
 from lightning_rs.certification.on_ray import certify_on_ray
@@ -12,6 +12,7 @@ from lightning_rs.certification.recorded import check_labels, recorded_certifica
 from lightning_rs.certification.settings import CertificationSettings
 from lightning_rs.certification.sharding import certify_together
 from lightning_rs.certification.subject import Subject, load_subject
+from lightning_rs.models import weights_digest
 
 __all__ = [
     "FAST",

@@ -6,12 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
-from lightning_rs.certification.examples import Certification, weights_digest
+from lightning_rs.certification.examples import Certification
 from lightning_rs.certification.prior import Prior
 from lightning_rs.certification.recorded import recorded_certification, recorded_subject
 from lightning_rs.certification.settings import CertificationSettings
 from lightning_rs.certification.subject import Subject
 from lightning_rs.mechanisms.ugare import Ugare
+from lightning_rs.models import weights_digest
 from lightning_rs.results import RunDescription
 from lightning_rs.results.description import told
 from lightning_rs.results.runs import read_directory

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from lightning_rs.certification.examples import Certification, weights_digest
+from lightning_rs.certification.examples import Certification
 from lightning_rs.certification.settings import CertificationSettings
 from lightning_rs.certification.subject import Subject, load_subject
 from lightning_rs.mechanisms import parse_mechanism
-from lightning_rs.models import set_sigma
+from lightning_rs.models import set_sigma, weights_digest
 from lightning_rs.noise import NOISES
 from lightning_rs.results import Record, RunDescription
 from lightning_rs.results.description import told

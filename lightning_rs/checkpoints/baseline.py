@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lightning_rs.checkpoints.ours import check_fits, load_checkpoint
+from lightning_rs.checkpoints.ours import check_fits, load_own_checkpoint
 from lightning_rs.data import ImageDataModule
 from lightning_rs.noise import make_noise
 from lightning_rs.objectives import CATRS
@@ -20,20 +20,22 @@ def load_baseline(module: CATRS, data: ImageDataModule) -> str | None:
 
     Raises:
         OSError: no such file, or one that cannot be read.
-        ValueError: no checkpoint of ours, see `load_checkpoint`, or one of other classes or images than those of
+        ValueError: no checkpoint of ours, see `load_own_checkpoint`, or one of other classes or images than those of
             `data`.
     """
     path = module.hparams["baseline"]
     if path is None:
         return None
     try:
-        held = load_checkpoint(path)
+        held = load_own_checkpoint(path)
         check_fits(held, data.name, data.facts)
     except FileNotFoundError as error:
         raise FileNotFoundError(
             f"baseline: {error}; whoever trains with it needs its file, to go on too: say where it is now with "
             "--model.baseline FILE"
         ) from None
+    except OSError as error:
+        raise OSError(f"baseline {path}: {error}") from None
     except ValueError as error:
         raise ValueError(f"baseline {path}: {error}") from None
     module.take_baseline(held.base_classifier)

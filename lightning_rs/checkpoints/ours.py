@@ -81,6 +81,22 @@ def load_checkpoint(
         return _load_foreign(path, content, arch, data, normalization, data_args or {})
     if (arch is not None and not {".", "/"} & {*arch}) or normalization is not None:
         raise ValueError(f"{path} is a checkpoint of train.py, which holds arch and normalization: leave them out")
+    return _load_ours(path, content, arch)
+
+
+def load_own_checkpoint(path: str | Path) -> Checkpoint:
+    """Load a checkpoint of `train.py` where no other serves.
+
+    Raises:
+        OSError, ValueError: see `load_checkpoint`; or a file of another program.
+    """
+    content = read_checkpoint(path := Path(path))
+    if not isinstance(content, dict) or "lightning_rs" not in content:
+        raise ValueError(f"{path} is not a checkpoint of train.py")
+    return _load_ours(path, content)
+
+
+def _load_ours(path: Path, content: dict[str, Any], arch: str | None = None) -> Checkpoint:
     held = our_content(path, content)
     h, about = held.hyper_parameters, held.lightning_rs
     load_named(arch)

@@ -10,7 +10,7 @@ from jsonargparse import Namespace
 
 from lightning_rs.checkpoints.fitting import misfit_of
 from lightning_rs.checkpoints.initial import NONE
-from lightning_rs.checkpoints.ours import Checkpoint, check_fits, load_checkpoint
+from lightning_rs.checkpoints.ours import Checkpoint, check_fits, load_own_checkpoint
 from lightning_rs.data import ImageDataModule
 from lightning_rs.models import configs_of, load_named
 from lightning_rs.objectives import DenoiserObjective
@@ -64,10 +64,10 @@ class TrainedClassifier:
             stages: as far as the user named them; they must be those of the file.
 
         Raises:
-            OSError: see `load_checkpoint`.
+            OSError: see `load_own_checkpoint`.
             ValueError: the same; a file of another program, no denoiser, or another denoiser or stages than the file's.
         """
-        checkpoint = load_checkpoint(path)
+        checkpoint = load_own_checkpoint(path)
         own = checkpoint.stages[0].removeprefix(_DENOISER) if checkpoint.stages[0].startswith(_DENOISER) else None
         if denoiser is None and own is None:
             raise ValueError(f"no denoiser to train before {path}: name one, for example --denoiser dncnn")

@@ -142,4 +142,4 @@ def _explained(error: Exception) -> str | None:
 
 def _end_others(strategy: Any) -> None:
     for process in getattr(strategy.launcher, "procs", ()):
-        process.send_signal(signal.SIGTERM)
+        process.terminate()  # Both kinds have it: of `ddp` those of subprocess, of `ddp_spawn` of multiprocessing.

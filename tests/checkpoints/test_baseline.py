@@ -37,6 +37,11 @@ def test_what_does_not_serve_is_refused(tmp_path):
     path.write_bytes(b"")
     with pytest.raises(ValueError, match=r"baseline .*three.ckpt: .*is empty"):
         load_baseline(module(path), Digits())
+    torch.save({"net.weight": torch.zeros(2)}, path)
+    with pytest.raises(ValueError, match=r"baseline .*three.ckpt: .*three.ckpt is not a checkpoint of train.py$"):
+        load_baseline(module(path), Digits())
+    with pytest.raises(OSError, match=rf"baseline {tmp_path}: {tmp_path} is a directory, not a checkpoint"):
+        load_baseline(module(tmp_path), Digits())
     path.unlink()
     with pytest.raises(FileNotFoundError, match=r"baseline: no checkpoint at .*three.ckpt; .* --model.baseline FILE"):
         load_baseline(module(path), Digits())

@@ -65,6 +65,9 @@ def test_what_does_not_fit_is_refused(tmp_path):
     message = "the model tells 3 classes of 1x8x8 images apart; Digits has 10 classes of 1x8x8 images"
     with pytest.raises(ValueError, match=message):
         load(tmp_path / "three.ckpt", UNET).give(denoising(), Digits())
+    torch.save({"net.weight": torch.zeros(2)}, tmp_path / "foreign.pth")
+    with pytest.raises(ValueError, match=r"foreign.pth is not a checkpoint of train.py$"):
+        load(tmp_path / "foreign.pth", UNET)
     lenet = Denoising("lenet", **FACTS | {"input_shape": [1, 28, 28]}, denoiser=UNET)
     with pytest.raises(ValueError, match=r"plain.ckpt does not fit the model: .* unexpected: net.0."):
         load(tmp_path / "plain.ckpt", UNET).give(lenet, Digits())

@@ -1,7 +1,9 @@
+import multiprocessing
 import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from pytorch_lightning.strategies import DDPStrategy, SingleDeviceStrategy
@@ -74,6 +76,18 @@ def test_a_failure_ends_all_in_one_line(error, line, strategy, other, capfd):
     assert handlers() == before
     said = capfd.readouterr().err
     assert said.startswith(f"\nerror: {line}") and len(said.splitlines()) == 2
+
+
+def test_a_failure_ends_processes_of_multiprocessing_too(strategy, capfd):
+    """As `ddp_spawn` starts them."""
+    other = multiprocessing.get_context("spawn").Process(target=time.sleep, args=(60,), daemon=True)
+    other.start()
+    strategy.launcher.procs.append(other)
+    with pytest.raises(SystemExit), ending_together(strategy):
+        raise ValueError("no")
+    other.join(30)
+    assert other.exitcode == -signal.SIGTERM
+    assert "error: no" in capfd.readouterr().err
 
 
 def test_who_asks_again_is_not_held_up_and_only_the_first_process_speaks(capfd):

@@ -9,8 +9,7 @@ import torch
 from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
-from lightning_rs.certification.examples import weights_digest
-from lightning_rs.models import get_architecture, load_named
+from lightning_rs.models import get_architecture, load_named, weights_digest
 from lightning_rs.models.onnx_nets import onnx_architecture
 from lightning_rs.smoothing import Preparation, SmoothedClassifier, prepare
 

@@ -176,6 +176,16 @@ def test_the_target_is_the_mean_prediction_of_the_baseline_or_of_the_classifier_
     assert not torch.allclose(*taken, atol=1e-2)
 
 
+def test_the_weight_of_the_worst_case_grows_during_the_warm_up(monkeypatch):
+    monkeypatch.setattr("lightning_rs.objectives.catrs.draw_kept", lambda logits, y, m: torch.full_like(y, m))
+    worst = []
+    for warmup in (1, 4):  # Without a trainer the epoch is the first.
+        module = TestCATRS.build(warmup=warmup)
+        torch.manual_seed(0)
+        worst.append(module.loss(*batch())[0]["worst_case"])
+    assert worst[0] > 0 and torch.allclose(worst[0], 4 * worst[1])
+
+
 def test_the_baseline_is_no_part_of_what_is_trained_or_saved_but_goes_where_it_goes():
     module, plain = TestCATRSWithABaseline.build(), TestCATRS.build()
     assert list(module.state_dict()) == list(plain.state_dict())
