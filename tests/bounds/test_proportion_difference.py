@@ -202,10 +202,11 @@ def test_broadcasts_and_agrees_with_scalars():
 
 def test_bounds_are_those_of_each_alone_to_the_bit_and_are_computed_once(monkeypatch):
     monkeypatch.setattr(proportion_difference, "_KNOWN", {})
-    monkeypatch.setattr(proportion_difference, "_REMEMBERED", 7)
+    monkeypatch.setattr(proportion_difference, "_REMEMBERED", 8)
     # From unanimous to close, with windows of every kind of length, and with more waiting than are searched at once.
     monkeypatch.setattr(proportion_difference, "_SIDE_BY_SIDE", 2)
     cases = [(100, 0, 100), (3000, 0, 3000), (2990, 6, 3000), (2000, 900, 3000), (80_000, 9_000, 100_000), (30, 20, 60)]
+    cases += [(99_986, 4, 100_020), (999_995, 3, 1_000_005)]
     together = proportion_difference_lower(*np.array(cases).T, 0.001)
     assert len(proportion_difference._KNOWN) == len(cases)
     monkeypatch.setattr(proportion_difference, "trinomial_tails", None)
