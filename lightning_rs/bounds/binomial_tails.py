@@ -73,11 +73,10 @@ def _block(k: Array, n: Array, p: Array, q: Array) -> Array:
 
 
 def _of_small_counts(k: Array, n: Array, p: Array, q: Array) -> Array:
-    if not n.size:
-        return n
-    if n.max() <= _FAST_TRIALS:
-        return special.betainc(n - k, k + 1.0, np.where(p <= 0.5, 1.0 - p, q))
-    return np.where(p <= 0.5, special.betaincc(k + 1.0, n - k, p), special.betainc(n - k, k + 1.0, q))
+    result = special.betainc(n - k, k + 1.0, np.where(p <= 0.5, 1.0 - p, q))
+    rows = np.flatnonzero((p <= 0.5) & (n > _FAST_TRIALS))
+    result[rows] = special.betaincc(k[rows] + 1.0, n[rows] - k[rows], p[rows])
+    return result
 
 
 def _expansion(k: Array, n: Array, p: Array, q: Array) -> Array:

@@ -179,7 +179,8 @@ def _sums(rows: _Rows, first: Array, width: Array, upper: NDArray[np.bool_]) -> 
         inner = np.where(upper, inner, mean)
     # The y2 below the first group count with a tail of 1.
     total = below[:, 0] + np.sum(weight * inner, axis=1)
-    return np.where(upper[:, 0], np.minimum(1.0, total * _INFLATION), total)
+    # `fmin`: what cannot be computed is taken as certain, and verifies nothing.
+    return np.where(upper[:, 0], np.fmin(1.0, total * _INFLATION), total)
 
 
 def threshold(rows: _Rows, y2: Array) -> Array:

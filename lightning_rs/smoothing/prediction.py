@@ -58,7 +58,7 @@ def _sequential(sample: Sample, alpha: float, test: str) -> int | None:
     """The class, `ABSTAIN` if the class that was selected is found not to be ahead, or None: not known yet."""
     top, rival = _top_and_rival(sample)
     draws = top + rival if test == "top_two" else int(sample.counts.sum())
-    ahead, behind = _rejected(top, draws, alpha)
+    ahead, behind = _rejected(top, draws, float(alpha))
     return sample.selected if ahead else ABSTAIN if behind else None
 
 

@@ -86,3 +86,8 @@ def test_shapes_broadcast_and_values_do_not_depend_on_their_neighbours():
     for row in (0, 7, 2999):
         assert [float(binomial_cdf(v, n, p[row, 0], 1 - p[row, 0])) for v in k] == table[row].tolist()
     assert binomial_cdf(np.zeros((0, 2)), 5, 0.5, 0.5).shape == (0, 2)
+    # Of few trials beside many, too: their small counts are computed in different ways.
+    p = 10 ** rng.uniform(-7.0, -2.0, (200, 1))
+    trials = np.array([1e5, 1e6])
+    table = binomial_cdf(20.0, trials, p, 1 - p)
+    assert table.tolist() == [[float(binomial_cdf(20.0, n, row[0], 1 - row[0])) for n in trials] for row in p]

@@ -2,8 +2,13 @@ import numpy as np
 import pytest
 from scipy import special, stats
 
-from lightning_rs.bounds import clopper_pearson_lower, proportion_difference, proportion_difference_lower
-from lightning_rs.bounds.trinomial_tails import trinomial_tails
+from lightning_rs.bounds import (
+    clopper_pearson_lower,
+    proportion_difference,
+    proportion_difference_lower,
+    trinomial_tails,
+)
+from lightning_rs.bounds.binomial_tails import binomial_cdf
 
 STATISTICS = ("phi", "diff")
 SMALL = 20
@@ -202,10 +207,11 @@ def test_broadcasts_and_agrees_with_scalars():
 
 def test_bounds_are_those_of_each_alone_to_the_bit_and_are_computed_once(monkeypatch):
     monkeypatch.setattr(proportion_difference, "_KNOWN", {})
-    monkeypatch.setattr(proportion_difference, "_REMEMBERED", 7)
+    monkeypatch.setattr(proportion_difference, "_REMEMBERED", 8)
     # From unanimous to close, with windows of every kind of length, and with more waiting than are searched at once.
     monkeypatch.setattr(proportion_difference, "_SIDE_BY_SIDE", 2)
     cases = [(100, 0, 100), (3000, 0, 3000), (2990, 6, 3000), (2000, 900, 3000), (80_000, 9_000, 100_000), (30, 20, 60)]
+    cases += [(99_986, 4, 100_020), (999_995, 3, 1_000_005)]
     together = proportion_difference_lower(*np.array(cases).T, 0.001)
     assert len(proportion_difference._KNOWN) == len(cases)
     monkeypatch.setattr(proportion_difference, "trinomial_tails", None)
@@ -216,7 +222,7 @@ def test_bounds_are_those_of_each_alone_to_the_bit_and_are_computed_once(monkeyp
         assert proportion_difference_lower(*case, 0.001) == bound
 
 
-@pytest.mark.parametrize("statistic", ["phi", "diff"])
+@pytest.mark.parametrize("statistic", STATISTICS)
 def test_tails_asked_for_ahead_save_steps_and_change_no_bound(statistic, monkeypatch):
     cases = [(990, 2, 1000), (80_000, 9_000, 100_000)]
     steps = [0, 0]
@@ -224,7 +230,7 @@ def test_tails_asked_for_ahead_save_steps_and_change_no_bound(statistic, monkeyp
     def bounds(place):
         def counted(asked):
             steps[place] += 1
-            return trinomial_tails(asked)
+            return trinomial_tails.trinomial_tails(asked)
 
         monkeypatch.setattr(proportion_difference, "trinomial_tails", counted)
         monkeypatch.setattr(proportion_difference, "_KNOWN", {})
@@ -239,6 +245,21 @@ def test_tails_asked_for_ahead_save_steps_and_change_no_bound(statistic, monkeyp
     monkeypatch.setattr(proportion_difference._Foresight, "ask", ask)
     assert bounds(1) == ahead
     assert steps[0] < 0.85 * steps[1]
+
+
+@pytest.mark.parametrize("statistic", STATISTICS)
+def test_what_cannot_be_computed_verifies_nothing(statistic, monkeypatch):
+    def with_gaps(*args):
+        tails = binomial_cdf(*args)
+        tails[..., -1] = np.nan
+        return tails
+
+    monkeypatch.setattr(trinomial_tails, "binomial_cdf", with_gaps)
+    monkeypatch.setattr(proportion_difference, "_KNOWN", {})
+    bound = proportion_difference_lower(990, 2, 1000, 0.001, statistic)
+    # All that is left is what the first count's interval says by itself.
+    p1 = clopper_pearson_lower(990, 1000, 0.00005)
+    assert bound == pytest.approx(2 * special.ndtri(p1) if statistic == "phi" else 2 * p1 - 1)
 
 
 def test_what_is_remembered_is_bounded(monkeypatch):

@@ -83,7 +83,8 @@ def test_a_budget_is_spent_on_the_largest_round_number_of_draws(mechanism, monke
     monkeypatch.setattr(Forecast, "_overhead", 0.01)  # Busy machines would take any time.
     pilot = slow(run_pilot(certification_of(CLEAR[:40], mechanisms=[mechanism]), 6, 200, shown=False), 1000)
     settings = pilot.certification.settings
-    forecast = fit_draws(pilot, settings, 100.0, devices=2)
+    forecast = fit_draws(pilot, settings, 100.0, devices=2, confidence=0.5)
+    assert forecast.confidence == 0.5
     n = forecast.settings.n
     step = 10 ** (len(str(n)) - 2)
     assert n % step == 0 and forecast.makespan(2) <= 100.0
