@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import time
-from pathlib import Path
 
 import torch
 from jsonargparse import auto_cli
@@ -19,6 +18,7 @@ from sampling import MODELS, SIGMA, best_time
 from torch.autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
+from lightning_rs.files import write_whole
 from lightning_rs.mechanisms import MechanismSet
 from lightning_rs.models import build_base_classifier
 from lightning_rs.noise import Stage, make_noise
@@ -80,7 +80,7 @@ def shares(
         print(f"  {name}: {seconds:.4f} s, {seconds / figures['run']:.1%} of the run", flush=True)
     if output is not None:
         about = {"model": model, "precision": precision, "n": n, "batch_size": batch_size, "device": device.type}
-        Path(output).write_text(json.dumps(about | {"seconds": figures}, indent=1) + "\n")
+        write_whole(output, json.dumps(about | {"seconds": figures}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
