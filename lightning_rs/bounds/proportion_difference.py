@@ -29,6 +29,8 @@ _KNOWN: dict[tuple[float | str, ...], float] = {}
 _REMEMBERED = 100_000
 # Closest approach to the estimate of the exact bound, in standard deviations of the statistic.
 _LEAST_SLACK = 1e-4
+# Far beyond, the guard on ties would be as wide as a count.
+_MOST_TRIALS = 2**40
 
 
 def proportion_difference_lower(
@@ -61,7 +63,7 @@ def proportion_difference_lower(
     Args:
         x1: count of the first class, integers in [0, trials].
         x2: count of the second class, integers in [0, trials - x1].
-        trials: number of draws n, integers >= 1.
+        trials: number of draws n, integers in [1, 2**40].
         alpha: failure probability of the bound, in (0, 1).
         statistic: "phi" or "diff".
 
@@ -99,8 +101,8 @@ def proportion_difference_lower(
 
 def _check(x1: ArrayLike, x2: ArrayLike, trials: ArrayLike, alpha: ArrayLike) -> list[NDArray[np.float64]]:
     a, b, n, level = np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in (x1, x2, trials, alpha)))
-    if not np.all((n >= 1) & (n == np.floor(n)) & np.isfinite(n)):
-        raise ValueError(f"trials must be integers >= 1, got {trials}")
+    if not np.all((n >= 1) & (n <= _MOST_TRIALS) & (n == np.floor(n))):
+        raise ValueError(f"trials must be integers in [1, 2**40], got {trials}")
     if not np.all((a >= 0) & (a <= n) & (a == np.floor(a))):
         raise ValueError(f"x1 must be integers in [0, trials], got {x1} of {trials}")
     if not np.all((b >= 0) & (a + b <= n) & (b == np.floor(b))):

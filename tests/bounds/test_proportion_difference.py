@@ -87,7 +87,7 @@ def test_value_of_the_plain_difference():
     assert 0.29332 - 1e-4 <= bound <= 0.29351 + 2e-5  # the exact one is 0.29351; 64 equal cells give 0.29332
 
 
-@pytest.mark.parametrize("trials", [10, 1000, 10**5, 10**9])
+@pytest.mark.parametrize("trials", [10, 1000, 10**5, 10**9, 2**40])
 def test_unanimous_votes_have_a_closed_form(trials):
     # Only y1 = n is as extreme, so that p(L) = beta + q1^n on the edge q1 + q2 = 1: q1 = (alpha - beta)^(1/n).
     miss = -np.expm1(np.log(0.9 * 0.001) / trials)
@@ -279,7 +279,9 @@ def test_what_is_remembered_is_bounded(monkeypatch):
         (3, 2, 4, 0.05, "phi", r"x2 must be integers in \[0, trials - x1\], got 2 with x1 = 3 of 4"),
         (3, -1, 4, 0.05, "diff", "x2"),
         (3, float("nan"), 4, 0.05, "diff", "x2"),
-        (0, 0, 0, 0.05, "phi", "trials must be integers >= 1, got 0"),
+        (0, 0, 0, 0.05, "phi", r"trials must be integers in \[1, 2\*\*40\], got 0"),
+        (2**40 + 1, 0, 2**40 + 1, 0.05, "phi", r"trials must be integers in \[1, 2\*\*40\], got 1099511627777"),
+        (3, 0, float("nan"), 0.05, "phi", "trials"),
         (1, 0, 4, 0.0, "phi", r"alpha must lie in \(0, 1\), got 0.0"),
         (1, 0, 4, 1.0, "phi", "alpha"),
         (1, 0, 4, 0.05, "margin", "statistic must be one of phi, diff, got 'margin'"),
