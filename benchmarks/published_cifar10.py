@@ -106,7 +106,8 @@ def differences(run: Run) -> list[str]:
 
 
 def compare(certifications: list[str], output: str | None = None) -> None:
-    """Print published figures beside those of certifications, and whether they lie within the limits of ours.
+    """Print published figures beside those of certifications, and whether they lie within the limits of ours; one line
+    for each certification with which nothing that is published compares.
 
     Args:
         certifications: OBJECTIVE=DIRECTORY each.
@@ -139,11 +140,14 @@ def compare(certifications: list[str], output: str | None = None) -> None:
             rows.append((name, found.name, f"{found.published:.{digits}f}", ours, f"{len(run):,}", within))
     header = ("classifier", "", f"published, {IMAGES:,} images", "ours, 95 % limits", "images", "within the limits")
     title = "CIFAR-10, ResNet-110: certified accuracy (%) and average certified radius"
-    table = Table(title, header, tuple(rows), sections=tuple(sections), names=2)
-    show_table(table)
-    print("\n".join(notes))
+    tables = [Table(title, header, tuple(rows), sections=tuple(sections), names=2)] if rows else []
+    for table in tables:
+        show_table(table)
+    for note in notes:
+        print(note)
     if output is not None:
-        write_whole(output, "\n".join([to_markdown(table), *(f"- {markdown(note)}" for note in notes)]) + "\n")
+        lines = [*map(to_markdown, tables), *(f"- {markdown(note)}" for note in notes)]
+        write_whole(output, "\n".join(lines) + "\n")
 
 
 if __name__ == "__main__":

@@ -66,6 +66,9 @@ def test_what_is_not_as_published_is_named_and_not_compared(tmp_path, capsys, mo
     assert "| gaussian at σ = 0.25 | R > 0.25 | 61.2 | 61.2 (56.8 to 65.5) | 500 | yes |" in text
     assert "macer at σ = 0.5, b: not as published, data Digits, n 1000" in capsys.readouterr().out
     assert "stability at σ = 0.25: nothing is published" in text
+    BESIDE["compare"](["stability=c"], str(tmp_path / "none.md"))
+    assert capsys.readouterr().out == "stability at σ = 0.25: nothing is published\n"
+    assert "|" not in (tmp_path / "none.md").read_text()
     with pytest.raises(ValueError, match="must read OBJECTIVE=DIRECTORY, got a"):
         BESIDE["compare"](["a"])
     del runs["a"].certificates["cohen"]
