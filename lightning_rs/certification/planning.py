@@ -213,7 +213,8 @@ def least_draws(pilot: Pilot, settings: CertificationSettings) -> int:
 def fit_draws(
     pilot: Pilot, settings: CertificationSettings, seconds: float, devices: int = 1, confidence: float = 0.95
 ) -> Forecast:
-    """The forecast with the largest n that takes at most so many seconds: two digits and zeros, or the least of all.
+    """The forecast with the largest n of two digits and zeros that takes at most so many seconds; with the least n that
+    certifies anything, where only that does.
 
     With sequential mechanisms n is the most that may be drawn.
 

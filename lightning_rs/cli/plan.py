@@ -78,7 +78,8 @@ def plan(
         accelerator: cpu, gpu or auto.
         images: images that are looked at, drawn at random from those to certify.
         draws: noisy copies of each.
-        budget: time that the certification may take, as in 90s, 30m, 2h or 1d; n is then the largest that fits.
+        budget: time that the certification may take, as in 90s, 30m, 2h or 1d; n is then the largest of two digits and
+            zeros that fits, or the least that certifies anything where none of them does.
         devices: number of devices like this one for which the budget is.
         confidence: of the limits.
         output: JSON file of what is predicted, for programs; none when left out.
