@@ -65,7 +65,7 @@ from lightning_rs.data import DATASETS, ImageDataModule
 from lightning_rs.files import free_directory, new_directory, only_writer, remove_parts
 from lightning_rs.models import denoiser_stage, is_place, load_named
 from lightning_rs.noise import NOISES
-from lightning_rs.objectives import CATRS, DenoiserObjective, SmoothingModule
+from lightning_rs.objectives import BaselineObjective, DenoiserObjective, SmoothingModule
 from lightning_rs.preflight import check_places, check_training
 from lightning_rs.smoothing.memory import keep_freed_memory
 
@@ -168,7 +168,7 @@ class TrainCLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         DATASETS.add(type(self.datamodule))
         check_training(self.config, self.config_init, self.model, self.datamodule)
-        if isinstance(self.model, CATRS) and (line := load_baseline(self.model, self.datamodule)):
+        if isinstance(self.model, BaselineObjective) and (line := load_baseline(self.model, self.datamodule)):
             say(line)
         resumed_at = self._resume() if self.config.resume else self._start()
         kwargs["default_root_dir"] = str(self.directory)

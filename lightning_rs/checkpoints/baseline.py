@@ -1,14 +1,14 @@
-"""The baseline of `CATRS`, from its checkpoint."""
+"""The baseline of a `BaselineObjective`, from its checkpoint."""
 
 from __future__ import annotations
 
 from lightning_rs.checkpoints.ours import check_fits, load_own_checkpoint
 from lightning_rs.data import ImageDataModule
 from lightning_rs.noise import make_noise
-from lightning_rs.objectives import CATRS
+from lightning_rs.objectives import BaselineObjective
 
 
-def load_baseline(module: CATRS, data: ImageDataModule) -> str | None:
+def load_baseline(module: BaselineObjective, data: ImageDataModule) -> str | None:
     """Give `module` the baseline whose checkpoint it names, if it names one.
 
     Args:

@@ -27,7 +27,7 @@ from lightning_rs.checkpoints.progress import (
 )
 from lightning_rs.checkpoints.schema import one_line, our_content, shown, typed
 from lightning_rs.data import ImageDataModule
-from lightning_rs.objectives import CATRS, SmoothingModule
+from lightning_rs.objectives import BaselineObjective, SmoothingModule
 
 _SOURCES = ("weights", "classifier")  # Files that a new run started from.
 # What may differ without changing a batch.
@@ -76,7 +76,7 @@ def resumable(path: str | Path, module: SmoothingModule, data: ImageDataModule) 
     then = {"objective": about.objective, "data": name, **h}
     now |= {key: value for key, value in data.hparams.items() if key not in _FREE}
     then |= {key: value for key, value in init_args.items() if key not in _FREE}
-    if isinstance(module, CATRS):  # What it is counts, not where.
+    if isinstance(module, BaselineObjective):  # What it is counts, not where.
         now["baseline"], then["baseline"] = module.baseline_digest, about.baseline
     if about.data and about.data.facts:  # Mean, std and shape are the model's too.
         for key in ("classes", "levels"):

@@ -63,7 +63,7 @@ class About(Struct):
     data: Data | None
     version: str = ""
     configs: dict[Name, dict[str, Any]] = {}  # See `lightning_rs.models.configs_of`.
-    baseline: Name | None = None  # SHA-256 of its weights, see `lightning_rs.objectives.CATRS`.
+    baseline: Name | None = None  # SHA-256 of its weights, see `lightning_rs.objectives.BaselineObjective`.
 
 
 class Content(Struct):

@@ -6,6 +6,7 @@ import inspect
 from typing import Any
 
 from lightning_rs.objectives.base import SmoothingModule
+from lightning_rs.objectives.baseline_objective import BaselineObjective
 from lightning_rs.objectives.catrs import CATRS, catrs_loss
 from lightning_rs.objectives.clean import Clean
 from lightning_rs.objectives.consistency import Consistency, consistency_loss
@@ -33,6 +34,7 @@ __all__ = [
     "CATRS",
     "MACER",
     "OBJECTIVES",
+    "BaselineObjective",
     "Clean",
     "Consistency",
     "DenoiserObjective",

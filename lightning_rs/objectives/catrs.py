@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from lightning_rs.checks import check_at_least, check_not_negative, check_positive
-from lightning_rs.models import weights_digest
 from lightning_rs.objectives.attacks import Classifier, unit
-from lightning_rs.objectives.base import SmoothingModule
+from lightning_rs.objectives.baseline_objective import BaselineObjective
 from lightning_rs.objectives.copies import log_mean, log_probabilities, split_copies, with_noise
 from lightning_rs.smoothing.sampler import evaluating
 
@@ -122,14 +120,14 @@ def catrs_loss(
     }
 
 
-class CATRS(SmoothingModule):
+class CATRS(BaselineObjective):
     """Confidence-aware training: see `catrs_loss`, `draw_kept` and `attacked_noise`.
 
     The target of an image is its smoothed prediction by a frozen baseline, trained with `Gaussian`: the mean of its
     softmax over the very copies of the step. (The authors take 10,000 votes of it for every image of the training
-    set before augmentation, in advance.) The baseline is no part of what is trained, counted, averaged, saved or
-    certified. Without one the target is the mean over the copies of the classifier in training itself, without
-    gradient. That is not the published method: nothing but the labels then tells an image that deserves certainty.
+    set before augmentation, in advance.) Without one the target is the mean over the copies of the classifier in
+    training itself, without gradient. That is not the published method: nothing but the labels then tells an image that
+    deserves certainty.
 
     A step makes m * steps passes of the batch for the attack, in evaluation mode and without gradients of the weights,
     2 m to learn, and m forward of the baseline. The authors' epsilon is in 1/256 of the pixel range: their 256 is 1.0
@@ -142,11 +140,10 @@ class CATRS(SmoothingModule):
         steps: steps of the attack.
         lbd: weight of the worst case.
         warmup: epochs over which lbd grows linearly to its value: (epoch + 1) / warmup of it.
-        baseline: checkpoint of the baseline, loaded by `train.py`; by hand give it to `take_baseline`.
-        args, kwargs: see `SmoothingModule`.
+        args, kwargs: see `BaselineObjective`.
 
     Raises:
-        ValueError: m, steps or warmup < 1, epsilon <= 0 or lbd < 0; in training, a baseline that was not given.
+        ValueError: m, steps or warmup < 1, epsilon <= 0 or lbd < 0.
     """
 
     def __init__(
@@ -157,7 +154,6 @@ class CATRS(SmoothingModule):
         steps: int = 4,
         lbd: float = 0.5,
         warmup: int = 1,
-        baseline: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -166,47 +162,6 @@ class CATRS(SmoothingModule):
         self.steps = check_at_least("steps", steps, 1)
         self.lbd = check_not_negative("lbd", lbd)
         self.warmup = check_at_least("warmup", warmup, 1)
-        # In a tuple torch does not find it, so that it is no part of the module.
-        self._baseline: tuple[nn.Module, ...] = ()
-        self.baseline_digest: str | None = None
-        self._baseline_scores: Callable[[Tensor], Tensor] | None = None
-
-    @property
-    def baseline(self) -> nn.Module | None:
-        """The base classifier whose smoothed prediction is the target, if there is one."""
-        return self._baseline[0] if self._baseline else None
-
-    def take_baseline(self, baseline: nn.Module) -> None:
-        """Take a base classifier, of these images and classes, as the baseline; it is frozen.
-
-        Checkpoints hold a digest of its weights, by which a training that goes on knows it again.
-        """
-        self.baseline_digest = weights_digest(baseline)
-        self._baseline = (baseline.requires_grad_(False).eval(),)
-
-    def setup(self, stage: str) -> None:
-        named = self.hparams["baseline"]
-        if stage == "fit" and named is not None and self.baseline is None:
-            raise ValueError(f"the baseline {named} was not loaded: give its base classifier to take_baseline")
-        super().setup(stage)
-        if stage == "fit" and self.baseline is not None:
-            self._baseline_scores = self.engine.set_up(self.baseline)
-
-    def teardown(self, stage: str) -> None:
-        super().teardown(stage)
-        if stage == "fit" and self.baseline is not None:
-            self._baseline_scores = None
-            self.engine.tear_down(self.baseline)
-
-    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> CATRS:
-        """The baseline goes to the device, and takes the type, that the module does."""
-        for baseline in self._baseline:
-            baseline._apply(fn)
-        return super()._apply(fn, recurse)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_save_checkpoint(checkpoint)
-        checkpoint["lightning_rs"]["baseline"] = self.baseline_digest
 
     def loss(self, x: Tensor, y: Tensor) -> tuple[dict[str, Tensor], Tensor]:
         noise = self.noise(x, self.m)
@@ -223,5 +178,5 @@ class CATRS(SmoothingModule):
     def _target(self, noisy: Tensor, logits: Tensor) -> Tensor:
         """Probabilities (rows, classes) of images of which `noisy` are the copies, with these logits."""
         if self.baseline is not None:
-            logits = (self._baseline_scores or self.baseline)(noisy)
+            logits = self.baseline_logits(noisy)
         return log_mean(log_probabilities(split_copies(logits, self.m))).exp()

@@ -6,7 +6,8 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from lightning_rs.callbacks import EMA, CertificationCallback
 from lightning_rs.checkpoints import load_checkpoint
 from lightning_rs.data import Digits
-from lightning_rs.objectives import Gaussian, Optimizer, Schedule
+from lightning_rs.models import build_base_classifier
+from lightning_rs.objectives import CATRS, Gaussian, Optimizer, Schedule
 
 ARGUMENTS = {"architecture": "digits_cnn", "num_classes": 10, "input_shape": [1, 8, 8], "mean": [0.3], "std": [0.4]}
 
@@ -32,9 +33,12 @@ class Watch(Callback):
             self.seen.append((self.weights(pl_module), self.average))
 
 
-def fit(folder, callbacks, ckpt_path=None, epochs=2):
+def fit(folder, callbacks, ckpt_path=None, epochs=2, objective=Gaussian, **options):
     seed_everything(0, verbose=False)
-    module = Gaussian(**ARGUMENTS, sigma=0.5, optimizer=Optimizer(lr=0.05), schedule=Schedule("constant"))
+    options |= {"optimizer": Optimizer(lr=0.05), "schedule": Schedule("constant")}
+    module = objective(**ARGUMENTS, sigma=0.5, **options)
+    if objective is CATRS:
+        module.take_baseline(build_base_classifier(*ARGUMENTS.values()))
     trainer = Trainer(
         max_epochs=epochs,
         accelerator="cpu",
@@ -43,6 +47,7 @@ def fit(folder, callbacks, ckpt_path=None, epochs=2):
         callbacks=[*callbacks, ModelCheckpoint(folder, save_last=True)],
         enable_progress_bar=False,
         enable_model_summary=False,
+        limit_train_batches=3,
         limit_val_batches=1,
     )
     trainer.fit(module, datamodule=Digits(batch_size=200), ckpt_path=ckpt_path, weights_only=True)
@@ -66,12 +71,14 @@ def test_the_average_is_what_is_evaluated_certified_saved_and_tested(tmp_path):
 
 
 def test_resumption_goes_on_with_the_weights_and_the_average(tmp_path):
-    whole, _ = fit(tmp_path / "whole", [EMA(decay=0.9)])
-    fit(tmp_path / "part", [EMA(decay=0.9)], epochs=1)
-    resumed, _ = fit(tmp_path / "part", [EMA(decay=0.9)], ckpt_path=tmp_path / "part" / "last.ckpt")
+    options = {"objective": CATRS, "m": 2, "steps": 1}  # Its baseline has no average.
+    whole, _ = fit(tmp_path / "whole", [EMA(decay=0.9)], **options)
+    fit(tmp_path / "part", [EMA(decay=0.9)], epochs=1, **options)
+    last = {"ckpt_path": tmp_path / "part" / "last.ckpt", **options}
+    resumed, _ = fit(tmp_path / "part", [EMA(decay=0.9)], **last)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), resumed.parameters(), strict=True))
     # With nothing left to train, the average still is what the module ends with.
-    again, _ = fit(tmp_path / "part", [EMA(decay=0.9)], ckpt_path=tmp_path / "part" / "last.ckpt")
+    again, _ = fit(tmp_path / "part", [EMA(decay=0.9)], **last)
     assert all(torch.equal(a, b) for a, b in zip(whole.parameters(), again.parameters(), strict=True))
 
 

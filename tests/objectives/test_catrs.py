@@ -186,17 +186,6 @@ def test_the_weight_of_the_worst_case_grows_during_the_warm_up(monkeypatch):
     assert worst[0] > 0 and torch.allclose(worst[0], 4 * worst[1])
 
 
-def test_the_baseline_is_no_part_of_what_is_trained_or_saved_but_goes_where_it_goes():
-    module, plain = TestCATRSWithABaseline.build(), TestCATRS.build()
-    assert list(module.state_dict()) == list(plain.state_dict())
-    assert [name for name, _ in module.named_parameters()] == [name for name, _ in plain.named_parameters()]
-    assert len(module.parameter_groups()[0]["params"]) == len(plain.parameter_groups()[0]["params"])
-    assert not any(weight.requires_grad for weight in module.baseline.parameters())
-    module.double().train()
-    assert all(weight.dtype == torch.float64 for weight in module.baseline.parameters())
-    assert not any(part.training for part in module.baseline.modules())
-
-
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -210,8 +199,3 @@ def test_the_baseline_is_no_part_of_what_is_trained_or_saved_but_goes_where_it_g
 def test_bad_input(change, message):
     with pytest.raises(ValueError, match=message):
         CATRS(**ARGUMENTS, **change)
-
-
-def test_a_baseline_that_was_named_and_not_given_is_missed():
-    with pytest.raises(ValueError, match="the baseline theirs.ckpt was not loaded: give its base classifier"):
-        CATRS(**ARGUMENTS, baseline="theirs.ckpt").setup("fit")
