@@ -49,9 +49,9 @@ class Registry(Mapping[str, T], Generic[T]):
             return self[name]
         message = f"unknown {self.kind} {name!r}; known: {', '.join(sorted(self))}"
         if "." in name:
-            way = self.option.format(name)
-            if self._adopt == self._as_it_is:  # What is adopted may be a function, which a plug-in does not enter.
-                way += f" or --plugins {name.rpartition('.')[0]}"
+            way = f"{self.option.format(name)} or --plugins {name.rpartition('.')[0]}"
+            if self._adopt != self._as_it_is:  # It may be a function, which a plug-in does not enter.
+                way += " if it is a class"
             message += f"; what only a file names is never imported: if it is yours, give {way}"
         raise ValueError(message)
 

@@ -45,7 +45,7 @@ DENOISERS: Registry[Denoiser] = Registry(
     "denoiser",
     "lightning_rs.models",
     lambda value: value.name if isinstance(value, Denoiser) else None,
-    "--denoiser {0} to train.py, or --stages '[denoiser:net={0}]' to certify.py",
+    "--denoiser {0} to train.py, --stages '[denoiser:net={0}]' to certify.py",
     _adopt,
 )
 """Denoisers by name. A user's own may be any callable from `ImageFacts` and options to a module, by its path."""

@@ -34,7 +34,7 @@ ARCHITECTURES: Registry[Architecture] = Registry(
     "model",
     "lightning_rs.models",
     lambda value: value.name if isinstance(value, Architecture) else None,
-    "--arch {}",
+    "--arch {0} to certify.py, --model.architecture {0} to train.py",
     _adopt_architecture,
 )
 """Architectures by name. A user's own may be any callable from the number of classes to a module, by its path."""
@@ -83,7 +83,8 @@ def get_architecture(name: str, config: Mapping[str, Any] | None = None) -> Arch
     if slash and source in _LIBRARIES:
         return _LIBRARIES[source](rest)
     if slash and source in _PLACES:
-        raise ValueError(f"what only a file names is never read: if {name} is yours, give --arch {name}")
+        way = ARCHITECTURES.option.format(name)
+        raise ValueError(f"what only a file names is never read: if {name} is yours, give {way}")
     if slash:
         known = ", ".join(f"{known}/" for known in sorted({*_LIBRARIES, *_PLACES}))
         raise ValueError(f"unknown model {name!r}; before the / there may be {known}")

@@ -74,3 +74,42 @@ def test_a_run_needs_its_baseline_to_go_on_and_not_to_be_certified(tmp_path, mon
         resumable(last, again, Digits())
     run(tmp_path, *more, f"--model.baseline={tmp_path / 'elsewhere.ckpt'}")
     assert torch.load(last, weights_only=True)["epoch"] == 1
+
+
+OWN = """
+from torch import nn
+from torch.nn import functional as F
+
+from lightning_rs.models import get_architecture
+from lightning_rs.objectives import BaselineObjective
+
+
+class Net(nn.Sequential):
+    def __init__(self, num_classes):
+        super().__init__(*get_architecture("digits_cnn").build(num_classes))
+
+
+class Distillation(BaselineObjective):
+    def loss(self, x, y):
+        noisy = x + self.noise(x)
+        logits = self(noisy)
+        return {"distance": F.mse_loss(logits, self.baseline_logits(noisy))}, logits
+"""
+
+
+def test_its_net_and_the_objective_may_be_the_users_own(tmp_path):
+    (tmp_path / "teaching.py").write_text(OWN)
+    path, last = tmp_path / "theirs.ckpt", tmp_path / "runs/a/checkpoints/last.ckpt"
+    theirs = module(None)
+    save(path, theirs)
+    content = torch.load(path, weights_only=True)
+    torch.save(content | {"hyper_parameters": content["hyper_parameters"] | {"architecture": "teaching.Net"}}, path)
+    way = "--model.architecture teaching.Net to train.py or --plugins teaching if it is a class$"
+    with pytest.raises(ValueError, match=f"^baseline {path}: .* if it is yours, give --arch .*{way}"):
+        load_baseline(module(path), Digits())
+    options = (f"--model.baseline={path}", "--plugins=teaching", "--trainer.max_epochs=1", "--name=a")
+    run(tmp_path, "--model=teaching.Distillation", *options)
+    held = torch.load(last, weights_only=True)
+    theirs.take_baseline(theirs.base_classifier)
+    assert held["hyper_parameters"]["architecture"] == "digits_cnn"
+    assert held["lightning_rs"]["baseline"] == theirs.baseline_digest

@@ -102,7 +102,7 @@ def test_the_checkpoint_holds_names_and_facts_in_plain_values(project):
     h = content["hyper_parameters"]
     assert (h["architecture"], h["mean"]) == ("mynet.make_net", data["facts"]["mean"])
     assert h["stages"] == ["mystage.Scale:factor=2", "normalize", "net"]
-    with pytest.raises(ValueError, match="unknown model 'mynet.make_net'.* give --arch mynet.make_net$"):
+    with pytest.raises(ValueError, match="unknown model 'mynet.make_net'.* give --arch mynet.make_net to certify.py"):
         load_checkpoint(project / CHECKPOINT)
 
 

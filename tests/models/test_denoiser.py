@@ -43,8 +43,8 @@ def mine(tmp_path, monkeypatch):
 def test_an_own_one_by_its_path_with_its_options_once_it_was_named(mine):
     stage = denoiser_stage(f"{mine},width=5")
     options = split_options("stage", stage)[1]
-    way = f"--denoiser {mine} to train.py, or --stages '[denoiser:net={mine}]' to certify.py"
-    with pytest.raises(ValueError, match=rf"if it is yours, give {re.escape(way)}$"):
+    way = f"--denoiser {mine} to train.py, --stages '[denoiser:net={mine}]' to certify.py or --plugins my_denoisers"
+    with pytest.raises(ValueError, match=rf"if it is yours, give {re.escape(way)} if it is a class$"):
         DENOISER.build(DIGITS, **options)
     assert "my_denoisers" not in sys.modules
     load_named(stages=[stage])

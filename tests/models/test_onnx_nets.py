@@ -155,7 +155,7 @@ def test_no_model(tmp_path):
 
 def test_it_is_known_once_the_user_named_it(tmp_path):
     name = f"onnx/{save(tmp_path / 'net.onnx')}"
-    with pytest.raises(ValueError, match=f"never read: if {name} is yours, give --arch {name}$"):
+    with pytest.raises(ValueError, match=f"never read: if {name} is yours, give --arch {name} to certify.py, "):
         get_architecture(name)
     with pytest.raises(ValueError, match="is a file: no checkpoint holds what it is built from"):
         get_architecture(name, {})  # As a checkpoint would say it.

@@ -63,7 +63,8 @@ def test_what_a_user_names_by_path():
 
 def test_a_path_that_only_a_file_names_is_not_followed():
     path = f"{__name__}.make_net"
-    with pytest.raises(ValueError, match=f"unknown model '{path}'.*: if it is yours, give --arch {path}$"):
+    way = f"--arch {path} to certify.py, --model.architecture {path} to train.py or --plugins {__name__}"
+    with pytest.raises(ValueError, match=f"unknown model '{path}'.*: if it is yours, give {way} if it is a class$"):
         get_architecture(path)
 
 
