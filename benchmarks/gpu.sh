@@ -13,7 +13,8 @@
 #
 #   while benchmarks/gpu.sh training; [ $? = 75 ]; do :; done
 #
-# Ends with 0; with 75 if a part was out of time; with 1 if one failed.
+# Ends with 0; with 75 if a part was out of time; with 1 if one failed. Ctrl-C or SIGTERM ends what runs, too, and what it
+# has said and written stays.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONPATH=$PWD${PYTHONPATH:+:$PYTHONPATH}
@@ -30,11 +31,14 @@ esac
 if $smoke && [ -z "${FORKING:-}" ]; then # Most of a miniature's time would go into importing the libraries ten times.
     export FORKING=true OMP_NUM_THREADS=1 JE_ARROW_MALLOC_CONF=background_thread:false
     exec "$python" -c '
-import os, subprocess, sys
+import os, signal, subprocess, sys
 sys.path.insert(0, "tests")
 from forking import LIBRARIES, ForkServer
 python = ForkServer(LIBRARIES, os.environ).python(os.environ)
-sys.exit(subprocess.run(sys.argv[1:], env=os.environ | {"PYTHON": python}).returncode)
+script = subprocess.Popen(sys.argv[1:], env=os.environ | {"PYTHON": python})
+for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM):
+    signal.signal(number, lambda number, _: script.send_signal(number))
+sys.exit(script.wait())
 ' benchmarks/gpu.sh --smoke "$part"
 fi
 
@@ -62,12 +66,39 @@ for recipe in $recipes; do
 done
 mkdir -p "$output"
 
+running='' screen=''
+
+finish() { # Wait until nothing of what runs is left, and all that it said is written; returns its status.
+    wait "$running"
+    local ended=$?
+    kill -KILL -- "-$running" 2>/dev/null # Children that it left behind.
+    wait "$screen"
+    running=''
+    return $ended
+}
+
+stop() { # What runs is in a process group of its own, where no Ctrl-C comes: it is handed on.
+    trap '' HUP INT TERM
+    [ -n "$running" ] && { kill -s "$1" "$running"; finish; }
+    exit $((128 + $(kill -l "$1")))
+}
+for signal in HUP INT TERM; do
+    trap "stop $signal" "$signal"
+done
+
 say() { # What one program says, to a file of its own and to the screen, until the part's time is over.
     local name=$1 left=$((deadline - SECONDS)); shift
     [ $left -gt 0 ] || { echo "out of time before $name" | tee -a "$output/$name.md"; unfinished=true; return; }
     { cat "$output/about.md"; echo "+ $*"; } >>"$output/$name.md"
-    timeout --signal=INT --kill-after=20 "$left" "$@" 2>&1 | tee -a "$output/$name.md"
-    local ended=${PIPESTATUS[0]}
+    exec 3> >(trap '' HUP INT TERM; tee -a "$output/$name.md")
+    screen=$!
+    set -m # Without job control, what is in the background may be deaf to SIGINT.
+    timeout --signal=INT --kill-after=20 "$left" "$@" >&3 2>&1 3>&- &
+    running=$!
+    set +m
+    exec 3>&-
+    finish
+    local ended=$?
     if [ "$ended" = 0 ]; then
         echo finished >>"$output/$name.md"
     elif [ "$ended" = 124 ] || { [ "$ended" = 137 ] && [ $SECONDS -ge $deadline ]; }; then # Not what memory ended.
