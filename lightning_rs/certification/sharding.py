@@ -54,8 +54,9 @@ def certify_together(
     shown = shown and rank() == 0
     new = []
     with alone(directory, run), nothing_left_behind(directory):
-        finished = [] if directory is None else directory.read()
-        if finished and rank() == 0 and (change := change_of(directory.environments(), environment)):
+        stored = None if directory is None else directory.stored()
+        finished = list(stored or ())
+        if stored and rank() == 0 and (change := change_of(stored.environments, environment)):
             warnings.warn(f"{directory.path} {change}", stacklevel=2)
         key = _broadcast(secrets.token_hex(8))  # And all have read before any appends.
         known = {record.index for record in finished}

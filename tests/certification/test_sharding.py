@@ -9,7 +9,8 @@ from torch import distributed, multiprocessing
 
 from lightning_rs.certification import certify_together
 from lightning_rs.certification.merge import merge_directories
-from lightning_rs.results import Environment, RunDirectory, Shard
+from lightning_rs.results import Environment, RunDirectory, Shard, directory
+from lightning_rs.results.stored_records import find_records
 
 
 def plain(records):
@@ -54,6 +55,15 @@ def test_it_goes_on_where_it_stopped_and_takes_the_batch_size_of_before(tmp_path
     assert [made.batch_size for made in RunDirectory(tmp_path / "out").environments()] == [40]
     with pytest.raises(ValueError, match="holds another run; it differs in alpha"):
         certify_together(make_certification(batch_size=40, alpha=0.01), tmp_path / "out", shown=False)
+
+
+def test_to_go_on_the_files_are_looked_through_once(tmp_path, monkeypatch):
+    looked = []
+    monkeypatch.setattr(directory, "find_records", lambda *of: looked.append(of) or find_records(*of))
+    run, records = certify_together(make_certification(limit=2), tmp_path, shown=False)
+    assert not looked
+    assert certify_together(make_certification(limit=2), tmp_path, shown=False) == (run, records)
+    assert len(looked) == 1
 
 
 def test_a_random_seed_is_drawn_once_and_gone_on_with(tmp_path):
