@@ -92,7 +92,7 @@ say() { # What one program says, to a file of its own and to the screen, until t
     { cat "$output/about.md"; echo "+ $*"; } >>"$output/$name.md"
     exec 3> >(trap '' HUP INT TERM; tee -a "$output/$name.md")
     screen=$!
-    set -m # Without job control, what is in the background may be deaf to SIGINT.
+    set -m # Without job control, what is in the background is told to ignore SIGINT.
     timeout --signal=INT --kill-after=20 "$left" "$@" >&3 2>&1 3>&- &
     running=$!
     set +m
