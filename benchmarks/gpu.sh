@@ -69,6 +69,7 @@ mkdir -p "$output"
 running='' screen=''
 
 finish() { # Wait until nothing of what runs is left, and all that it said is written; returns its status.
+    exec 3>&-
     wait "$running"
     local ended=$?
     kill -KILL -- "-$running" 2>/dev/null # Children that it left behind.
@@ -79,6 +80,7 @@ finish() { # Wait until nothing of what runs is left, and all that it said is wr
 
 stop() { # What runs is in a process group of its own, where no Ctrl-C comes: it is handed on.
     trap '' HUP INT TERM
+    running=${running:-$(jobs -p)} # It may just have been started.
     [ -n "$running" ] && { kill -s "$1" "$running"; finish; }
     exit $((128 + $(kill -l "$1")))
 }
@@ -96,7 +98,6 @@ say() { # What one program says, to a file of its own and to the screen, until t
     timeout --signal=INT --kill-after=20 "$left" "$@" >&3 2>&1 3>&- &
     running=$!
     set +m
-    exec 3>&-
     finish
     local ended=$?
     if [ "$ended" = 0 ]; then

@@ -12,8 +12,10 @@ PROGRAM = """#!/bin/bash
 [[ $1 == *machine.py ]] && { echo "about it" >"$2/about.md"; exit; }
 trap '' HUP INT TERM
 sleep 1000 &
-trap 'sleep 0.2; echo last words; exit 3' HUP INT TERM
-echo "child $!"
+child=$!
+trap "trap '' HUP INT TERM; sleep 0.2; echo last words; exit 3" HUP INT TERM
+sleep 0.5 # What watches over it has to be there, too.
+echo "child $child"
 wait
 """
 
@@ -24,7 +26,7 @@ wait
         (signal.SIGINT, True, 500, 130),  # As Ctrl-C comes.
         (signal.SIGTERM, True, 500, 143),
         (signal.SIGTERM, False, 500, 143),
-        (None, False, 1, 75),
+        (None, False, 3, 75),
     ],
 )
 def test_whatever_ends_it_ends_what_runs_and_keeps_what_that_said(number, of_terminal, limit, status, tmp_path):
