@@ -1,8 +1,9 @@
-"""How the programs end on bad input: one line on stderr and exit status 2."""
+"""How the programs end on bad input, one line on stderr and exit status 2, and by Ctrl-C before there is work."""
 
 from __future__ import annotations
 
 import re
+import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,11 +23,14 @@ from lightning_rs.results.escaping import one_line
 
 @contextmanager
 def clean_exit() -> Iterator[None]:
-    """Turn what a user can mend (bad values, missing files) into one line on stderr and exit status 2."""
+    """Turn what a user can mend (bad values, missing files) into one line and exit status 2, and Ctrl-C into 130."""
     try:
         yield
     except (ValueError, OSError, MisconfigurationException) as error:
         fail(str(error))
+    except KeyboardInterrupt:
+        print("\nstopped by SIGINT", file=sys.stderr)
+        sys.exit(128 + signal.SIGINT)
 
 
 class TrainParser(LightningArgumentParser):

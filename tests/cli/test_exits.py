@@ -1,3 +1,5 @@
+import signal
+
 import pytest
 
 from lightning_rs.cli import CertifyParser, clean_exit, fail
@@ -9,6 +11,13 @@ def test_what_a_user_can_mend_ends_in_one_line(error, capsys):
         raise error
     assert left.value.code == 2
     assert capsys.readouterr().err == "error: first second\n"
+
+
+def test_ctrl_c_ends_in_one_line(capsys):
+    with pytest.raises(SystemExit) as left, clean_exit():
+        signal.raise_signal(signal.SIGINT)
+    assert left.value.code == 130
+    assert capsys.readouterr().err == "\nstopped by SIGINT\n"
 
 
 def test_other_errors_keep_their_traceback():
