@@ -65,12 +65,12 @@ def incremental_certification(
         )
     held = {record.index: record for record in records}
     certification = dataclasses.replace(certification, settings=_settings(certification.settings, run, list(held)))
-    if missing := [index for index in certification.indices if index not in held]:
-        raise ValueError(f"{directory} holds no record of image {', '.join(map(str, missing[:5]))}: leave them out")
     now = certification.describe()
     pairs = {key: (getattr(run, key), getattr(now, key)) for key in _SAME}
     if differing := {key: (there, new) for key, (there, new) in pairs.items() if there != new and there is not None}:
         raise ValueError(f"{directory} holds a certification of something else; it differs in {told(differing)}")
+    if missing := [index for index in certification.indices if index not in held]:
+        raise ValueError(f"{directory} holds no record of image {', '.join(map(str, missing[:5]))}: leave them out")
     if not run.differences(now).keys() & set(_CLASSIFIER):
         raise ValueError(
             f"{directory} is of this very classifier: nothing is changed, in weights, precision, channels_last, "

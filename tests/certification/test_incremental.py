@@ -146,6 +146,7 @@ def test_draws_are_others_than_those_of_before(old):
         ({"mechanisms": ["ugare", "cohen:norm=l1"]}, "like certifies with ugare alone, with options if any, got ugare"),
         ({"mechanisms": ["ugare", "ugare:share=0.2"]}, "like certifies with ugare alone"),
         ({"noise": "grid_gaussian:levels=16"}, "it differs in noise"),
+        ({"noise": "grid_gaussian:levels=16", "indices": [1]}, "it differs in noise"),  # Before what is missing of it.
         ({"n": 5}, "cannot certify anything with n = 5"),
         ({"stochastic": True, "precision": "float32"}, "takes none that are stochastic"),
     ],
