@@ -79,7 +79,7 @@ def incremental_certification(
     if checkpoint is None and weights_digest(certification.base_classifier) == run.weights_sha256:
         before = subject
     else:
-        before = recorded_subject(directory, run, checkpoint, **others)
+        before = recorded_subject(directory, run, checkpoint, advice="give it as --like_checkpoint FILE", **others)
     prior = Prior(run, held, recorded_certification(directory, run, before, certification.device))
     return dataclasses.replace(certification, prior=prior)
 

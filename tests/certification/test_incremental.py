@@ -114,7 +114,7 @@ def test_records_are_read_gone_on_with_and_certified_again(old, tmp_path):
 
 def test_other_weights_need_the_classifier_before(old, monkeypatch):
     """And lose votes that are counted; of a change of last bits none is lost."""
-    with pytest.raises(ValueError, match="the classifier is missing"):
+    with pytest.raises(ValueError, match="the classifier is missing: .* give it as --like_checkpoint FILE$"):
         changed(old, subject=other_weights())
     monkeypatch.setattr("lightning_rs.certification.incremental.recorded_subject", lambda *_, **__: make_subject())
     lost = []
