@@ -23,7 +23,7 @@ def ray_options(
         given: what `RayOptions` takes; None where the user says nothing.
 
     Raises:
-        ValueError: an option of the other engine, numbers out of range, no GPU where workers of this machine are to have
+        ValueError: an option of the other engine, numbers out of range, no GPU where workers of this machine need
             one, or Ray is not installed.
     """
     given = {name: value for name, value in given.items() if value is not None}
