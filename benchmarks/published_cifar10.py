@@ -25,6 +25,7 @@ from jsonargparse import auto_cli
 from scipy import stats
 
 from lightning_rs.bounds import clopper_pearson_lower, clopper_pearson_upper
+from lightning_rs.cli import clean_exit
 from lightning_rs.files import check_new_file, write_whole
 from lightning_rs.results import Run, load_run
 from lightning_rs.results.escaping import markdown
@@ -151,4 +152,5 @@ def compare(certifications: list[str], output: str | None = None) -> None:
 
 
 if __name__ == "__main__":
-    auto_cli(compare, as_positional=False)
+    with clean_exit():
+        auto_cli(compare, as_positional=False)

@@ -27,6 +27,8 @@ from machine import Speed, Work, ceiling, described, speed_of, work_of
 from rich.table import Table
 from time_to_accuracy import Goal, Reached, ours, published
 
+from lightning_rs.checks import check_at_least
+from lightning_rs.cli import clean_exit
 from lightning_rs.objectives import Engine
 from lightning_rs.results.report import console_for
 from lightning_rs.smoothing.execution import has_bfloat16
@@ -71,6 +73,7 @@ def speed(
         compiled: time a compiled net, too.
     """
     unknown = [name for name in models if name not in MODELS] + [name for name in objectives if name not in OBJECTIVES]
+    check_at_least("turns", turns, 1)
     if unknown:
         raise ValueError(f"known are {', '.join([*MODELS, *OBJECTIVES])}, got {', '.join(unknown)}")
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -188,4 +191,5 @@ def seconds_to(
 
 
 if __name__ == "__main__":
-    auto_cli({"speed": speed, "time": seconds_to}, as_positional=False)
+    with clean_exit():
+        auto_cli({"speed": speed, "time": seconds_to}, as_positional=False)

@@ -23,7 +23,6 @@ from typing import Any, Literal
 
 import torch
 from jsonargparse import auto_cli
-from jsonargparse.typing import PositiveInt
 
 from lightning_rs.certification import (
     FAST,
@@ -80,10 +79,10 @@ def certify(
     plugins: list[str] | str | None = None,
     fast: bool = False,
     accelerator: Literal["auto", "cpu", "gpu"] = "auto",
-    devices: PositiveInt | Literal["auto"] = "auto",
+    devices: int | Literal["auto"] = "auto",
     num_nodes: int = 1,
     engine: Engine = "lightning",
-    workers: PositiveInt | Literal["auto"] | None = None,
+    workers: int | Literal["auto"] | None = None,
     cpus_per_worker: float | None = None,
     gpus_per_worker: float | None = None,
     address: str | None = None,

@@ -207,6 +207,8 @@ class TrainCLI(LightningCLI):
         name = name or "-".join([*parts, f"sigma{self.model.sigma:g}"])
         if not rank_zero_only.rank:
             self.directory = new_directory(self.config.runs, name)
+            if self.directory.name != name:
+                say(f"{Path(self.config.runs) / name} is there already: this run is {self.directory}")
             self._lock = only_writer(self.directory, "training")
         else:  # It writes nothing of its own.
             self.directory = Path(self.config.runs) / name

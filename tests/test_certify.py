@@ -183,7 +183,7 @@ def test_wandb_run_of_its_own(checkpoint, tmp_path):
         (["--indices=[364]"], "error: indices must be one or more in [0, 363], got [364]"),
         (["--radii=[1,0]"], "error: radii must be strictly increasing, got [1.0, 0.0]"),
         (["--batch_size=0"], "error: batch_size must be an integer of at least 1, got 0"),
-        (["--n=many"], "error: n: Expected a int, got many"),
+        (["--n=many"], "error: n: Expected an integer, got many"),
         (["--devices=zero"], "error: "),
         (["--accelerator=abacus"], "error: "),
         (["--sigma=0.001"], "error: sigma = 0.001 is rounded away on the grid of 1/16: it must be at least 0.0035"),

@@ -8,7 +8,7 @@ from conftest import run_script
     ("arguments", "message"),
     [
         (["--model.sigma=-1"], "error: sigma must be positive and finite, got -1.0"),
-        (["--model.sigma=abc"], "error: sigma: Expected a float, got abc"),
+        (["--model.sigma=abc"], "error: sigma: Expected a number, got abc"),
         (["--model.sgma=1"], "error: Option 'sgma' is not accepted"),
         (["--model.architecture=vgg"], "error: unknown model 'vgg'; known: cifar_resnet110, "),
         (

@@ -116,11 +116,14 @@ def test_one_wandb_run_holds_the_series_the_plot_and_the_settings(trained):
 
 def test_the_written_config_runs_again_and_gives_the_same_weights(trained, tmp_path):
     config = trained / "runs" / "short" / "config.yaml"
-    run_script("train.py", "--config", config, "--name=again", "--wandb.mode=disabled", cwd=tmp_path)
-    assert not (tmp_path / "runs" / "again" / "wandb").exists()
+    (tmp_path / "runs" / "again").mkdir(parents=True)
+    done = run_script("train.py", "--config", config, "--name=again", "--wandb.mode=disabled", cwd=tmp_path)
+    again = tmp_path / "runs" / "again-2"
+    assert "runs/again is there already: this run is runs/again-2\n" in done.stderr
+    assert not (again / "wandb").exists()
     weights = [
         torch.load(folder / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        for folder in (trained / "runs" / "short", tmp_path / "runs" / "again")
+        for folder in (trained / "runs" / "short", again)
     ]
     assert all(torch.equal(value, weights[1][key]) for key, value in weights[0].items())
 

@@ -32,8 +32,8 @@ class TrainingProgress(ProgressBar):
         steps = trainer.estimated_stepping_batches
         # Without a limit on steps or epochs there is no end to estimate.
         total = int(steps) if steps != float("inf") else None
-        self._bar = progress(total, "Training", "step", shown=self._shown and trainer.is_global_zero)
-        self._bar.update(trainer.global_step)
+        shown = self._shown and trainer.is_global_zero
+        self._bar = progress(total, "Training", "step", shown=shown, done=trainer.global_step)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         if self._bar is not None:

@@ -19,6 +19,9 @@ from lightning_rs.results.runs import read_directory
 
 # What both certifications have to agree in: draws are of the same images under the same noise.
 _SAME = ("data", "split", "num_classes", "input_shape", "noise", "quantized", "sigma")
+# What tells one classifier from another.
+_CLASSIFIER = ("architecture", "denoiser", "weights_sha256", "normalization", "pixel_range", "weights", "precision")
+_CLASSIFIER += ("channels_last", "fold_batch_norm", "compile")
 # A tenth of the draws of before, if no number is asked for.
 _FEWER = 10
 
@@ -47,7 +50,8 @@ def incremental_certification(
 
     Raises:
         OSError, ValueError: see `recorded_subject` and `read_directory`; records that cannot be gone on from, of other
-            images or noise, or that lack an image; other mechanisms; classifiers that answer at random.
+            images or noise, that lack an image, or of the very same classifier; other mechanisms; classifiers that
+            answer at random.
     """
     records, run, _ = read_directory(directory)
     if run.like is not None:
@@ -61,16 +65,21 @@ def incremental_certification(
         )
     held = {record.index: record for record in records}
     certification = dataclasses.replace(certification, settings=_settings(certification.settings, run, list(held)))
-    if missing := [index for index in certification.indices if index not in held]:
-        raise ValueError(f"{directory} holds no record of image {', '.join(map(str, missing[:5]))}: leave them out")
     now = certification.describe()
     pairs = {key: (getattr(run, key), getattr(now, key)) for key in _SAME}
     if differing := {key: (there, new) for key, (there, new) in pairs.items() if there != new and there is not None}:
         raise ValueError(f"{directory} holds a certification of something else; it differs in {told(differing)}")
+    if missing := [index for index in certification.indices if index not in held]:
+        raise ValueError(f"{directory} holds no record of image {', '.join(map(str, missing[:5]))}: leave them out")
+    if not run.differences(now).keys() & set(_CLASSIFIER):
+        raise ValueError(
+            f"{directory} is of this very classifier: nothing is changed, in weights, precision, channels_last, "
+            "fold_batch_norm or compile; it is certified already, and report or recertify says how far"
+        )
     if checkpoint is None and weights_digest(certification.base_classifier) == run.weights_sha256:
         before = subject
     else:
-        before = recorded_subject(directory, run, checkpoint, **others)
+        before = recorded_subject(directory, run, checkpoint, advice="give it as --like_checkpoint FILE", **others)
     prior = Prior(run, held, recorded_certification(directory, run, before, certification.device))
     return dataclasses.replace(certification, prior=prior)
 

@@ -169,7 +169,7 @@ def _found(
     def watch(ready: int) -> None:
         if ready and not bar.n:
             bar.reset()  # The time that loading took says nothing of the examples.
-        bar.set_postfix_str(f"{ready} workers")
+        bar.set_postfix_str(f"{ready} worker{'s' * (ready != 1)}")
 
     if not indices:
         return

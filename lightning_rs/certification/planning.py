@@ -9,7 +9,7 @@ import time
 from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -230,6 +230,7 @@ def fit_draws(
     """
     least = least_draws(pilot, settings)
 
+    @cache  # A forecast measures what the mechanisms take: measured again, the one that fits might no more.
     def forecast(n: int) -> Forecast:
         return Forecast(pilot, dataclasses.replace(settings, n=n), confidence)
 

@@ -28,6 +28,7 @@ def recorded_subject(
     checkpoint: str | None = None,
     arch: str | None = None,
     weights: str | None = None,
+    advice: str = "give --checkpoint FILE, or with --arch a net that has its weights",
     **others: Any,
 ) -> Subject:
     """The subject of a certification; without a `checkpoint` that of the run in whose folder the certification lies.
@@ -36,6 +37,7 @@ def recorded_subject(
         directory: of the certification.
         run: its `run.json`.
         checkpoint, arch, weights, others: see `load_subject`.
+        advice: what to do if it is not found.
 
     Raises:
         OSError, ValueError: see `load_subject`; or no checkpoint is given, and none of the run has the weights that
@@ -59,7 +61,7 @@ def recorded_subject(
     looked = f"no checkpoint in {files[0].parent} has its weights" if files else "it lies in no training's folder"
     raise ValueError(
         f"the classifier is missing: {directory} holds records and not the classifier that they are of, and {looked}: "
-        "give --checkpoint FILE, or with --arch a net that has its weights"
+        f"{advice}"
     )
 
 

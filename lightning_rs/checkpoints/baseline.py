@@ -5,7 +5,11 @@ from __future__ import annotations
 from lightning_rs.checkpoints.ours import check_fits, load_own_checkpoint
 from lightning_rs.data import ImageDataModule
 from lightning_rs.noise import make_noise
+<<<<<<< HEAD
 from lightning_rs.objectives import BaselineObjective
+=======
+from lightning_rs.objectives import CATRS, Gaussian
+>>>>>>> cf2476c308de33653a36dd80b6f64e2d2886be08
 
 
 def load_baseline(module: BaselineObjective, data: ImageDataModule) -> str | None:
@@ -16,7 +20,7 @@ def load_baseline(module: BaselineObjective, data: ImageDataModule) -> str | Non
         data: that it is trained on.
 
     Returns:
-        A line where the baseline was trained under other noise.
+        A line where the baseline was trained by another objective or under other noise, or where there is none.
 
     Raises:
         OSError: no such file, or one that cannot be read.
@@ -25,7 +29,7 @@ def load_baseline(module: BaselineObjective, data: ImageDataModule) -> str | Non
     """
     path = module.hparams["baseline"]
     if path is None:
-        return None
+        return "CATRS without a baseline learns from its own predictions, which is not the published method"
     try:
         held = load_own_checkpoint(path)
         check_fits(held, data.name, data.facts)
@@ -40,4 +44,7 @@ def load_baseline(module: BaselineObjective, data: ImageDataModule) -> str | Non
         raise ValueError(f"baseline {path}: {error}") from None
     module.take_baseline(held.base_classifier)
     own, its = module.noise_distribution, make_noise(held.noise, held.sigma)
-    return None if own == its else f"the baseline {path} was trained under {its}, and is asked under {own}"
+    published = held.objective in (None, Gaussian.__name__)
+    others = [] if published else [f"by {held.objective}, and the method's is by Gaussian"]
+    others += [f"under {its}, and is asked under {own}"] if own != its else []
+    return f"the baseline {path} was trained {'; '.join(others)}" if others else None

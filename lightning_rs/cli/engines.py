@@ -23,7 +23,8 @@ def ray_options(
         given: what `RayOptions` takes; None where the user says nothing.
 
     Raises:
-        ValueError: an option of the other engine, numbers out of range, or Ray is not installed.
+        ValueError: an option of the other engine, numbers out of range, no GPU where workers of this machine need
+            one, or Ray is not installed.
     """
     given = {name: value for name, value in given.items() if value is not None}
     if engine == "lightning":
@@ -36,5 +37,7 @@ def ray_options(
         raise ValueError(f"gpus_per_worker is {given['gpus_per_worker']:g}, and the accelerator cpu: leave one out")
     on_gpu = accelerator == "gpu" or (accelerator == "auto" and torch.cuda.is_available())
     options = RayOptions(**{"gpus_per_worker": float(on_gpu)} | given)
+    if options.gpus_per_worker and options.address is None and not torch.cuda.is_available():
+        raise ValueError("this machine has no GPU for a worker: torch finds no CUDA device; --address names a cluster")
     import_ray()
     return options

@@ -78,9 +78,12 @@ def _one_line(message: str) -> str:
     """The part of a message that tells a user what to change; jsonargparse buries it in a list of failed types."""
     key = re.search(r'Parser key "([^"]+)"', message)
     causes = [c.strip() for c in re.findall(r"^\s*- (.*(?:(?<=':)\n.*)?)$", message, flags=re.MULTILINE)]
-    causes = [
-        c for c in causes if not c.startswith(("Expected a <class 'NoneType'>", "Expected a path", "Does not val"))
-    ]
+    nothing = ("Expected a <class 'NoneType'>", "Expected <class 'NoneType'>", "Expected a path", "Does not val")
+    causes = [c for c in causes if not c.startswith(nothing)]
+    given = re.search(r"^\s*Given value: (.*)$", message, flags=re.MULTILINE)
+    if given and causes and all(map(_KIND.fullmatch, causes)):
+        kinds = [_told_types(c).removeprefix("Expected ") for c in causes]
+        causes = [f"Expected {' or '.join(dict.fromkeys(kinds))}, got {given.group(1)}"]
     text = causes[0] if causes else re.sub(r"^Call to compute_fn of link .*? failed: ", "", message, flags=re.DOTALL)
     text = re.sub(r'Parser key "([^"]+)":\s*', r"\1: ", " ".join(text.split()))
     unknown = re.fullmatch(r"Expected a dot import path string: (.*)", text)
@@ -89,9 +92,19 @@ def _one_line(message: str) -> str:
         return f"unknown {known.kind} {unknown.group(1)!r}; known: {', '.join(sorted(known))}"
     if causes and key and (key.group(1) not in text or len(key.group(1)) == 1):  # One letter stands in any text.
         text = f"{key.group(1)}: {text}"
+    return _told_types(text).replace(". Got value:", ", got")
+
+
+def _told_types(text: str) -> str:
+    """What jsonargparse expected, in words rather than Python's types."""
+    text = re.sub(r"(?<=Expected )(?:a )?<class '([^']+)'>", lambda found: _TYPES.get(found[1], found[1]), text)
     text = re.sub(r"<class '([^']+)'>", r"\1", text.replace("typing.", ""))
-    text = re.sub(r"Literal\[([^\]]*)\]", r"one of \1", text).replace("a one of", "one of")
-    return text.replace(". Got value:", ", got")
+    text = re.sub(r"(?:a )?Literal\[([^\],]*)\]", r"\1", text)
+    return re.sub(r"(?:a )?Literal\[([^\]]*)\]", r"one of \1", text)
 
 
+_KIND = re.compile(r"Expected (a )?(<class '[^']+'>|typing\.Literal\[.*\])")
+_LIST = "a list, as in '[a, b]'"
+_TYPES = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "a text"}
+_TYPES |= {"list": _LIST, "collections.abc.Sequence": _LIST}
 _CLASSES = {"model": OBJECTIVES, "data": DATASETS}

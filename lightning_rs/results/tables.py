@@ -111,8 +111,9 @@ def share_table(runs: Sequence[Run]) -> Table | None:
 
 
 def to_rich(table: Table) -> RichTable:
-    """For the terminal."""
-    rich = RichTable(title=Text("\n".join(map(one_line, table.title.splitlines())), style="bold"))
+    """For the terminal; no narrower than its title, which would be broken otherwise."""
+    title = Text("\n".join(map(one_line, table.title.splitlines())), style="bold")
+    rich = RichTable(title=title, min_width=max((line.cell_len for line in title.split()), default=0))
     for i, name in enumerate(table.header):
         rich.add_column(Text(one_line(name)), justify="left" if i < table.names else "right", no_wrap=True)
     for i, row in enumerate(table.rows):

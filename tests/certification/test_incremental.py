@@ -52,6 +52,14 @@ def plain(records):
     return sorted((dataclasses.replace(r, seconds=0.0) for r in records), key=lambda r: r.index)
 
 
+@pytest.mark.parametrize("others", [{}, {"n": 500}, {"alpha": 0.1, "indices": [8]}])
+def test_the_very_same_classifier_is_refused(old, others):
+    """New draws of it would say less than its records."""
+    settings = dataclasses.replace(NEW, precision="float32", **others)
+    with pytest.raises(ValueError, match=f"^{old} is of this very classifier: nothing is changed"):
+        changed(old, settings)
+
+
 def test_a_tenth_of_the_draws_of_the_same_images(old):
     certification = changed(old)
     settings = certification.settings
@@ -105,12 +113,12 @@ def test_records_are_read_gone_on_with_and_certified_again(old, tmp_path):
 
 
 def test_other_weights_need_the_classifier_before(old, monkeypatch):
-    """And lose votes that are counted; without a change none is lost."""
-    with pytest.raises(ValueError, match="the classifier is missing"):
+    """And lose votes that are counted; of a change of last bits none is lost."""
+    with pytest.raises(ValueError, match="the classifier is missing: .* give it as --like_checkpoint FILE$"):
         changed(old, subject=other_weights())
     monkeypatch.setattr("lightning_rs.certification.incremental.recorded_subject", lambda *_, **__: make_subject())
     lost = []
-    for subject in (other_weights(), other_weights(0.0)):
+    for subject in (other_weights(), other_weights(1e-6)):
         certification = changed(old, dataclasses.replace(NEW, precision="float32"), subject)
         records = certify_examples(certification, INDICES)
         lost.append(sum(record.statistics["paired_counts"][0] for record in records))
@@ -138,6 +146,7 @@ def test_draws_are_others_than_those_of_before(old):
         ({"mechanisms": ["ugare", "cohen:norm=l1"]}, "like certifies with ugare alone, with options if any, got ugare"),
         ({"mechanisms": ["ugare", "ugare:share=0.2"]}, "like certifies with ugare alone"),
         ({"noise": "grid_gaussian:levels=16"}, "it differs in noise"),
+        ({"noise": "grid_gaussian:levels=16", "indices": [1]}, "it differs in noise"),  # Before what is missing of it.
         ({"n": 5}, "cannot certify anything with n = 5"),
         ({"stochastic": True, "precision": "float32"}, "takes none that are stochastic"),
     ],

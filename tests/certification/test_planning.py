@@ -1,6 +1,7 @@
 """Forecasts against half-spaces, whose certified accuracy is a binomial sum, and against certifications."""
 
 import dataclasses
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -92,6 +93,19 @@ def test_a_budget_is_spent_on_the_largest_round_number_of_draws(mechanism, monke
     assert more.makespan(2) > 100.0
     if mechanism == "cohen":  # 20 images on each device, 5,000 rows each.
         assert n == 4800
+
+
+def test_the_forecast_that_fits_a_budget_is_the_one_that_is_shown(monkeypatch):
+    """What the mechanisms take is measured: another time it may be more."""
+    measured = Counter()
+
+    def overhead(forecast):
+        measured[forecast.settings.n] += 1
+        return 0.01 if measured[forecast.settings.n] == 1 else 10.0
+
+    monkeypatch.setattr(Forecast, "_overhead", property(overhead))
+    pilot = slow(run_pilot(certification_of(CLEAR[:40], mechanisms=["cohen"]), 6, 200, shown=False), 1000)
+    assert fit_draws(pilot, pilot.certification.settings, 100.0).makespan(1) <= 100.0
 
 
 @pytest.mark.parametrize(("mechanism", "least"), [("cohen", 10), ("cohen_two_sided", 11), ("sequential_betting", 12)])

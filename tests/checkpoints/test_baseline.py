@@ -8,14 +8,14 @@ from checkpoints.test_trained_classifier import train as run
 import train
 from lightning_rs.checkpoints import load_baseline, load_checkpoint, resumable
 from lightning_rs.data import Digits
-from lightning_rs.objectives import CATRS, Gaussian
+from lightning_rs.objectives import CATRS, Clean, Gaussian
 
 
 def module(path, **change):
     return CATRS("digits_cnn", **FACTS, sigma=0.25, baseline=path and str(path), **change)
 
 
-def test_it_is_the_base_classifier_of_the_file_and_other_noise_is_said(tmp_path):
+def test_it_is_the_base_classifier_of_the_file_and_what_the_method_does_not_say_is_told(tmp_path):
     path = tmp_path / "gaussian.ckpt"
     theirs = save(path, Gaussian("digits_cnn", **FACTS, sigma=0.25))
     catrs = module(path)
@@ -25,7 +25,12 @@ def test_it_is_the_base_classifier_of_the_file_and_other_noise_is_said(tmp_path)
     save(path, Gaussian("digits_cnn", **FACTS, sigma=0.5))
     line = load_baseline(catrs, Digits())
     assert line == f"the baseline {path} was trained under Gaussian(0.5), and is asked under Gaussian(0.25)"
-    assert load_baseline(alone := module(None), Digits()) is None and alone.baseline is None
+    save(path, Clean("digits_cnn", **FACTS, sigma=0.25))
+    line = load_baseline(catrs, Digits())
+    assert line == f"the baseline {path} was trained by Clean, and the method's is by Gaussian"
+    line = load_baseline(alone := module(None), Digits())
+    assert line == "CATRS without a baseline learns from its own predictions, which is not the published method"
+    assert alone.baseline is None
 
 
 def test_what_does_not_serve_is_refused(tmp_path):

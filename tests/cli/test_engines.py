@@ -1,6 +1,7 @@
 import sys
 
 import pytest
+import torch
 
 from lightning_rs.certification.ray_pool import RayOptions
 from lightning_rs.cli.engines import ray_options
@@ -14,8 +15,8 @@ def asked(engine="ray", accelerator="cpu", devices="auto", num_nodes=1, **given)
 def test_lightning_needs_none_and_ray_has_defaults():
     assert asked("lightning", devices=2, num_nodes=2) is None
     assert asked() == RayOptions(workers="auto", cpus_per_worker=1.0, gpus_per_worker=0.0, address=None)
-    assert asked(accelerator="gpu").gpus_per_worker == 1.0
-    assert asked(accelerator="auto", gpus_per_worker=0.5).gpus_per_worker == 0.5
+    assert asked(accelerator="gpu", address="auto").gpus_per_worker == 1.0
+    assert asked(accelerator="auto", gpus_per_worker=0.5, address="auto").gpus_per_worker == 0.5
     assert asked(workers=3, address="head:6379") == RayOptions(workers=3, address="head:6379")
 
 
@@ -34,6 +35,13 @@ def test_lightning_needs_none_and_ray_has_defaults():
 )
 def test_what_does_not_go_together_is_refused(given, message):
     with pytest.raises(ValueError, match=message):
+        asked(**given)
+
+
+@pytest.mark.parametrize("given", [{"accelerator": "gpu"}, {"accelerator": "auto", "gpus_per_worker": 0.5}])
+def test_gpus_that_this_machine_does_not_have_are_refused_before_ray_is_started(given, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="^this machine has no GPU for a worker: torch finds no CUDA device; "):
         asked(**given)
 
 

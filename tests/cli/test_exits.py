@@ -1,6 +1,9 @@
 import signal
+from collections.abc import Sequence
+from typing import Literal
 
 import pytest
+from jsonargparse import auto_cli
 
 from lightning_rs.cli import CertifyParser, clean_exit, fail
 
@@ -62,4 +65,31 @@ def test_the_option_is_named_even_if_its_letter_stands_in_the_reason(capsys):
   Errors:
     - Expected a <class 'int'>. Got value: 0.5
   Given value: 0.5""")
-    assert capsys.readouterr().err == "error: n: Expected a int, got 0.5\n"
+    assert capsys.readouterr().err == "error: n: Expected an integer, got 0.5\n"
+
+
+@pytest.mark.parametrize(
+    ("option", "line"),
+    [
+        ("--devices=two", "error: devices: Expected an integer or 'auto', got two"),
+        ("--seed=x", "error: seed: Expected an integer or 'random', got x"),
+        ("--radii=0.5x", "error: radii: Expected a list, as in '[a, b]', got 0.5x"),
+        ("--mechanisms=cohen", "error: mechanisms: Expected a list, as in '[a, b]', got cohen"),
+        ("--sigma=a", "error: sigma: Expected a number, got a"),
+        ("--engine=rya", "error: engine: Expected one of 'lightning', 'ray', got rya"),
+    ],
+)
+def test_what_an_option_takes_is_said_in_words(option, line, capsys):
+    def program(
+        devices: int | Literal["auto"] = "auto",
+        seed: int | Literal["random"] = 0,
+        radii: list[float] | None = None,
+        mechanisms: Sequence[str] = (),
+        sigma: float | None = None,
+        engine: Literal["lightning", "ray"] = "lightning",
+    ) -> None:
+        """Never called."""
+
+    with pytest.raises(SystemExit):
+        auto_cli(program, args=[option], as_positional=False, parser_class=CertifyParser)
+    assert capsys.readouterr().err == line + "\n"

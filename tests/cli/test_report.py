@@ -58,7 +58,7 @@ def test_the_confidence_of_the_lower_limits(work):
         ("--sigma=0.5", "fixed says its sigma itself, 0.25: give 0.5 only to the sources that do not"),
         ("--sigma=[0.25, 0.5]", "sigma must be one value, or 1, one for each source in order, got 2"),
         ("--alpha=1", "alpha must lie in (0, 1), got 1.0"),
-        ("--n=0.5", "n: Expected a int"),
+        ("--n=0.5", "n: Expected an integer"),
         ("--norm=l7", "unknown norm 'l7'; known: l1, l2, l2_subspace, linf"),
         ("--column=id=x", "unknown column 'id'; known: correct, idx, label, predict, radius, time"),
         ("--output=.", ". is not the directory of a report: it holds fixed and no report.json; name a new one"),

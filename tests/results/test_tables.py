@@ -6,6 +6,7 @@ from rich.console import Console
 from run_cases import BETTER, DESCRIPTION, RECORDS
 
 from lightning_rs.results.figures import Envelope, figures
+from lightning_rs.results.report import show_table
 from lightning_rs.results.runs import run_of_records
 from lightning_rs.results.tables import (
     Table,
@@ -108,3 +109,11 @@ def test_hostile_names_stay_names_in_every_table():
     console.print(to_rich(table))
     shown = console.file.getvalue()
     assert "[red]\\x1b[31m" in shown and "\x1b[31m" not in shown
+
+
+def test_a_title_wider_than_its_table_is_not_broken(capsys):
+    title = "Certified accuracy (%)\nImageFolder-8dafa78b test, a long name, σ = 0.25 on the grid of 1/255, α = 0.001"
+    show_table(Table(title, ("mechanism", "R>0"), (("cohen", "98.3"),)))
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.strip() for line in lines[1:3]] == title.splitlines()
+    assert len({len(line) for line in lines[3:]}) == 1
