@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -24,11 +24,14 @@ class BaselineObjective(SmoothingModule, ABC):
         args, kwargs: see `SmoothingModule`.
 
     Attributes:
+        published_baseline: objective by which the published method trains its baseline, if it has to have one.
         baseline_digest: of the baseline's weights. Checkpoints hold it, and a training goes on with the same alone.
 
     Raises:
         ValueError: in training, a baseline that was named and not given.
     """
+
+    published_baseline: ClassVar[str | None] = None
 
     def __init__(self, *args: Any, baseline: str | None = None, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

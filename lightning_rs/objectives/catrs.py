@@ -146,6 +146,8 @@ class CATRS(BaselineObjective):
         ValueError: m, steps or warmup < 1, epsilon <= 0 or lbd < 0.
     """
 
+    published_baseline = "Gaussian"
+
     def __init__(
         self,
         *args: Any,

@@ -27,9 +27,9 @@ def test_it_is_the_base_classifier_of_the_file_and_what_the_method_does_not_say_
     assert line == f"the baseline {path} was trained under Gaussian(0.5), and is asked under Gaussian(0.25)"
     save(path, Clean("digits_cnn", **FACTS, sigma=0.25))
     line = load_baseline(catrs, Digits())
-    assert line == f"the baseline {path} was trained by Clean, and the method's is by Gaussian"
+    assert line == f"the baseline {path} was trained by Clean, and the published method's by Gaussian"
     line = load_baseline(alone := module(None), Digits())
-    assert line == "CATRS without a baseline learns from its own predictions, which is not the published method"
+    assert line == "CATRS without a baseline is not the published method, whose is by Gaussian"
     assert alone.baseline is None
 
 
