@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -15,12 +16,20 @@ from typing import Any
 # Tests run in as many processes as there are cores. Said before libraries are imported, which read it then.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
 from forking import ENVIRONMENT, LIBRARIES, ForkServer
+from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 pytest.register_assert_rewrite("loss_checks", "objective_checks")
+
+# Examples are the same in every run, and take the time they need. Numbers from whatever modules were imported before,
+# which Hypothesis would try as well, depend on the tests that a process had to run.
+settings.load_profile("ci")
+providers._get_local_constants = lambda: providers._local_constants
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = tempfile.TemporaryDirectory()  # Without credentials, and apart from what the tests look at.
@@ -73,6 +82,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not {"run_script", "run_python"} & vars(getattr(item, "module", item)).keys())
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Draws from global generators are the same whatever ran before, those of fixtures of any scope included."""
+    random.seed(0)
+    np.random.seed(0)  # noqa: NPY002
+    torch.default_generator.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> Path:
     """Working directory of a short `python train.py`; the run lies in runs/short. Each process of pytest has a copy."""
@@ -107,11 +124,12 @@ def checkpoint(trained: Path) -> Path:
 
 
 @pytest.fixture
-def unused_port() -> int:
-    """A port of this machine that nobody listens to."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+def unused_port() -> Iterator[int]:
+    """A port of this machine that nobody listens to, kept for the test: who asks for any free one gets another."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # The test itself may listen to it.
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

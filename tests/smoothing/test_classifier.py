@@ -315,7 +315,7 @@ def test_odd_values_end_in_one_line(call, parameter):
     assert sum(throw(call, parameter, value) for value in ODD) > len(ODD) / 3
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(of=st.sampled_from(PARAMETERS), value=odd)
 def test_any_value_serves_or_ends_in_one_line(of, value):
     assume(of[1] not in ("n", "n0") or not 1000 < as_number(value) < 2**31)  # As many draws would take long.
