@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -23,6 +24,8 @@ from filelock import FileLock
 from forking import ENVIRONMENT, LIBRARIES, ForkServer
 from hypothesis import settings
 from hypothesis.internal.conjecture import providers
+
+from lightning_rs.random_state import OwnRandomness, random_state, set_random_state
 
 pytest.register_assert_rewrite("loss_checks", "objective_checks")
 
@@ -85,9 +88,30 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
     """Draws from global generators are the same whatever ran before, those of fixtures of any scope included."""
-    random.seed(0)
-    np.random.seed(0)  # noqa: NPY002
-    torch.default_generator.manual_seed(0)
+    seed_generators(0)
+    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):  # What Lightning remembers of the last seed.
+        os.environ.pop(name, None)
+
+
+def seed_generators(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.default_generator.manual_seed(seed)
+
+
+@pytest.fixture
+def known_randomness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams of a classifier's own begin at known seeds instead of the system's entropy: chance fails no test."""
+    begin, seeds = OwnRandomness.__init__, itertools.count()
+
+    def begin_known(stream: OwnRandomness, device: torch.device) -> None:
+        begin(stream, device)
+        outside = random_state()
+        seed_generators(next(seeds))
+        stream.state = random_state()
+        set_random_state(outside)
+
+    monkeypatch.setattr(OwnRandomness, "__init__", begin_known)
 
 
 @pytest.fixture(scope="session")
