@@ -25,7 +25,7 @@ torch.set_num_threads(1)
 torch.manual_seed(0)
 classifier = build_base_classifier("digits_cnn", 10, (1, 8, 8), Digits.mean, Digits.std).eval()
 settings = CertificationSettings(
-    n0=20, n=1500, batch_size=100, mechanisms=["cohen", "kumar_score", "voracek"], limit=EXAMPLES
+    n0=20, n=700, batch_size=100, mechanisms=["cohen", "kumar_score", "voracek"], limit=EXAMPLES
 )
 dataset = Digits().dataset("test")
 certification = Certification(classifier, "digits_cnn", 10, Gaussian(0.25), dataset, "Digits", "test", settings)
