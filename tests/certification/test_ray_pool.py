@@ -62,7 +62,7 @@ def admit(greeting):
 def test_a_worker_that_is_killed_is_replaced_and_every_item_is_done_once(pool, tmp_path):
     numbers, ready = [], []
     hurry = tmp_path / "hurry"  # There is work until both have been there.
-    for greeting, square in pool.run(Squares, (None, 0.05, True, hurry), range(2000), admit, ready.append):
+    for greeting, square in pool.run(Squares, (None, 0.1, True, hurry), range(2000), admit, ready.append):
         numbers.append(square)
         if len(numbers) in (5, 20):
             os.kill(greeting.pid, signal.SIGKILL)
