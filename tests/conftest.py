@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import random
 import shutil
 import socket
 import subprocess
@@ -15,12 +17,22 @@ from typing import Any
 # Tests run in as many processes as there are cores. Said before libraries are imported, which read it then.
 os.environ["OMP_NUM_THREADS"] = "1"
 
+import numpy as np
 import pytest
 import torch
 from filelock import FileLock
 from forking import ENVIRONMENT, LIBRARIES, ForkServer
+from hypothesis import settings
+from hypothesis.internal.conjecture import providers
+
+from lightning_rs.random_state import OwnRandomness, random_state, set_random_state
 
 pytest.register_assert_rewrite("loss_checks", "objective_checks")
+
+# Examples are the same in every run, and take the time they need. Numbers from whatever modules were imported before,
+# which Hypothesis would try as well, depend on the tests that a process had to run.
+settings.load_profile("ci")
+providers._get_local_constants = lambda: providers._local_constants
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = tempfile.TemporaryDirectory()  # Without credentials, and apart from what the tests look at.
@@ -73,6 +85,35 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not {"run_script", "run_python"} & vars(getattr(item, "module", item)).keys())
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Draws from global generators are the same whatever ran before, those of fixtures of any scope included."""
+    seed_generators(0)
+    for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):  # What Lightning remembers of the last seed.
+        os.environ.pop(name, None)
+
+
+def seed_generators(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
+    torch.default_generator.manual_seed(seed)
+
+
+@pytest.fixture
+def known_randomness(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Streams of a classifier's own begin at known seeds instead of the system's entropy: chance fails no test."""
+    begin, seeds = OwnRandomness.__init__, itertools.count()
+
+    def begin_known(stream: OwnRandomness, device: torch.device) -> None:
+        begin(stream, device)
+        outside = random_state()
+        seed_generators(next(seeds))
+        stream.state = random_state()
+        set_random_state(outside)
+
+    monkeypatch.setattr(OwnRandomness, "__init__", begin_known)
+
+
 @pytest.fixture(scope="session")
 def trained(tmp_path_factory) -> Path:
     """Working directory of a short `python train.py`; the run lies in runs/short. Each process of pytest has a copy."""
@@ -107,11 +148,12 @@ def checkpoint(trained: Path) -> Path:
 
 
 @pytest.fixture
-def unused_port() -> int:
-    """A port of this machine that nobody listens to."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return free.getsockname()[1]
+def unused_port() -> Iterator[int]:
+    """A port of this machine that nobody listens to, kept for the test: who asks for any free one gets another."""
+    with socket.socket() as kept:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # The test itself may listen to it.
+        kept.bind(("127.0.0.1", 0))
+        yield kept.getsockname()[1]
 
 
 @pytest.fixture(scope="session")

@@ -37,7 +37,7 @@ def ends_in_one_line(check, value):
 
 
 @pytest.mark.parametrize("check", CHECKS.values(), ids=CHECKS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(value=odd)
 def test_any_value_passes_or_ends_in_one_line(check, value):
     ends_in_one_line(check, value)

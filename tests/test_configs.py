@@ -40,6 +40,8 @@ def is_variant(path):
 
 
 VARIANTS = [path for path in RECIPES if is_variant(path)]
+# Shallower nets of the same family. What differs from recipe to recipe is the objective.
+SHALLOW = {"resnet50": "resnet18", "cifar_resnet110": "cifar_resnet20"}
 DIGITS = {"architecture": "digits_cnn", "num_classes": 10, "input_shape": [1, 8, 8], "mean": [0.3], "std": [0.4]}
 
 
@@ -92,6 +94,10 @@ def test_the_objective_of_a_variant_takes_its_numbers(path):
     assert module.sigma == model["init_args"]["sigma"]
 
 
+def architecture(path):
+    return merge_configs(config_layers(path).values())["model"]["init_args"]["architecture"]
+
+
 @pytest.mark.parametrize(
     "path", [path for path in RECIPES if path not in VARIANTS], ids=lambda p: f"{p.parent.name}/{p.stem}"
 )
@@ -118,6 +124,10 @@ def test_two_steps_through_the_command_line(path, data, tmp_path, monkeypatch, r
         arguments += [f"--model.classifier={request.getfixturevalue('checkpoint')}"]
     if path.parent.name == "digits" and path.stem == "catrs":
         arguments += [f"--model.baseline={request.getfixturevalue('checkpoint')}"]
+    net, same = (architecture(recipe) for recipe in (path, path.with_name("gaussian.yaml")))
+    assert net == same  # With which that one is trained.
+    if path.stem != "gaussian" and net in SHALLOW:
+        arguments += [f"--model.architecture={SHALLOW[net]}"]
     accept_checksums(monkeypatch)
     monkeypatch.setattr(sys, "argv", ["train.py", *arguments])
     monkeypatch.chdir(tmp_path)

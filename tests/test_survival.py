@@ -7,7 +7,7 @@ import time
 from dataclasses import asdict
 
 import pytest
-from conftest import ROOT, SERVER, clean_environment, run_script
+from conftest import ROOT, SERVER, TIMEOUT, clean_environment, run_script
 
 from lightning_rs.results import RunDirectory
 from lightning_rs.results.environment import is_environment
@@ -51,7 +51,7 @@ def test_a_full_disk_ends_it_in_one_line_and_it_goes_on(checkpoint, tmp_path):
     arguments = ("--checkpoint", checkpoint, "--output", out, "--n=300", "--limit=40", "--wandb_mode=disabled")
     arguments += ("--accelerator=cpu", "--devices=1")
     process = start(*arguments, before="ulimit -f 8; ")  # No file above 8 KiB: writing more fails with EFBIG.
-    _, err = process.communicate(timeout=120)
+    _, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 2
     message = [line for line in err.splitlines() if "error:" in line]
     assert len(message) == 1, err
@@ -70,7 +70,7 @@ def test_of_two_that_start_at_one_moment_one_goes_on(checkpoint, tmp_path):
     out = tmp_path / "out"
     arguments = ("--checkpoint", checkpoint, "--output", out, "--n=5000", "--limit=40", "--wandb_mode=disabled")
     both = [start(*arguments, "--accelerator=cpu", "--devices=1") for _ in range(2)]
-    errors = {process.returncode: err for process in both for err in [process.communicate(timeout=300)[1]]}
+    errors = {process.returncode: err for process in both for err in [process.communicate(timeout=TIMEOUT)[1]]}
     assert sorted(errors) == [0, 2], errors
     message = [line for line in errors[2].splitlines() if line]
     assert len(message) == 1 and message[0].startswith(f"error: another certification is writing to {out}"), errors
@@ -82,12 +82,10 @@ def test_asked_to_stop_it_says_how_to_go_on(checkpoint, tmp_path, number):
     out = tmp_path / "out"
     arguments = ("--checkpoint", checkpoint, "--output", out, "--n=20000", "--limit=60", "--wandb_mode=disabled")
     process = start(*arguments, "--accelerator=cpu", "--devices=1")
-    for _ in range(600):
-        if len(lines(out)) >= 2:
-            break
+    while len(lines(out)) < 2 and process.poll() is None:
         time.sleep(0.1)
     process.send_signal(number)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=TIMEOUT)
     assert process.returncode == 128 + number
     assert f"stopped by {number.name}: finished examples are kept in {out}; start the same command again" in err
     assert "Traceback" not in err

@@ -166,6 +166,7 @@ def test_the_classifier_and_the_random_states_are_as_they_were():
     assert torch.equal(before["numpy"][1], after["numpy"][1])
 
 
+@pytest.mark.usefixtures("known_randomness")
 def test_stochastic_classifiers_are_attacked_through_their_randomness():
     class Dropped(HalfSpace):
         def forward(self, x):

@@ -103,7 +103,7 @@ def test_broadcasts_and_is_fast():
     for trials in (100, 10**9):
         start = time.process_time()
         hoeffding_kl_lower(means, trials, 0.001)
-        assert time.process_time() - start < 0.2
+        assert time.process_time() - start < 1  # About 0.01 s.
 
 
 @pytest.mark.parametrize("bound", BOUNDS)

@@ -107,7 +107,7 @@ def test_broadcasts_and_is_fast():
     x, uniform = rng.integers(0, 10**5 + 1, 10_000), rng.random(10_000)
     start = time.process_time()
     randomized_clopper_pearson_lower(x, 10**5, 0.001, uniform)
-    assert time.process_time() - start < 0.5
+    assert time.process_time() - start < 5  # About 0.2 s; one by one it would be half a minute.
 
 
 @pytest.mark.parametrize("bound", [randomized_clopper_pearson_lower, randomized_clopper_pearson_upper])

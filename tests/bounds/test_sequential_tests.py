@@ -245,7 +245,7 @@ def test_limit_is_where_the_wealth_reaches_the_level():
 
 
 @given(st.integers(1, 10**5), st.floats(0, 1), st.sampled_from([0.4, 0.05, 0.001, 1e-6]))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_one_alpha_is_enough_for_all_targets(trials, share, alpha):
     """Where the wealth reaches 1 / alpha it falls in p, so a rejected proportion is rejected with all below it."""
     p = np.linspace(0.001, 0.999, 400)

@@ -1,14 +1,16 @@
 import dataclasses
 import json
+import math
 import os
 import time
+from functools import partial
 
 import torch
 from cases import make_certification
 from torch import distributed, multiprocessing
 from torch.utils.data import TensorDataset
 
-from lightning_rs.certification import certify_together
+from lightning_rs.certification import certify_examples, certify_together, sharding
 from lightning_rs.certification.claims import Claims
 from lightning_rs.data import Digits
 
@@ -84,15 +86,27 @@ def uneven(limit):
     return dataclasses.replace(make_certification(limit=limit, **chosen), dataset=dataset)
 
 
-def certify_unevenly(rank, folder):
-    """A batch takes the same time on both processes, whatever else this machine does."""
+def certify_unevenly(answered, rank, folder):
+    """A batch takes the same time on both processes, whatever else this machine does: they wait for each other."""
+
+    def in_step(*_):
+        answered[rank] += 1
+        while min(answered) < answered[rank]:
+            time.sleep(0.001)
+
+    def to_the_end(*given):
+        yield from certify_examples(*given)
+        answered[rank] = math.inf
+
+    sharding.certify_examples = to_the_end  # In this process alone, which was forked for it.
     certification = uneven(16)
-    certification.base_classifier.register_forward_hook(lambda *_: time.sleep(0.004))
+    certification.base_classifier.register_forward_hook(in_step)
     return [sum(record.counts.values()) for record in certify_together(certification, folder / "out", shown=False)[1]]
 
 
 def test_an_uneven_load_ends_with_balanced_rows(tmp_path, unused_port):
-    draws, same = together(certify_unevenly, unused_port, tmp_path)
+    answered = multiprocessing.RawArray("d", WORLD)
+    draws, same = together(partial(certify_unevenly, answered), unused_port, tmp_path)
     assert draws == same and min(draws[::2]) >= 1000 and max(draws[1::2]) <= 50  # In a fixed stride: all on the first.
     files = [map(json.loads, file.open()) for file in (tmp_path / "out").glob("records-*.jsonl")]
     rows = [sum(draws[line["index"]] for line in file if "index" in line) for file in files]

@@ -200,6 +200,7 @@ def test_what_makes_no_scores_is_found_with_one_image(classifier, message):
         certification.ask()
 
 
+@pytest.mark.usefixtures("known_randomness")
 def test_a_random_classifier_is_found_with_one_image_unless_it_is_said_to_be_one():
     class MCDropout(nn.Module):
         def forward(self, x):

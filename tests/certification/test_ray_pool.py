@@ -62,7 +62,7 @@ def admit(greeting):
 def test_a_worker_that_is_killed_is_replaced_and_every_item_is_done_once(pool, tmp_path):
     numbers, ready = [], []
     hurry = tmp_path / "hurry"  # There is work until both have been there.
-    for greeting, square in pool.run(Squares, (None, 0.02, True, hurry), range(2000), admit, ready.append):
+    for greeting, square in pool.run(Squares, (None, 0.1, True, hurry), range(2000), admit, ready.append):
         numbers.append(square)
         if len(numbers) in (5, 20):
             os.kill(greeting.pid, signal.SIGKILL)
@@ -120,7 +120,7 @@ def test_where_no_cluster_is_and_no_room(unused_port, monkeypatch):
     start = time.monotonic()
     with pytest.raises(ValueError, match=r"^the Ray cluster at 127.0.0.1:\d+ cannot be used: .*refused"):
         RayPool(RayOptions(address=f"127.0.0.1:{unused_port}")).__enter__()
-    assert time.monotonic() - start < 10.0
+    assert time.monotonic() - start < 60.0  # Ray itself asks for minutes.
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(ValueError, match="^this needs ray, which is not installed"):
         RayPool(RayOptions())

@@ -219,7 +219,7 @@ def test_ten_thousand_examples(tmp_path):
     assert (tmp_path / "records-0.jsonl").stat().st_size < 2_700_000
     start = time.process_time()
     again, _ = recertify(directory.read(), run, 0.01, HARD)
-    assert time.process_time() - start < 20
+    assert time.process_time() - start < 60  # About 4 s.
     assert len(again) == 10_000
     _, radius, _ = certificates_of(again, "cohen")
     assert (radius > 0).all()

@@ -134,7 +134,7 @@ def test_odd_values_end_in_one_line(name):
     assert sum(throw(name, value) for value in ODD) > len(ODD) / 2
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(name=st.sampled_from(FIELDS), value=odd)
 def test_any_value_serves_or_ends_in_one_line(name, value):
     throw(name, value)

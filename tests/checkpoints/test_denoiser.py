@@ -1,4 +1,7 @@
-"""A denoiser in front of the classifier of a checkpoint, by the real commands and by hand."""
+"""A denoiser in front of the classifier of a checkpoint, by the real commands and by hand.
+
+Commands after the first run in this process, which has imported diffusers: that takes longer than they do.
+"""
 
 import json
 import shutil
@@ -8,8 +11,10 @@ import pytest
 import torch
 from conftest import run_script
 
+from lightning_rs.certify import main as certify_main
 from lightning_rs.checkpoints import load_checkpoint, with_denoiser
 from lightning_rs.models import set_sigma
+from lightning_rs.train import main as train_main
 
 FEW = ("--wandb.mode=disabled", "--live_certification.every_n_epochs=0", "--certification.n=100")
 
@@ -27,13 +32,26 @@ def behind(diffusion_folder, tmp_path_factory):
     return folder / "runs" / "a" / "checkpoints" / "last.ckpt"
 
 
-def certify(folder, *options, status=0):
-    arguments = ("--n=100", "--limit=2", "--wandb_mode=disabled", f"--output={folder / 'out'}", *options)
-    done = run_script("certify.py", *arguments, cwd=folder, status=status)
-    return json.loads((folder / "out" / "run.json").read_text().partition("\n}")[0] + "}") if not status else done
+def certify(folder, *options):
+    certify_main(["--n=100", "--limit=2", "--wandb_mode=disabled", f"--output={folder / 'out'}", *options])
+    return json.loads((folder / "out" / "run.json").read_text().partition("\n}")[0] + "}")
 
 
-def test_a_classifier_trained_behind_a_diffusion_model(behind, diffusion_folder, tmp_path):
+@pytest.fixture
+def refused(capsys):
+    """What a command says that ends with status 2."""
+
+    def refused(command, *arguments):
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            command(*arguments)
+        assert left.value.code == 2
+        return capsys.readouterr().err
+
+    return refused
+
+
+def test_a_classifier_trained_behind_a_diffusion_model(behind, diffusion_folder, tmp_path, refused):
     run = certify(tmp_path, f"--checkpoint={behind}", "--sigma=0.5")
     assert (run["denoiser"], run["sigma"]) == ("diffusion at t = 259 of 1000, epsilon", 0.5)
     # The denoiser is as its folder has it, and only the classifier was trained.
@@ -44,24 +62,22 @@ def test_a_classifier_trained_behind_a_diffusion_model(behind, diffusion_folder,
     own, folders = loaded.base_classifier.denoiser, again.base_classifier.denoiser
     assert all(torch.equal(own.state_dict()[key], value) for key, value in folders.state_dict().items())
     message = "error: the checkpoint has a denoiser in front already: leave denoiser out"
-    done = certify(tmp_path, f"--checkpoint={behind}", f"--denoiser=diffusion/{diffusion_folder}", status=2)
-    assert done.stderr.strip() == message
+    twice = (f"--checkpoint={behind}", f"--denoiser=diffusion/{diffusion_folder}")
+    assert refused(certify, tmp_path, *twice).strip() == message
 
 
-def test_its_training_is_resumed_by_those_who_name_the_model(behind):
-    folder = behind.parent.parent.parent.parent
+def test_its_training_is_resumed_by_those_who_name_the_model(behind, refused, monkeypatch):
+    monkeypatch.chdir(behind.parent.parent.parent.parent)
     place = "denoiser is 'diffusion/model', which is no part of this project"
-    done = run_script("train.py", "--resume=runs/a", cwd=folder, status=2)
-    assert place in done.stderr
-    done = run_script("train.py", "--resume=runs/a", "--denoiser=diffusion/./gone", cwd=folder, status=2)
-    assert "there is no folder ./gone" in done.stderr
+    assert place in refused(train_main, ["--resume=runs/a"])
+    gone = ["--resume=runs/a", "--denoiser=diffusion/./gone"]
+    assert "there is no folder ./gone" in refused(train_main, gone)
 
 
-def test_it_stands_before_a_classifier_that_never_saw_it(behind, checkpoint, tmp_path):
+def test_it_stands_before_a_classifier_that_never_saw_it(behind, checkpoint, tmp_path, refused):
     plain = certify(tmp_path, f"--checkpoint={checkpoint}")
     assert "denoiser" not in plain
-    done = certify(tmp_path, f"--checkpoint={checkpoint}", f"--denoiser={behind}", status=2)
-    assert "denoiser" in done.stderr
+    assert "denoiser" in refused(certify, tmp_path, f"--checkpoint={checkpoint}", f"--denoiser={behind}")
     shutil.rmtree(tmp_path / "out")
     run = certify(tmp_path, f"--checkpoint={checkpoint}", f"--denoiser={behind}")
     assert run["denoiser"] == "diffusion at t = 145 of 1000, epsilon"

@@ -1,6 +1,7 @@
 """With the real wandb, offline, and its service."""
 
 import csv
+import re
 import sys
 import time
 
@@ -64,9 +65,10 @@ def test_a_service_that_was_killed_is_said_once_and_stops_nothing(loggers, tmp_p
         work(loggers, tmp_path / "run", step)
     loggers[1].experiment.log({"loss": 0.5})
     loggers[1].experiment.config.update({"sigma": 0.5})
-    assert time.perf_counter() - start < 10
+    assert time.perf_counter() - start < wandb_log._PATIENCE  # Nothing waits for an answer of the service.
     (line,) = capsys.readouterr().err.splitlines()
-    assert line.startswith("W&B: ConnectionResetError (")
+    # Which of them depends on whether W&B finds out as it writes or as it reads.
+    assert re.match(r"W&B: (ConnectionResetError|BrokenPipeError|MailboxClosedError) \(", line)
     assert line.endswith("): it is off from here on; all else goes on")
     assert [row["step"] for row in rows(tmp_path / "run")] == ["0", "0", "1", "1", "2", "2", "3", "3"]
 
@@ -121,7 +123,7 @@ def test_without_wandb_there_is_the_other_log(tmp_path, capsys, monkeypatch):
 def test_a_training_whose_service_is_killed_ends_as_it_would(tmp_path):
     killers = ["--trainer.callbacks+=killer.ServiceKiller", "--trainer.callbacks.step=5"]
     done = run_script("train.py", *SHORT, *FEW, *killers, cwd=tmp_path, PYTHONPATH=str(ROOT / "tests" / "scripts"))
-    assert done.stderr.count("W&B: no API key") == done.stderr.count("W&B: ConnectionResetError (") == 1
+    assert done.stderr.count("W&B: no API key") == done.stderr.count("): it is off from here on") == 1
     assert "Traceback" not in done.stderr
     assert (tmp_path / "runs" / "run" / "checkpoints" / "last.ckpt").is_file()
     assert [row["epoch"] for row in rows(tmp_path / "runs" / "run") if row["certify/cohen/acr"]] == ["0", "1"]

@@ -33,7 +33,7 @@ def mirrored():
     del MECHANISMS._users["mirrored"]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(VOTES, ALPHAS)
 def test_is_the_largest_radius_at_a_share_of_alpha(counts, alpha):
     selection = [1] + [0] * (len(counts) - 1)

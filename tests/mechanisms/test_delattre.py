@@ -33,7 +33,7 @@ def test_can_abstain_where_two_sided_certifies():
     assert radius("cohen_two_sided", counts, selection=selection)[0] > 0.7
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(VOTES, ALPHAS)
 def test_never_above_two_sided_at_equal_shares(counts, alpha):
     """One pair at alpha / m each can only be smaller than Lemma R's pair at alpha / 2 each."""

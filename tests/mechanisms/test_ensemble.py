@@ -5,7 +5,7 @@ from vote_cases import ALPHAS, COUNTS, PROBABILITIES, VOTES, check_coverage, exa
 from lightning_rs.mechanisms import PAIR_RADII, get_mechanism
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(VOTES, ALPHAS)
 def test_order_relations(counts, alpha):
     of = {name: of_first(name, counts, alpha) for name in ("cohen_two_sided", "li", "cullen")}

@@ -11,7 +11,7 @@ def test_radius_is_its_formula_on_the_pair_of_votes():
     check_formula("lecuyer", lecuyer_radius)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(VOTES, ALPHAS)
 def test_never_above_two_sided(counts, alpha):
     assert of_first("cohen_two_sided", counts, alpha) * (1 + 1e-9) >= of_first("lecuyer", counts, alpha)

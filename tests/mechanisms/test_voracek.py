@@ -8,7 +8,7 @@ from lightning_rs import Statistics
 from lightning_rs.mechanisms import get_mechanism
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(VOTES, ALPHAS)
 def test_never_below_one_sided(counts, alpha):
     assert of_first("voracek", counts, alpha) >= of_first("cohen", counts, alpha) * (1 - 1e-9)

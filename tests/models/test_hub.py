@@ -65,5 +65,5 @@ def test_a_server_that_says_nothing_is_not_waited_for(monkeypatch):
         start = time.monotonic()
         with pytest.raises(OSError, match="cannot be fetched"):
             hub_folder("owner/net", ["config.json"])
-        assert time.monotonic() - start < 10
+        assert time.monotonic() - start < 60  # Its own client would try for minutes.
         huggingface_hub.close_session()

@@ -154,7 +154,7 @@ bands = st.lists(st.floats(0.0, 1.0).map(lambda p: min(p, 1 - 1e-12)), min_size=
 
 
 @given(band=bands, confidence=st.floats(0.001, 0.999), sigma=st.floats(0.05, 5.0), grow=st.floats(0.0, 1.0))
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=120)
 def test_monotone_and_safe(band, confidence, sigma, grow):
     thresholds = np.arange(1, len(band) + 1) / len(band)
     band = np.array(band)

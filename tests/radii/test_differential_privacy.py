@@ -202,7 +202,7 @@ probabilities = st.one_of(
 
 @pytest.mark.parametrize("radius", RADII)
 @given(pair=st.tuples(probabilities, probabilities), sigma=st.floats(0.01, 10.0))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_neyman_pearson_dominates(radius, pair, sigma):
     e0, e1 = max(pair), min(pair)
     value = radius(e0, e1, sigma)
@@ -215,7 +215,7 @@ def test_neyman_pearson_dominates(radius, pair, sigma):
 
 @pytest.mark.parametrize("radius", RADII)
 @given(values=st.lists(probabilities.filter(lambda p: p > 1e-300), min_size=3, max_size=3, unique=True))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_monotone(radius, values):
     low, middle, high = sorted(values)
     lead = radius(high, low, 1.0)

@@ -186,7 +186,7 @@ def test_extremes_stay_finite_and_sound():
 shares = st.floats(0.0, 1.0)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.floats(0.501, 0.99999), shares, shares, st.floats(0.0, 0.4), shares, shares)
 def test_never_below_zeroth_order_and_monotone(q, m1, m2, up, less, more):
     m1, m2 = m1 * rho(q), m2 * rho(q)
@@ -203,7 +203,7 @@ def test_never_below_zeroth_order_and_monotone(q, m1, m2, up, less, more):
     assert first_order_radius(q, 9.0, m2, 1.0)[0] <= r + slack
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.floats(0.501, 0.9999), st.floats(-1, 1), shares, st.floats(0.05, 3.0), st.floats(0.0, 0.4), shares, shares)
 def test_directional_probability_is_monotone(q, m1, m2, r, up, more, higher):
     p = first_order_directional_probability(q, m1 * rho(q), m2 * rho(q), r)

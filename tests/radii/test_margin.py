@@ -68,14 +68,14 @@ margins = st.floats(-1.0, 1.0).filter(lambda m: m <= 0.0 or m > 1e-290)
 
 
 @given(margin=margins, sigma=st.floats(1e-3, 1e3))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_margin_radius_dominates_smoothing_alone_and_scales(margin, sigma):
     assert 0.0 <= lipschitz_radius(margin, sigma) <= margin_radius(margin, sigma)
     assert margin_radius(margin, sigma) == pytest.approx(sigma * margin_radius(margin, 1.0), rel=1e-13)
 
 
 @given(pair=st.tuples(margins, margins), base=st.none() | st.floats(1e-3, 1e3))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_monotone(pair, base):
     low, high = sorted(pair)
     assert lipschitz_radius(low, 0.5, base) <= lipschitz_radius(high, 0.5, base)

@@ -209,7 +209,7 @@ def test_a_directory_in_the_place_of_a_file(tmp_path):
         RunDirectory(tmp_path / "b").run()
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(data=st.data())
 def test_no_flipped_byte_is_believed(tmp_path_factory, data):
     """In run.json or a record: refused, but where it tears the last line."""

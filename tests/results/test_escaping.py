@@ -31,7 +31,7 @@ TEXT = st.text(st.characters(codec=None), max_size=40) | st.text(alphabet=string
 def each(test):
     for text in HOSTILE:
         test = example(text)(test)
-    return settings(max_examples=200, deadline=None)(given(TEXT)(test))
+    return settings(max_examples=200)(given(TEXT)(test))
 
 
 @each

@@ -167,7 +167,7 @@ def test_file_names_are_ones_that_file_systems_take():
 
 
 @given(st.floats(min_value=0.0, max_value=1e6))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_digits_are_rounded_down_and_no_radius_is_lost(radius):
     text = rounded_down(radius)
     assert Decimal(text) <= Decimal(radius)
@@ -188,7 +188,7 @@ def test_digits_are_rounded_down_and_no_radius_is_lost(radius):
         max_size=8,
     )
 )
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_there_and_back_never_raises_a_radius(tmp_path_factory, rows):
     records = [
         replace(record(i, label, 0, {0: 1}, prediction, radius if prediction >= 0 else 0.0), seconds=seconds)
@@ -216,7 +216,7 @@ MUTATION = st.tuples(st.integers(0, len(WHOLE) - 1), st.integers(0, 3), st.binar
 
 
 @given(st.lists(MUTATION, min_size=1, max_size=4))
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_mutated_bytes_are_read_or_refused(tmp_path_factory, mutations):
     content = WHOLE
     for place, removed, inserted in mutations:
@@ -235,7 +235,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES, max_size=40), st.booleans())
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=500)
 def test_pieces_in_any_order_are_read_or_refused(tmp_path_factory, pieces, header):
     check_damaged(tmp_path_factory.mktemp("tsv") / "file", HEADER.encode() * header + b"".join(pieces))
 

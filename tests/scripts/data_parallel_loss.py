@@ -78,10 +78,9 @@ def work(rank, world_size, port, results):
 
 
 if __name__ == "__main__":
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    with multiprocessing.Manager() as manager:
-        results = manager.dict()
+    with socket.socket() as kept, multiprocessing.Manager() as manager:
+        kept.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # The processes may listen there, and nobody else.
+        kept.bind(("127.0.0.1", 0))
+        results, port = manager.dict(), kept.getsockname()[1]
         multiprocessing.start_processes(work, (2, port, results), nprocs=2, start_method="fork")
         print(json.dumps(dict(results)))

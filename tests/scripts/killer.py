@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -11,9 +12,10 @@ from pytorch_lightning import Callback
 def kill_wandb_service():
     """Kills the wandb-core that this process started."""
     for status in Path("/proc").glob("[0-9]*/status"):
-        text = status.read_text()
-        if text.startswith("Name:\twandb-core") and f"\nPPid:\t{os.getpid()}\n" in text:
-            os.kill(int(status.parent.name), signal.SIGKILL)
+        with suppress(FileNotFoundError, ProcessLookupError):  # Others end meanwhile.
+            text = status.read_text()
+            if text.startswith("Name:\twandb-core") and f"\nPPid:\t{os.getpid()}\n" in text:
+                os.kill(int(status.parent.name), signal.SIGKILL)
 
 
 class ServiceKiller(Callback):

@@ -10,6 +10,7 @@ from torch.nn import functional
 
 from lightning_rs import SmoothedClassifier
 
+pytestmark = pytest.mark.usefixtures("known_randomness")
 torch.manual_seed(0)
 NET = nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 3)).eval()
 NORM = nn.BatchNorm1d(20).train()

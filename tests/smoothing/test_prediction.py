@@ -27,7 +27,7 @@ def test_predict_names_the_class_or_abstains():
     g = SmoothedClassifier(half_space, 2, sigma=1.0)
     x = torch.tensor([[2.0, 5.0], [-2.0, 5.0], [0.0, 5.0]])
     for test in ("top_two", "top_class"):
-        assert np.array_equal(g.predict(x, n=1000, alpha=0.001, test=test), [1, 0, ABSTAIN])
+        assert np.array_equal(g.predict(x, n=1000, alpha=0.001, test=test, seed=0), [1, 0, ABSTAIN])
 
 
 @pytest.mark.parametrize("counts", [[60, 30, 10], [48, 30, 22], [52, 24, 24], [45, 45, 10]])
