@@ -23,16 +23,13 @@ import torch
 from filelock import FileLock
 from forking import ENVIRONMENT, LIBRARIES, ForkServer
 from hypothesis import settings
-from hypothesis.internal.conjecture import providers
 
 from lightning_rs.random_state import OwnRandomness, random_state, set_random_state
 
 pytest.register_assert_rewrite("loss_checks", "objective_checks")
 
-# Examples are the same in every run, and take the time they need. Numbers from whatever modules were imported before,
-# which Hypothesis would try as well, depend on the tests that a process had to run.
+# Examples are the same in every run, up to numbers from imported modules, and take the time they need.
 settings.load_profile("ci")
-providers._get_local_constants = lambda: providers._local_constants
 
 ROOT = Path(__file__).resolve().parent.parent
 HOME = tempfile.TemporaryDirectory()  # Without credentials, and apart from what the tests look at.
