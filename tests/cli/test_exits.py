@@ -1,6 +1,6 @@
 import signal
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from jsonargparse import auto_cli
@@ -76,6 +76,7 @@ def test_the_option_is_named_even_if_its_letter_stands_in_the_reason(capsys):
         ("--radii=0.5x", "error: radii: Expected a list, as in '[a, b]', got 0.5x"),
         ("--mechanisms=cohen", "error: mechanisms: Expected a list, as in '[a, b]', got cohen"),
         ("--sigma=a", "error: sigma: Expected a number, got a"),
+        ("--facts=3", "error: facts: Expected a mapping, as in '{a: 1}', got 3"),
         ("--engine=rya", "error: engine: Expected one of 'lightning', 'ray', got rya"),
     ],
 )
@@ -86,6 +87,7 @@ def test_what_an_option_takes_is_said_in_words(option, line, capsys):
         radii: list[float] | None = None,
         mechanisms: Sequence[str] = (),
         sigma: float | None = None,
+        facts: dict[str, Any] | None = None,
         engine: Literal["lightning", "ray"] = "lightning",
     ) -> None:
         """Never called."""
