@@ -4,6 +4,7 @@ from typing import Any, Literal
 
 import pytest
 from jsonargparse import auto_cli
+from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_rs.cli import CertifyParser, clean_exit, fail
 
@@ -21,6 +22,14 @@ def test_ctrl_c_ends_in_one_line(capsys):
         signal.raise_signal(signal.SIGINT)
     assert left.value.code == 130
     assert capsys.readouterr().err == "\nstopped by SIGINT\n"
+
+
+def test_of_several_processes_one_says_why_they_end(monkeypatch, capsys):
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    for error in (ValueError("a"), KeyboardInterrupt()):
+        with pytest.raises(SystemExit), clean_exit():
+            raise error
+    assert not capsys.readouterr().err
 
 
 def test_other_errors_keep_their_traceback():
