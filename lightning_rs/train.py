@@ -167,9 +167,10 @@ class TrainCLI(LightningCLI):
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         DATASETS.add(type(self.datamodule))
-        check_training(self.config, self.config_init, self.model, self.datamodule)
+        # Before the loss is looked at, which may ask it.
         if isinstance(self.model, BaselineObjective) and (line := load_baseline(self.model, self.datamodule)):
             say(line)
+        check_training(self.config, self.config_init, self.model, self.datamodule)
         resumed_at = self._resume() if self.config.resume else self._start()
         kwargs["default_root_dir"] = str(self.directory)
         files = RunCheckpoints(self.directory / "checkpoints", self.resumed)

@@ -10,7 +10,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +84,23 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Draws from global generators are the same whatever ran before, those of fixtures of any scope included."""
+    """Draws from global generators are the same whatever ran before."""
     seed_generators(0)
     for name in ("PL_GLOBAL_SEED", "PL_SEED_WORKERS"):  # What Lightning remembers of the last seed.
         os.environ.pop(name, None)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef) -> Generator[None, Any, Any]:
+    """What tests share is the same whichever of them asks for it first, and takes no draws from that one."""
+    if fixturedef.scope == "function":
+        return (yield)
+    outside = random_state()
+    seed_generators(1)  # Not the draws of the tests themselves.
+    try:
+        return (yield)
+    finally:
+        set_random_state(outside)
 
 
 def seed_generators(seed: int) -> None:

@@ -12,7 +12,6 @@ from lightning_rs.certification.recorded import recorded_certification, recorded
 from lightning_rs.certification.settings import CertificationSettings
 from lightning_rs.certification.subject import Subject
 from lightning_rs.mechanisms.ugare import Ugare
-from lightning_rs.models import weights_digest
 from lightning_rs.results import RunDescription
 from lightning_rs.results.description import told
 from lightning_rs.results.runs import read_directory
@@ -35,11 +34,11 @@ def incremental_certification(
 ) -> Certification:
     """The certification of a changed classifier that goes on from the records of the one before.
 
-    The classifier before is the subject's own where its weights are those of the records, and only its preparation is
-    changed; otherwise that of `checkpoint`, or of the training in whose folder the records lie. It takes the images
-    of the records unless some are named, `ugare` unless another text of it is named, and a tenth of the records' draws
-    unless another number than the default is asked for. The class was selected by the records' selection draws, which
-    it has for its n0.
+    The classifier before is the subject's own where it has the weights and the architecture of the records, and only
+    its preparation is changed; otherwise that of `checkpoint`, or of the training in whose folder the records lie. It
+    takes the images of the records unless some are named, `ugare` unless another text of it is named, and a tenth of
+    the records' draws unless another number than the default is asked for. The class was selected by the records'
+    selection draws, which it has for its n0.
 
     Args:
         certification: of the changed classifier, as certified anew.
@@ -50,8 +49,8 @@ def incremental_certification(
 
     Raises:
         OSError, ValueError: see `recorded_subject` and `read_directory`; records that cannot be gone on from, of other
-            images or noise, that lack an image, or of the very same classifier; other mechanisms; classifiers that
-            answer at random.
+            images or noise, that lack an image, or of the very same classifier; a classifier before of another
+            architecture than theirs; other mechanisms; classifiers that answer at random.
     """
     records, run, _ = read_directory(directory)
     if run.like is not None:
@@ -76,10 +75,17 @@ def incremental_certification(
             f"{directory} is of this very classifier: nothing is changed, in weights, precision, channels_last, "
             "fold_batch_norm or compile; it is certified already, and report or recertify says how far"
         )
-    if checkpoint is None and weights_digest(certification.base_classifier) == run.weights_sha256:
+    same = now.weights_sha256 == run.weights_sha256 and run.architecture in (None, now.architecture)
+    if checkpoint is None and same:
         before = subject
     else:
         before = recorded_subject(directory, run, checkpoint, advice="give it as --like_checkpoint FILE", **others)
+    # Nets with other activations, say, may have the same weights: what it answers now is not what was counted then.
+    if run.architecture not in (None, before.loaded.architecture):
+        raise ValueError(
+            f"{directory} is of the architecture {run.architecture}, and {before.name}, which is to be the classifier "
+            f"before, of {before.loaded.architecture}"
+        )
     prior = Prior(run, held, recorded_certification(directory, run, before, certification.device))
     return dataclasses.replace(certification, prior=prior)
 

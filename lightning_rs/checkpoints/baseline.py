@@ -21,12 +21,14 @@ def load_baseline(module: BaselineObjective, data: ImageDataModule) -> str | Non
 
     Raises:
         OSError: no such file, or one that cannot be read.
-        ValueError: no checkpoint of ours, see `load_own_checkpoint`, or one of other classes or images than those of
-            `data`.
+        ValueError: none where one is needed; no checkpoint of ours, see `load_own_checkpoint`, or one of other classes
+            or images than those of `data`.
     """
     path, published = module.hparams["baseline"], module.published_baseline
     if path is None:
         name = type(module).__name__
+        if module.needs_baseline:
+            raise ValueError(f"{name} needs a baseline: give --model.baseline FILE, a checkpoint of train.py")
         return f"{name} without a baseline is not the published method, whose is by {published}" if published else None
     try:
         held = load_own_checkpoint(path)

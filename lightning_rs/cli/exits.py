@@ -29,7 +29,8 @@ def clean_exit() -> Iterator[None]:
     except (ValueError, OSError, MisconfigurationException) as error:
         fail(str(error))
     except KeyboardInterrupt:
-        print("\nstopped by SIGINT", file=sys.stderr)
+        if not rank_zero_only.rank:
+            print("\nstopped by SIGINT", file=sys.stderr)
         sys.exit(128 + signal.SIGINT)
 
 
@@ -106,5 +107,5 @@ def _told_types(text: str) -> str:
 _KIND = re.compile(r"Expected (a )?(<class '[^']+'>|typing\.Literal\[.*\])")
 _LIST = "a list, as in '[a, b]'"
 _TYPES = {"int": "an integer", "float": "a number", "bool": "true or false", "str": "a text"}
-_TYPES |= {"list": _LIST, "collections.abc.Sequence": _LIST}
+_TYPES |= {"list": _LIST, "collections.abc.Sequence": _LIST, "dict": "a mapping, as in '{a: 1}'"}
 _CLASSES = {"model": OBJECTIVES, "data": DATASETS}

@@ -14,7 +14,7 @@ from lightning_rs.objectives.base import SmoothingModule
 
 
 class BaselineObjective(SmoothingModule, ABC):
-    """An objective that may ask a frozen base classifier, the baseline, for its scores.
+    """An objective that asks a frozen base classifier, the baseline, for its scores.
 
     The baseline is no part of what is trained, counted, averaged, saved or certified; copies of the module share it.
     It is where the module is, of its type, and computed by the same engine.
@@ -24,13 +24,15 @@ class BaselineObjective(SmoothingModule, ABC):
         args, kwargs: see `SmoothingModule`.
 
     Attributes:
+        needs_baseline: whether there is no loss without one.
         published_baseline: objective by which the published method trains its baseline, if it has to have one.
         baseline_digest: of the baseline's weights. Checkpoints hold it, and a training goes on with the same alone.
 
     Raises:
-        ValueError: in training, a baseline that was named and not given.
+        ValueError: in training, a baseline that was named or is needed, and not given.
     """
 
+    needs_baseline: ClassVar[bool] = True
     published_baseline: ClassVar[str | None] = None
 
     def __init__(self, *args: Any, baseline: str | None = None, **kwargs: Any) -> None:
@@ -56,8 +58,9 @@ class BaselineObjective(SmoothingModule, ABC):
 
     def setup(self, stage: str) -> None:
         named = self.hparams["baseline"]
-        if stage == "fit" and named is not None and self.baseline is None:
-            raise ValueError(f"the baseline {named} was not loaded: give its base classifier to take_baseline")
+        if stage == "fit" and self.baseline is None and (self.needs_baseline or named is not None):
+            which = "the baseline" if named is None else f"the baseline {named}"
+            raise ValueError(f"{which} was not loaded: give its base classifier to take_baseline")
         super().setup(stage)
         if stage == "fit" and self.baseline is not None:
             self._baseline_scores = self.engine.set_up(self.baseline)

@@ -146,6 +146,7 @@ class CATRS(BaselineObjective):
         ValueError: m, steps or warmup < 1, epsilon <= 0 or lbd < 0.
     """
 
+    needs_baseline = False
     published_baseline = "Gaussian"
 
     def __init__(

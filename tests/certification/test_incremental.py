@@ -128,6 +128,19 @@ def test_other_weights_need_the_classifier_before(old, monkeypatch):
         changed(old, subject=other_weights())
 
 
+def test_a_net_of_another_architecture_is_not_the_one_before_though_it_has_its_weights(old, monkeypatch):
+    """Compared with itself it would lose no vote, whatever it answers."""
+    subject = make_subject()
+    other = dataclasses.replace(subject, loaded=dataclasses.replace(subject.loaded, architecture="bent"))
+    with pytest.raises(ValueError, match="the classifier is missing"):
+        changed(old, subject=other)
+    monkeypatch.setattr("lightning_rs.certification.incremental.recorded_subject", lambda *_, **__: other)
+    with pytest.raises(ValueError, match=f"^{old} is of the architecture linear, and last.ckpt, .* of bent$"):
+        changed(old, subject=other)
+    monkeypatch.setattr("lightning_rs.certification.incremental.recorded_subject", lambda *_, **__: subject)
+    assert changed(old, subject=other).prior.certification.architecture == "linear"
+
+
 def test_draws_are_others_than_those_of_before(old):
     """Independent of the votes that chose between pairs and draws alone."""
     certification = changed(old)

@@ -33,6 +33,15 @@ def test_it_is_the_base_classifier_of_the_file_and_what_the_method_does_not_say_
     assert alone.baseline is None
 
 
+class Distilled(CATRS):
+    needs_baseline = True
+
+
+def test_one_that_is_needed_is_missed_before_any_work():
+    with pytest.raises(ValueError, match="^Distilled needs a baseline: give --model.baseline FILE, a checkpoint of"):
+        load_baseline(Distilled("digits_cnn", **FACTS), Digits())
+
+
 def test_what_does_not_serve_is_refused(tmp_path):
     path = tmp_path / "three.ckpt"
     save(path, Gaussian("digits_cnn", **FACTS | {"num_classes": 3}))
@@ -98,7 +107,8 @@ class Distillation(BaselineObjective):
     def loss(self, x, y):
         noisy = x + self.noise(x)
         logits = self(noisy)
-        return {"distance": F.mse_loss(logits, self.baseline_logits(noisy))}, logits
+        distance = F.mse_loss(logits, self.baseline_logits(noisy))
+        return {"distance": distance, "cross_entropy": F.cross_entropy(logits, y)}, logits
 """
 
 
@@ -112,8 +122,8 @@ def test_its_net_and_the_objective_may_be_the_users_own(tmp_path):
     way = "--model.architecture teaching.Net to train.py or --plugins teaching if it is a class$"
     with pytest.raises(ValueError, match=f"^baseline {path}: .* if it is yours, give --arch .*{way}"):
         load_baseline(module(path), Digits())
-    options = (f"--model.baseline={path}", "--plugins=teaching", "--trainer.max_epochs=1", "--name=a")
-    run(tmp_path, "--model=teaching.Distillation", *options)
+    options = ("--model=teaching.Distillation", "--plugins=teaching", "--trainer.max_epochs=1", "--name=a")
+    run(tmp_path, *options, f"--model.baseline={path}", "--checkpoint.monitor=train/distance")
     held = torch.load(last, weights_only=True)
     theirs.take_baseline(theirs.base_classifier)
     assert held["hyper_parameters"]["architecture"] == "digits_cnn"

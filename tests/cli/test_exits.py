@@ -1,9 +1,10 @@
 import signal
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from jsonargparse import auto_cli
+from pytorch_lightning.utilities import rank_zero_only
 
 from lightning_rs.cli import CertifyParser, clean_exit, fail
 
@@ -21,6 +22,14 @@ def test_ctrl_c_ends_in_one_line(capsys):
         signal.raise_signal(signal.SIGINT)
     assert left.value.code == 130
     assert capsys.readouterr().err == "\nstopped by SIGINT\n"
+
+
+def test_of_several_processes_one_says_why_they_end(monkeypatch, capsys):
+    monkeypatch.setattr(rank_zero_only, "rank", 1)
+    for error in (ValueError("a"), KeyboardInterrupt()):
+        with pytest.raises(SystemExit), clean_exit():
+            raise error
+    assert not capsys.readouterr().err
 
 
 def test_other_errors_keep_their_traceback():
@@ -76,6 +85,7 @@ def test_the_option_is_named_even_if_its_letter_stands_in_the_reason(capsys):
         ("--radii=0.5x", "error: radii: Expected a list, as in '[a, b]', got 0.5x"),
         ("--mechanisms=cohen", "error: mechanisms: Expected a list, as in '[a, b]', got cohen"),
         ("--sigma=a", "error: sigma: Expected a number, got a"),
+        ("--facts=3", "error: facts: Expected a mapping, as in '{a: 1}', got 3"),
         ("--engine=rya", "error: engine: Expected one of 'lightning', 'ray', got rya"),
     ],
 )
@@ -86,6 +96,7 @@ def test_what_an_option_takes_is_said_in_words(option, line, capsys):
         radii: list[float] | None = None,
         mechanisms: Sequence[str] = (),
         sigma: float | None = None,
+        facts: dict[str, Any] | None = None,
         engine: Literal["lightning", "ray"] = "lightning",
     ) -> None:
         """Never called."""

@@ -7,8 +7,8 @@ import torch
 from objective_checks import ARGUMENTS, OPTIONS, batch
 from pytorch_lightning import Trainer
 from torch.nn import functional as F
+from torch.optim.swa_utils import AveragedModel
 
-from lightning_rs.callbacks import EMA
 from lightning_rs.models import build_base_classifier
 from lightning_rs.objectives import BaselineObjective, Engine
 
@@ -60,10 +60,9 @@ def test_the_loss_sees_its_logits_without_gradient():
 
 
 def test_copies_as_an_average_of_the_weights_share_it():
-    module, ema = build(), EMA()
+    module = build()
     assert copy.deepcopy(module).baseline is module.baseline
-    ema.setup(Trainer(enable_checkpointing=False, **OPTIONS), module, "fit")
-    average = ema._average_model.module
+    average = AveragedModel(module).module
     assert average.baseline is module.baseline and average.base_classifier is not module.base_classifier
 
 
@@ -95,6 +94,8 @@ def test_its_passes_are_compiled_beside_those_of_the_classifier():
     assert graphs["unique_graphs"] == 2
 
 
-def test_one_that_was_named_and_not_given_is_missed():
+def test_one_that_was_named_or_is_needed_and_was_not_given_is_missed():
+    with pytest.raises(ValueError, match="^the baseline was not loaded: give its base classifier"):
+        Distillation(**ARGUMENTS).setup("fit")
     with pytest.raises(ValueError, match="the baseline theirs.ckpt was not loaded: give its base classifier"):
         Distillation(**ARGUMENTS, baseline="theirs.ckpt").setup("fit")

@@ -14,6 +14,13 @@ pytestmark = pytest.mark.usefixtures("known_randomness")
 torch.manual_seed(0)
 NET = nn.Sequential(nn.Linear(20, 16), nn.ReLU(), nn.Linear(16, 3)).eval()
 NORM = nn.BatchNorm1d(20).train()
+SEEDS = itertools.count()
+
+
+@pytest.fixture(autouse=True)
+def same_seeds(monkeypatch):
+    """Of generators that no global state sets back: others in every call, and in every test the same."""
+    monkeypatch.setitem(globals(), "SEEDS", itertools.count())
 
 
 def dropout(rows):
@@ -41,9 +48,9 @@ def own_generators(rows):
     return NET(rows + torch.from_numpy(noise).to(rows))
 
 
-def out_of_reach(rows, seeds=itertools.count()):  # noqa: B008 - it is to go on from call to call.
+def out_of_reach(rows):
     """From generators that no global state sets back."""
-    noise = np.random.default_rng(next(seeds)).normal(size=tuple(rows.shape))
+    noise = np.random.default_rng(next(SEEDS)).normal(size=tuple(rows.shape))
     return NET(rows + torch.from_numpy(noise).to(rows))
 
 
@@ -145,10 +152,9 @@ def test_one_row_a_call_shares_with_nobody():
 
 def test_draws_that_cannot_be_replayed_are_compared_in_law():
     """A generator that no state sets back draws others in every call, and batch norm still shows."""
-    seeds = itertools.count()  # Chance fails no test: the draws are the same whenever this one runs.
 
     def mixing(rows):
-        noise = np.random.default_rng(next(seeds)).normal(size=tuple(rows.shape), scale=0.01)
+        noise = np.random.default_rng(next(SEEDS)).normal(size=tuple(rows.shape), scale=0.01)
         return NET(NORM(rows + torch.from_numpy(noise).to(rows)))
 
     with pytest.raises(ValueError, match="depends on the rows beside it"):
